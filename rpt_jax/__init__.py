@@ -1,0 +1,1 @@
+"""rpt_jax: is a pretrained representation useful for acting?"""
