@@ -1,0 +1,110 @@
+"""The command line: flags in, `run(config, workdir)` out.
+
+    python -m rpt_jax.main --config=configs/hubert_units.py
+    python -m rpt_jax.main --config=configs/hubert_units.py:quicktest
+    python -m rpt_jax.main --config=... --config.seed=1 --workdir=runs/one
+"""
+
+import math
+import os
+import pathlib
+import sys
+import traceback
+
+from absl import flags
+from ml_collections import config_flags
+
+from rpt_jax.stages import dry_run, pipeline
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'Experiment: path[:arg,...].', lock_config=True
+)
+_WORKDIR = flags.DEFINE_string(
+  'workdir', '', 'Where everything is written; default runs/<config>.'
+)
+_STAGES = flags.DEFINE_list('stages', [], 'Only these stages, by name.')
+_DRY_RUN = flags.DEFINE_bool(
+  'dry_run', False, 'Print plan, shapes, parameters and costs; train nothing.'
+)
+_OVERWRITE = flags.DEFINE_bool(
+  'overwrite', False, 'Forget earlier artifacts in the workdir.'
+)
+
+
+def run(config, workdir, only=(), overwrite=False):
+  """Run the pipeline of a config in `workdir`; see `stages.pipeline.run`."""
+  check(config)
+  return pipeline.run(config, workdir, only, overwrite)
+
+
+def check(config) -> None:
+  """Raise ValueError for a setting that no experiment can mean."""
+  for name, value in _leaves(config.to_dict()):
+    numbers = value if isinstance(value, (list, tuple)) else [value]
+    for number in numbers:
+      if not isinstance(number, (int, float)):
+        continue
+      if not math.isfinite(number) or number < 0:
+        raise ValueError(
+          f'config.{name}: found {number}, expected a finite number >= 0'
+        )
+
+
+def main(argv) -> int:
+  """Parse flags and run; returns 0, or 2 after one line on what to mend."""
+  try:
+    config, workdir = _parse(argv)
+    check(config)
+  except Exception as error:  # Whatever a config file or a flag can raise.
+    return _refuse(error)
+  try:
+    if _DRY_RUN.value:
+      dry_run.describe(config)
+    else:
+      run(config, workdir, tuple(_STAGES.value), _OVERWRITE.value)
+  except (ValueError, OSError) as error:
+    if workdir.is_dir() and os.access(workdir, os.W_OK):
+      (workdir / 'traceback.txt').write_text(traceback.format_exc())
+    return _refuse(error)
+  return 0
+
+
+def _parse(argv):
+  positional = flags.FLAGS(argv)[1:]
+  if _CONFIG.value is None:
+    raise ValueError('--config=configs/<name>.py is required')
+  if positional:
+    raise ValueError(f'positional arguments {positional}: use --flag=value')
+  if not hasattr(_CONFIG.value, 'to_dict'):
+    raise ValueError('--config: no readable file of that name')
+  spec = config_flags.get_config_filename(flags.FLAGS['config'])
+  workdir = _WORKDIR.value or os.path.join('runs', _experiment(argv, spec))
+  return _CONFIG.value, pathlib.Path(workdir)
+
+
+def _experiment(argv, filename):
+  """`hubert_units`, or `hubert_units-quicktest` for `...py:quicktest`."""
+  stem = pathlib.Path(filename).stem
+  spec = next((a for a in reversed(argv) if filename in a), filename)
+  argument = spec.partition(filename)[2].lstrip(':').replace(',', '-')
+  return f'{stem}-{argument}' if argument else stem
+
+
+def _refuse(error):
+  text = ' '.join(str(error).split())
+  print(f'rpt_jax: error: {text}', file=sys.stderr)
+  return 2
+
+
+def _leaves(tree, prefix=''):
+  for key, value in tree.items():
+    name = f'{prefix}{key}'
+    if isinstance(value, dict):
+      yield from _leaves(value, f'{name}.')
+    else:
+      yield name, value
+
+
+if __name__ == '__main__':
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  sys.exit(main(sys.argv))

@@ -1,0 +1,295 @@
+"""The order of the stages, their artifacts, and what a second run may skip.
+
+A stage is a function `(config, inputs, directory) -> rows`. It reads the
+directories of its inputs and writes its own; nothing else passes between
+stages. Its `artifact.json` is written last and atomically:
+
+  wanted    the settings it ran with and the content hash of every input
+  files     size and sha256 of everything it wrote
+  content   one hash over `files`: what dependents are keyed by
+  rows      its results; `costs` (seconds, memory) stay out of the hashes
+
+A stage whose artifact has the same `wanted` and intact files is skipped. If
+`wanted` changed, the directory is emptied. If it is the same but the artifact
+is missing, the stage was killed: it starts again in the same directory, where
+a stage that trains finds its checkpoints.
+"""
+
+import fcntl
+import hashlib
+import importlib
+import json
+import os
+import pathlib
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any, NamedTuple
+
+import ml_collections
+
+Rows = list[dict[str, Any]]
+PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'gymnax', 'numpy')
+
+
+class Stage(NamedTuple):
+  """One step of the pipeline.
+
+  `verb` names the module `rpt_jax.stages.<verb>`; `name` is the directory, so
+  that a verb can run twice (quantize, quantize_2). `settings` is everything of
+  the config that the stage reads.
+  """
+
+  name: str
+  verb: str
+  settings: dict[str, Any]
+  inputs: tuple[str, ...]
+
+  @property
+  def run(self) -> Callable[..., Rows]:
+    return importlib.import_module(f'rpt_jax.stages.{self.verb}').run
+
+
+def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
+  """The stages a config asks for, in order, each with what it depends on."""
+  c = config.to_dict()
+  shared = {'seed': c['seed'], 'mesh': c['mesh']}
+
+  def stage(name, sections, inputs, verb=None, **extra):
+    settings = {s: c[s] for s in sections} | shared | extra
+    return Stage(name, verb or name, settings, inputs)
+
+  data = ('envs', 'nuisance')
+  stages = [stage('collect', (*data, 'collect'), ())]
+  vision = ()
+  if c['encoder']['name'] == 'mae':
+    stages.append(stage('mae', ('envs', 'mae'), ('collect',)))
+    vision = ('mae',)
+  sections = ('envs', 'encoder')
+  stages.append(stage('encode', sections, ('collect', *vision)))
+  trunks = ()
+  for i in range(1, c['iterations'] + 1):
+    suffix = '' if i == 1 else f'_{i}'
+    trunk = trunks[-1:]
+    stages.append(
+      stage(
+        f'quantize{suffix}',
+        ('envs', 'quantize') + (('pretrain',) if trunk else ()),
+        ('encode', *trunk),
+        'quantize',
+        iteration=i,
+      )
+    )
+    stages.append(
+      stage(
+        f'pretrain{suffix}',
+        ('envs', 'quantize', 'pretrain'),
+        ('encode', f'quantize{suffix}'),
+        'pretrain',
+        iteration=i,
+      )
+    )
+    trunks += (f'pretrain{suffix}',)
+  policy = ('envs', 'pretrain', 'finetune')
+  stages += [
+    stage('finetune', policy, ('encode', *trunks)),
+    stage(
+      'evaluate',
+      (*data, 'encoder', 'pretrain', 'finetune', 'evaluate'),
+      ('collect', *vision, 'encode', *trunks, 'finetune'),
+    ),
+  ]
+  everything = tuple(s.name for s in stages)
+  stages.append(Stage('report', 'report', c, everything))
+  return tuple(stages)
+
+
+def run(config, workdir, only=(), overwrite=False):
+  """Run a config's stages in `workdir`, skipping what is already done.
+
+  Args:
+    config: as `configs/*.py` give it.
+    workdir: created if missing; one job at a time may use it.
+    only: names of stages to run; their inputs must be there already.
+    overwrite: empty the stages' directories first.
+
+  Returns:
+    The rows of all finished stages, as in `workdir/results.jsonl`.
+
+  Raises:
+    ValueError: an unknown stage name, a missing input, a workdir in use.
+  """
+  stages = plan(config)
+  names = [s.name for s in stages]
+  unknown = sorted(set(only) - set(names))
+  if unknown:
+    raise ValueError(f'--stages: unknown {unknown}; this config has {names}')
+  workdir = pathlib.Path(workdir).absolute()
+  workdir.mkdir(parents=True, exist_ok=True)
+  with _locked(workdir):
+    if overwrite:
+      for name in only or names:
+        shutil.rmtree(workdir / name, ignore_errors=True)
+    _write_json(workdir / 'config.json', config.to_dict())
+    _write_json(workdir / 'run.json', provenance())
+    for i, stage in enumerate(stages):
+      label = f'[{i + 1}/{len(stages)}] {stage.name}'
+      if not only or stage.name in only:
+        _run_stage(stage, workdir, label)
+    return collect_rows(workdir, stages)
+
+
+def artifact(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
+  """The artifact of a finished stage, or None."""
+  path = workdir / name / 'artifact.json'
+  return json.loads(path.read_text()) if path.exists() else None
+
+
+def collect_rows(workdir: pathlib.Path, stages: tuple[Stage, ...]) -> Rows:
+  """Write and return `results.jsonl`: the rows of all finished stages."""
+  rows = []
+  for stage in stages:
+    done = artifact(workdir, stage.name)
+    if done:
+      rows += done['rows'] + done['costs']
+  lines = ''.join(json.dumps(row, sort_keys=True) + '\n' for row in rows)
+  _write_text(workdir / 'results.jsonl', lines)
+  return rows
+
+
+def row(stage, name, value, interval=None, seeds=None, **tags):
+  """One tidy line of `results.jsonl`."""
+  return {
+    'stage': stage,
+    'name': name,
+    'value': None if value is None else float(value),
+    'interval': None if interval is None else [float(x) for x in interval],
+    'seeds': seeds,
+    'tags': tags,
+  }
+
+
+def provenance() -> dict[str, Any]:
+  """Command line, git revision, versions and machine of this run."""
+  root = pathlib.Path(__file__).parents[2]
+  git = ['git', '-C', str(root), 'describe', '--always', '--dirty']
+  revision = subprocess.run(git, capture_output=True, text=True, check=False)
+  return {
+    'command': ' '.join(sys.argv),
+    'revision': revision.stdout.strip() or 'not a git checkout',
+    'versions': {p: metadata.version(p) for p in PACKAGES},
+    'python': platform.python_version(),
+    'machine': f'{platform.machine()}, {os.cpu_count()} cores',
+  }
+
+
+def _run_stage(stage, workdir, label):
+  directory = workdir / stage.name
+  wanted = {
+    'settings': stage.settings,
+    'inputs': {name: _content(workdir, name) for name in stage.inputs},
+  }
+  wanted = json.loads(json.dumps(wanted, sort_keys=True))
+  done = artifact(workdir, stage.name)
+  if done and done['wanted'] == wanted and _intact(directory, done['files']):
+    print(f'{label}: done before, skipped', flush=True)
+    return
+  started = directory / 'wanted.json'
+  if done or not started.exists() or json.loads(started.read_text()) != wanted:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    _write_json(started, wanted)
+  print(f'{label}: start', flush=True)
+  begin = time.time()
+  inputs = {name: workdir / name for name in stage.inputs}
+  config = ml_collections.FrozenConfigDict(stage.settings)
+  rows = stage.run(config, inputs, directory)
+  seconds = time.time() - begin
+  files = _files(directory)
+  memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+  _write_json(
+    directory / 'artifact.json',
+    {
+      'stage': stage.name,
+      'wanted': wanted,
+      'files': files,
+      'content': _digest(json.dumps(files, sort_keys=True).encode()),
+      'rows': rows,
+      'costs': [
+        row(stage.name, 'seconds', seconds, kind='cost'),
+        row(stage.name, 'peak_memory_gib', memory, kind='cost'),
+      ],
+      'run': provenance(),
+    },
+  )
+  print(f'{label}: done in {seconds:.1f} s', flush=True)
+
+
+def _content(workdir, name):
+  done = artifact(workdir, name)
+  if not done:
+    raise ValueError(
+      f'stage {name!r} has no artifact in {workdir}; run it first '
+      '(leave --stages out to run everything that is missing)'
+    )
+  return done['content']
+
+
+def _files(directory):
+  """Size and sha256 of what a stage wrote; training state left out."""
+  files = {}
+  for path in sorted(directory.rglob('*')):
+    name = path.relative_to(directory).as_posix()
+    transient = name.split('/')[0] in ('wanted.json', 'artifact.json')
+    if path.is_file() and not transient and 'checkpoints' not in path.parts:
+      content = path.read_bytes()
+      files[name] = {'bytes': len(content), 'sha256': _digest(content)}
+  return files
+
+
+def _intact(directory, files):
+  for name, expected in files.items():
+    path = directory / name
+    if not path.exists() or _digest(path.read_bytes()) != expected['sha256']:
+      print(f'{path}: missing or altered since it was written; stage re-runs')
+      return False
+  return True
+
+
+def _digest(content: bytes) -> str:
+  return hashlib.sha256(content).hexdigest()
+
+
+def _write_json(path, value):
+  _write_text(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
+
+
+def _write_text(path, text):
+  partial = path.with_name(path.name + '.partial')
+  partial.write_text(text)
+  os.replace(partial, path)
+
+
+class _locked:
+  """Holds `workdir/lock`; the system releases it when the process dies."""
+
+  def __init__(self, workdir):
+    self.path = workdir / 'lock'
+
+  def __enter__(self):
+    self.file = open(self.path, 'a')
+    try:
+      fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise ValueError(
+        f'{self.path.parent} is in use by another job; '
+        'wait for it or give another --workdir'
+      ) from None
+
+  def __exit__(self, *_):
+    self.file.close()
