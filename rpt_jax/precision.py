@@ -1,0 +1,82 @@
+"""Matrix products with bf16 operands and f32 sums, forward and backward.
+
+The bf16 of Flax (`dtype=bfloat16`) also returns bf16, which no CPU runs fast
+and which rounds every partial sum. Here only the operands are rounded: the
+products are summed, returned and differentiated in f32.
+"""
+
+import functools
+import string
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def _einsum(spec, x, y):
+  return jnp.einsum(
+    spec,
+    x.astype(jnp.bfloat16),
+    y.astype(jnp.bfloat16),
+    preferred_element_type=jnp.float32,
+  )
+
+
+def _subscripts(dimension_numbers, lhs_ndim, rhs_ndim):
+  """Einsum letters (lhs, rhs, out) of a dot_general."""
+  (lhs_sum, rhs_sum), (lhs_batch, rhs_batch) = dimension_numbers
+  letters = iter(string.ascii_letters)
+  lhs = [next(letters) for _ in range(lhs_ndim)]
+  rhs = [next(letters) for _ in range(rhs_ndim)]
+  shared = (*zip(lhs_sum, rhs_sum, strict=True),)
+  shared += (*zip(lhs_batch, rhs_batch, strict=True),)
+  for i, j in shared:
+    rhs[j] = lhs[i]
+  out = [lhs[i] for i in lhs_batch]
+  out += [c for i, c in enumerate(lhs) if i not in (*lhs_sum, *lhs_batch)]
+  out += [c for j, c in enumerate(rhs) if j not in (*rhs_sum, *rhs_batch)]
+  return ''.join(lhs), ''.join(rhs), ''.join(out)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _dot(dimension_numbers, lhs, rhs):
+  return lax.dot_general(
+    lhs.astype(jnp.bfloat16),
+    rhs.astype(jnp.bfloat16),
+    dimension_numbers,
+    preferred_element_type=jnp.float32,
+  )
+
+
+def _forward(dimension_numbers, lhs, rhs):
+  return _dot(dimension_numbers, lhs, rhs), (lhs, rhs)
+
+
+def _backward(dimension_numbers, residuals, grad):
+  lhs, rhs = residuals
+  x, y, out = _subscripts(dimension_numbers, lhs.ndim, rhs.ndim)
+  grad_lhs = _einsum(f'{out},{y}->{x}', grad, rhs)
+  grad_rhs = _einsum(f'{out},{x}->{y}', grad, lhs)
+  return grad_lhs.astype(lhs.dtype), grad_rhs.astype(rhs.dtype)
+
+
+_dot.defvjp(_forward, _backward)
+
+
+def dot_general(
+  lhs, rhs, dimension_numbers, precision=None, preferred_element_type=None
+):
+  """`lax.dot_general` on operands rounded to bf16; f32 sums, result, gradients.
+
+  The last two arguments are there to fit `nn.Dense(dot_general=...)` and are
+  ignored: the precision is what this function is.
+  """
+  del precision, preferred_element_type
+  numbers = jax.tree.map(int, dimension_numbers)
+  numbers = tuple(tuple(map(tuple, pair)) for pair in numbers)
+  return _dot(numbers, lhs, rhs)
+
+
+def matmul_bf16(x, y):
+  """`x @ y` ([..., N, K] @ [K, M] -> f32 [..., N, M]) on bf16 operands."""
+  return dot_general(x, y, (((x.ndim - 1,), (0,)), ((), ())))
