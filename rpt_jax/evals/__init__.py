@@ -1,0 +1,1 @@
+"""Held-out measures, rollouts and how sure they are."""
