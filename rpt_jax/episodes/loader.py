@@ -1,0 +1,89 @@
+"""Batches as pure functions of (seed, step): no state, resume anywhere.
+
+Indices are shuffled, not samples, and a batch is gathered whole; grain reads
+ahead of the training loop.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import grain
+import numpy as np
+
+from rpt_jax.episodes.windows import Windows, gather, rows
+from rpt_jax.types import PyTree
+
+
+class Order:
+  """An endless order over `size` samples: a new permutation every epoch.
+
+  `order(step)` -> [batch_size // processes] int64 indices: the part process
+  `process` takes of global batch `step`. Global batches are consecutive runs
+  of the order (they may span two epochs), the same for every number of
+  processes; each index occurs once in an epoch.
+  """
+
+  def __init__(
+    self,
+    size: int,
+    batch_size: int,
+    seed: int,
+    *,
+    process: int = 0,
+    processes: int = 1,
+  ):
+    if size < 1 or batch_size < 1 or batch_size % processes:
+      raise ValueError(
+        f'{size} samples in batches of {batch_size} for {processes} '
+        'processes: expected at least one sample and batches that divide'
+      )
+    if not 0 <= process < processes or seed < 0:
+      raise ValueError(
+        f'process {process} of {processes}, seed {seed}: expected a process '
+        'below their number and a seed of at least 0'
+      )
+    self.size, self.batch_size, self.seed = size, batch_size, seed
+    local = batch_size // processes
+    self._local = np.arange(process * local, (process + 1) * local)
+    self._epoch = functools.lru_cache(maxsize=2)(self._permutation)
+
+  def __call__(self, step: int) -> np.ndarray:
+    at = step * self.batch_size + self._local
+    epochs, places = np.divmod(at, self.size)
+    picks = np.empty_like(places)
+    for epoch in np.unique(epochs):
+      mine = epochs == epoch
+      picks[mine] = self._epoch(int(epoch))[places[mine]]
+    return picks
+
+  def _permutation(self, epoch):
+    return np.random.default_rng([self.seed, epoch]).permutation(self.size)
+
+
+def window_batches(
+  arrays: dict[str, np.ndarray], table: Windows, context: int, order: Order
+) -> Callable[[int], dict[str, np.ndarray]]:
+  """Returns batch_at(step): windows of the arrays, and 'valid' [B, context].
+
+  `arrays` are clips end to end [N, ...]; each gives [B, context, ...], whose
+  rows outside their clip repeat its nearest row and are not valid.
+  """
+
+  def batch_at(step: int) -> dict[str, np.ndarray]:
+    rows_BT, valid_BT = rows(table.take(order(step)), context)
+    return {**gather(arrays, rows_BT), 'valid': valid_BT}
+
+  return batch_at
+
+
+def prefetch(
+  batch_at: Callable[[int], PyTree], start: int, stop: int, ahead: int = 2
+) -> Iterator[PyTree]:
+  """Yields `batch_at(start)`, ..., `batch_at(stop - 1)`, read ahead of use.
+
+  One thread of grain computes up to `ahead` batches in advance; as
+  `batch_at` is pure, the result is that of a plain loop.
+  """
+  steps = grain.MapDataset.range(start, stop).map(batch_at)
+  options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)
+  yield from steps.to_iter_dataset(options)

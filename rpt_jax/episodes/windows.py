@@ -1,0 +1,137 @@
+"""Static-shape windows over clips of any length, with validity masks.
+
+Clips lie end to end in arrays of N rows; a window is a run of `context` rows
+of one clip. A table of windows is three numbers a window; rows, masks and
+future targets are computed from it, by NumPy or inside `jit` alike.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from rpt_jax.types import Array, PyTree
+
+
+class Clips(NamedTuple):
+  """Clips end to end: `arrays[name]` is [N, ...], `lengths` [clips]."""
+
+  arrays: dict[str, np.ndarray]
+  lengths: np.ndarray
+
+  @property
+  def offsets(self) -> np.ndarray:
+    """First row of each clip, and N: [clips + 1] int64."""
+    return np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
+
+  @property
+  def clip_N(self) -> np.ndarray:
+    """Index of the clip each row belongs to."""
+    return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+
+class Windows(NamedTuple):
+  """A table of W windows; `table[picks]` selects some.
+
+  `first` is the row a window starts at (before `low` where it leads into its
+  clip), `low` and `high` bound the rows of its clip, high excluded; `clip`
+  is the clip's index. All [W] int32.
+  """
+
+  first: Array
+  low: Array
+  high: Array
+  clip: Array
+
+  def take(self, picks: Array) -> 'Windows':
+    """The windows `picks` (any shape of indices)."""
+    return Windows(*(column[picks] for column in self))
+
+  def __len__(self):
+    raise TypeError('use table.first.shape[0]: a Windows is four columns')
+
+
+def windows(
+  lengths: np.ndarray, context: int, stride: int = 1, *, lead: int = 0
+) -> Windows:
+  """Lists windows of `context` steps so that every step is in one.
+
+  A clip of T steps starts windows at -lead, -lead + stride, ... up to
+  T - context, which is always one of them; a clip no longer than `context`
+  with lead 0 gives one window, padded at its end. `lead` > 0 lets windows
+  start before their clip, as the history of a policy does at the start of an
+  episode: with lead = context - 1 and stride 1 every step of every clip is
+  the last step of exactly one window.
+
+  Raises ValueError for an empty clip or settings out of range.
+  """
+  lengths = np.asarray(lengths)
+  if lengths.ndim != 1 or not lengths.size or lengths.min() < 1:
+    raise ValueError(
+      f'lengths: found shape {lengths.shape} with minimum '
+      f'{lengths.min(initial=0)}, expected at least one clip, none empty'
+    )
+  if context < 1 or stride < 1 or not 0 <= lead < context:
+    raise ValueError(
+      f'context {context}, stride {stride}, lead {lead}: expected context '
+      'and stride at least 1 and lead from 0 to context - 1'
+    )
+  offsets = Clips({}, lengths).offsets
+  if offsets[-1] > np.iinfo(np.int32).max:
+    raise ValueError(f'{offsets[-1]} rows: int32 indexes at most 2**31 - 1')
+  last = np.maximum(lengths - context, -lead)
+  counts = -(-(last + lead) // stride) + 1
+  clip = np.repeat(np.arange(len(lengths)), counts)
+  nth = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
+  first = np.minimum(nth * stride - lead, last[clip]) + offsets[clip]
+  columns = (first, offsets[clip], offsets[clip + 1], clip)
+  return Windows(*(column.astype(np.int32) for column in columns))
+
+
+def rows(table_B: Windows, context: int) -> tuple[Array, Array]:
+  """Rows [B, context] of windows and which are in their clip.
+
+  Rows outside are replaced by the clip's nearest row, so that gathering is
+  safe; the mask says which they are.
+  """
+  return future(table_B.first, table_B, context)
+
+
+def future(
+  rows_any: Array, table_B: Windows, steps: int, first: int = 0
+) -> tuple[Array, Array]:
+  """Rows `first`, ..., `first + steps - 1` after each, and their validity.
+
+  `rows_any` is [B] or [B, T] (not clamped: `table_B.first` plus an offset);
+  the results have one axis more, [..., steps]. Target t + c of a clip of T
+  steps is valid if and only if 0 <= t + c < T. The chunk of next actions at
+  t is `first=0`, as `action[t]` follows `observation[t]`; what is seen next
+  is `first=1`.
+  """
+  ahead = first + np.arange(steps, dtype=np.int32)
+  at = rows_any[..., None] + ahead
+  low, high = (
+    bound.reshape(bound.shape + (1,) * (at.ndim - bound.ndim))
+    for bound in (table_B.low, table_B.high)
+  )
+  valid = (at >= low) & (at < high)
+  return at.clip(low, high - 1), valid
+
+
+def chunks(
+  table_B: Windows, context: int, steps: int, first: int = 0
+) -> tuple[Array, Array]:
+  """Rows [B, context, steps] of what follows each step, and their validity.
+
+  A target is valid where its own step and the step it follows both are.
+  """
+  offsets = np.arange(context, dtype=np.int32)
+  at = table_B.first[..., None] + offsets
+  rows_BTC, valid_BTC = future(at, table_B, steps, first)
+  _, valid_BT = rows(table_B, context)
+  return rows_BTC, valid_BTC & valid_BT[..., None]
+
+
+def gather(arrays: PyTree, rows_any: Array) -> PyTree:
+  """`x[rows]` for every array of a tree: [N, ...] -> [*rows, ...]."""
+  return jax.tree.map(lambda x: x[rows_any], arrays)

@@ -1,0 +1,101 @@
+"""Batches are functions of (seed, step) and nothing else."""
+
+import numpy as np
+import pytest
+
+from rpt_jax.episodes import loader
+from rpt_jax.episodes import windows as win
+
+
+def test_any_order_of_calls_gives_the_same():
+  forward = loader.Order(37, 8, seed=3)
+  expected = [forward(step) for step in range(20)]
+  again = loader.Order(37, 8, seed=3)
+  for step in (19, 0, 7, 7, 3, 18, 1):
+    np.testing.assert_array_equal(again(step), expected[step])
+
+
+def test_every_index_once_an_epoch():
+  size, batch = 30, 7
+  order = loader.Order(size, batch, seed=0)
+  stream = np.concatenate([order(step) for step in range(30)])
+  epochs = stream[: len(stream) // size * size].reshape(-1, size)
+  assert len(epochs) == 7
+  for epoch in epochs:
+    assert sorted(epoch) == list(range(size))
+  assert (epochs[0] != epochs[1]).any()
+
+
+def test_batches_larger_than_the_data():
+  order = loader.Order(3, 8, seed=0)
+  picks = order(0)
+  assert sorted(picks[:3]) == sorted(picks[3:6]) == [0, 1, 2]
+
+
+def test_seeds_differ():
+  a, b = loader.Order(100, 50, seed=0), loader.Order(100, 50, seed=1)
+  assert (a(0) != b(0)).any()
+
+
+@pytest.mark.parametrize('processes', [2, 4])
+def test_processes_share_the_global_batch(processes):
+  whole = loader.Order(101, 12, seed=5)
+  parts = [
+    loader.Order(101, 12, seed=5, process=p, processes=processes)
+    for p in range(processes)
+  ]
+  for step in (0, 4, 8, 9):
+    found = np.concatenate([part(step) for part in parts])
+    np.testing.assert_array_equal(found, whole(step))
+  first = [set(part(0)) for part in parts]
+  assert len(set.union(*first)) == 12
+
+
+def test_bad_settings_are_named():
+  for args in [(0, 1, 0), (5, 0, 0)]:
+    with pytest.raises(ValueError, match='samples in batches'):
+      loader.Order(*args)
+  with pytest.raises(ValueError, match='divide'):
+    loader.Order(9, 5, 0, processes=2)
+  with pytest.raises(ValueError, match='process 2 of 2'):
+    loader.Order(9, 4, 0, process=2, processes=2)
+
+
+def make_batch_at():
+  lengths = np.array([5, 3, 9])
+  table = win.windows(lengths, 4)
+  arrays = {'x': np.arange(17.0)[:, None], 'u': np.arange(17)}
+  order = loader.Order(len(table.first), 5, seed=1)
+  return loader.window_batches(arrays, table, 4, order), table, order
+
+
+def test_window_batches_gather_the_picked_windows():
+  batch_at, table, order = make_batch_at()
+  for step in range(4):
+    batch = batch_at(step)
+    assert batch['x'].shape == (5, 4, 1)
+    for i, pick in enumerate(order(step)):
+      for t in range(4):
+        row = table.first[pick] + t
+        assert batch['valid'][i, t] == (row < table.high[pick])
+        if batch['valid'][i, t]:
+          assert batch['u'][i, t] == batch['x'][i, t, 0] == row
+
+
+def test_prefetch_equals_a_loop_from_any_step():
+  batch_at, _, _ = make_batch_at()
+  found = list(loader.prefetch(batch_at, 3, 9))
+  assert len(found) == 6
+  for batch, step in zip(found, range(3, 9), strict=True):
+    for name, expected in batch_at(step).items():
+      np.testing.assert_array_equal(batch[name], expected)
+
+
+def test_prefetch_passes_errors_on():
+  def batch_at(step):
+    if step == 2:
+      raise ValueError('step two')
+    return {'x': np.zeros(1)}
+
+  with pytest.raises(ValueError, match='step two'):
+    list(loader.prefetch(batch_at, 0, 4))
