@@ -16,6 +16,8 @@ ConfigDict = ml_collections.ConfigDict
 
 def get_config(arg=''):
   """The default experiment; `arg` is '' or 'quicktest' (under a minute)."""
+  if arg not in ('', 'quicktest'):
+    raise ValueError(f'config argument {arg!r}: expected none or quicktest')
   config = ConfigDict()
   config.seed = 0
   config.envs = (
@@ -37,7 +39,7 @@ def get_config(arg=''):
   config.collect.score_episodes = 1024  # For the random and expert returns.
 
   config.encoder = ConfigDict()
-  config.encoder.name = 'mae'  # 'random', 'pixels', 'state', or a folder.
+  config.encoder.name = 'mae'  # 'random', 'pixels', or a saved folder.
   config.encoder.output = 'patches'  # 'cls', 'mean_patch'.
 
   config.mae = ConfigDict()
@@ -56,20 +58,111 @@ def get_config(arg=''):
   config.quantize.num_clusters = 128
   config.quantize.restarts = 3
   config.quantize.max_iterations = 50
-  config.quantize.recipes = recipes()
+  config.quantize.trunk_layer = 2  # What later iterations cluster.
+  config.quantize.recipes = _recipes()
 
+  config.pretrain = ConfigDict()
+  config.pretrain.width = 64
+  config.pretrain.depth = 3
+  config.pretrain.num_heads = 4
+  config.pretrain.mlp_ratio = 4.0
+  config.pretrain.context = 8  # Steps.
+  config.pretrain.batch_size = 128  # Windows.
+  config.pretrain.steps = 600
+  config.pretrain.learning_rate = 1e-3
+  config.pretrain.weight_decay = 0.01
+  config.pretrain.runs = _runs()
+  config.pretrain.main = 'next'  # The run that gets the whole demo curve.
+
+  config.finetune = ConfigDict()
+  config.finetune.seeds = 5
+  config.finetune.demos = (1, 4, 16, 64)
+  config.finetune.run_demos = (4,)  # Where all runs are compared.
+  config.finetune.chunk = 4  # Actions predicted at once.
+  config.finetune.batch_size = 32  # Windows.
+  config.finetune.steps = 300
+  config.finetune.learning_rate = 1e-3
+  config.finetune.weight_decay = 0.01
+
+  config.evaluate = ConfigDict()
+  config.evaluate.episodes = 256  # Per seed.
+
+  if arg == 'quicktest':
+    _quicktest(config)
   return config
 
 
-def recipes():
+def _recipes():
   """Ways of making units; the report's table has one line for each."""
-  single = {'codebook': 'single', 'temperature': 0.0}
 
-  def recipe(*transforms, **changes):
-    return ConfigDict(single | {'transforms': transforms} | changes)
+  def recipe(*transforms, codebook='single', temperature=0.0):
+    return ConfigDict(
+      {
+        'transforms': transforms,
+        'codebook': codebook,  # 'residual', 'product'.
+        'temperature': temperature,  # Of stochastic assignment; 0: nearest.
+      }
+    )
 
   return ConfigDict(
     {
       'raw': recipe(),
+      'raw_stochastic': recipe(temperature=1.0),
+      'clip_mean': recipe('clip_mean'),
+      'delta': recipe('delta:1'),
+      'stack': recipe('stack:1'),
+      'clip_mean_stack': recipe('clip_mean', 'stack:1'),
+      'clip_mean_stack_whiten': recipe('clip_mean', 'stack:1', 'whiten:64'),
+      'clip_mean_residual': recipe('clip_mean', codebook='residual'),
     }
   )
+
+
+def _runs():
+  """Pretraining runs: an objective with its settings, on one recipe's units."""
+
+  def masked(recipe, alpha=1.0):
+    return ConfigDict(
+      {
+        'objective': 'masked_units',
+        'recipe': recipe,
+        'mask_probability': 0.8,
+        'span': 3,
+        'alpha': alpha,  # Weight of masked frames; the others get 1 - alpha.
+      }
+    )
+
+  def generative(recipe):
+    return ConfigDict(
+      {
+        'objective': 'next_units',
+        'recipe': recipe,
+        'steps': 4,  # How far ahead.
+        'latent_weight': 1.0,
+      }
+    )
+
+  return ConfigDict(
+    {
+      'next': generative('clip_mean_stack'),
+      'next_raw': generative('raw'),
+      'masked': masked('clip_mean_stack'),
+      'masked_raw': masked('raw'),
+      'masked_raw_half': masked('raw', alpha=0.5),
+      'masked_raw_zero': masked('raw', alpha=0.0),
+    }
+  )
+
+
+def _quicktest(config):
+  """Every stage on almost nothing: does it run?"""
+  config.envs = ('CartPole-v1', 'Pendulum-v1')
+  config.collect.update(
+    pretrain_clips=8, heldout_clips=4, clip_length=16, demos=4,
+    score_episodes=32,
+  )
+  config.mae.update(steps=4, batch_size=16)
+  config.quantize.update(num_clusters=8, restarts=1, max_iterations=3)
+  config.pretrain.update(steps=4, batch_size=8)
+  config.finetune.update(seeds=2, demos=(1, 4), steps=4, batch_size=8)
+  config.evaluate.episodes = 8
