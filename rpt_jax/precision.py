@@ -56,7 +56,12 @@ def _backward(dimension_numbers, residuals, grad):
   lhs, rhs = residuals
   x, y, out = _subscripts(dimension_numbers, lhs.ndim, rhs.ndim)
   grad_lhs = _einsum(f'{out},{y}->{x}', grad, rhs)
-  grad_rhs = _einsum(f'{out},{x}->{y}', grad, lhs)
+  if jax.default_backend() == 'cpu':
+    # This one sums over rows. XLA on CPU has no bf16 kernel for that: it
+    # converts to f32 and back, and under vmap fails outright (jax 0.10.2).
+    grad_rhs = jnp.einsum(f'{out},{x}->{y}', grad, lhs)
+  else:
+    grad_rhs = _einsum(f'{out},{x}->{y}', grad, lhs)
   return grad_lhs.astype(lhs.dtype), grad_rhs.astype(rhs.dtype)
 
 

@@ -1,0 +1,1 @@
+"""Everything Flax about sequences: stems, trunk, heads, visibility."""

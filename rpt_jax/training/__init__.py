@@ -1,0 +1,1 @@
+"""Steps, loops, optimizers, sharding, checkpoints, metrics."""

@@ -1,0 +1,172 @@
+"""Checkpoints that are whole or not there, and weights in safetensors.
+
+Orbax neither notices a flipped bit nor a changed dtype. So every saved step
+carries `manifest.json`, written last and atomically: shape and dtype of each
+array, sha256 of each file. A step without it does not count; one that
+disagrees with it is dropped, with a warning, for the step before.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import shutil
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+from safetensors import numpy as safetensors
+
+from rpt_jax.training.optimizer import path_name
+from rpt_jax.types import PyTree
+
+MANIFEST = 'manifest.json'
+
+
+class Checkpoints:
+  """The last `keep` states under `directory`, by step."""
+
+  def __init__(self, directory, keep: int = 2):
+    self._directory = pathlib.Path(directory).absolute()
+    self._directory.mkdir(parents=True, exist_ok=True)
+    self._keep = keep
+    self._manager = self._open()
+
+  def _open(self):
+    self._drop_unfinished()
+    atomic = ocp.options.AtomicityOptions(
+      mode=ocp.options.AtomicityMode.COMMIT_FILE
+    )
+    return ocp.CheckpointManager(
+      self._directory,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=preservation_policy.LatestN(self._keep),
+        atomicity_options=atomic,
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=False,
+      ),
+    )
+
+  def save(self, step: int, state: PyTree) -> None:
+    """Writes `state` as `step`; returns when it is whole on disk."""
+    self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
+    self._manager.wait_until_finished()
+    folder = self._directory / str(step)
+    if jax.process_index() == 0:
+      manifest = {'arrays': _arrays(state), 'files': _hashes(folder)}
+      partial = self._directory / f'{step}.{MANIFEST}'
+      partial.write_text(json.dumps(manifest, sort_keys=True))
+      os.replace(partial, folder / MANIFEST)
+
+  def restore(self, state: PyTree) -> tuple[int, PyTree] | None:
+    """The latest intact (step, state), or None where there is none.
+
+    Args:
+      state: arrays, or shapes with shardings, of what is expected; arrays
+        come back on the devices these name.
+
+    Raises:
+      ValueError: an intact checkpoint is of another model.
+    """
+    for step in self.steps()[::-1]:
+      folder = self._directory / str(step)
+      manifest = json.loads((folder / MANIFEST).read_text())
+      damaged = _differences(manifest['files'], _hashes(folder))
+      if damaged:
+        logging.error(
+          'checkpoint %s is damaged (%s); going back', folder, damaged[0]
+        )
+        self._drop(step)
+        continue
+      wrong = _differences(manifest['arrays'], _arrays(state))
+      if wrong:
+        raise ValueError(
+          f'checkpoint {folder} is of another model: {"; ".join(wrong[:5])}; '
+          'use another workdir, or --overwrite'
+        )
+      abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+      arguments = ocp.args.StandardRestore(abstract)
+      return step, self._manager.restore(step, args=arguments)
+    return None
+
+  def steps(self) -> list[int]:
+    """Steps with a manifest, in order."""
+    found = self._directory.glob(f'*/{MANIFEST}')
+    return sorted(int(path.parent.name) for path in found)
+
+  def close(self) -> None:
+    self._manager.close()
+
+  def _drop(self, step):
+    self._manager.close()
+    shutil.rmtree(self._directory / str(step))
+    self._manager = self._open()
+
+  def _drop_unfinished(self):
+    """Removes what a killed save left: its step would never be saved again."""
+    if jax.process_index():
+      return
+    for folder in self._directory.iterdir():
+      if folder.is_dir() and not (folder / MANIFEST).exists():
+        logging.warning('removing unfinished checkpoint %s', folder)
+        shutil.rmtree(folder)
+
+
+def _arrays(state):
+  leaves = jax.tree_util.tree_leaves_with_path(state)
+  return {path_name(p): [str(x.dtype), list(x.shape)] for p, x in leaves}
+
+
+def _hashes(folder):
+  hashes = {}
+  for path in sorted(folder.rglob('*')):
+    if path.is_file() and path.name != MANIFEST:
+      with path.open('rb') as file:
+        digest = hashlib.file_digest(file, 'sha256')
+      hashes[path.relative_to(folder).as_posix()] = digest.hexdigest()
+  return hashes
+
+
+def _differences(expected, found):
+  """What is missing, extra or different, named."""
+  missing = [f'missing {k}' for k in expected if k not in found]
+  extra = [f'extra {k}' for k in found if k not in expected]
+  changed = [
+    f'{k} is {found[k]}, saved as {v}'
+    for k, v in expected.items()
+    if k in found and found[k] != v
+  ]
+  return changed + missing + extra
+
+
+def save_params(path, params: PyTree) -> None:
+  """Writes parameters as safetensors, names 'a/b/c', atomically."""
+  path = pathlib.Path(path)
+  leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(params))
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(path.name + '.partial')
+  safetensors.save_file({path_name(p): x for p, x in leaves}, partial)
+  os.replace(partial, path)
+
+
+def load_params(path, like: PyTree | None = None) -> PyTree:
+  """Nested dict of NumPy arrays from safetensors.
+
+  Raises ValueError naming what is missing, extra or misshaped against `like`
+  (arrays or shapes).
+  """
+  flat = safetensors.load_file(path)
+  if like is not None:
+    expected = {k: v for k, v in _arrays(like).items()}
+    wrong = _differences(_arrays(flat), expected)
+    if wrong:
+      raise ValueError(f'{path} does not fit the model: {"; ".join(wrong[:5])}')
+  tree = {}
+  for name, value in flat.items():
+    *parents, leaf = name.split('/')
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[leaf] = value
+  return tree

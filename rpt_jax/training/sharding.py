@@ -1,0 +1,101 @@
+"""Where arrays live: a mesh of ('data', 'fsdp', 'tensor') and path rules."""
+
+import math
+import re
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from rpt_jax.training.optimizer import path_name
+from rpt_jax.types import PyTree
+
+AXES = ('data', 'fsdp', 'tensor')
+# First match wins; parameters nothing matches are replicated. Kernels of the
+# trunk are stacked over depth: [depth, in, out].
+RULES = (
+  (r'blocks/(qkv|up)/kernel$', (None, 'fsdp', 'tensor')),
+  (r'blocks/(out|down)/kernel$', (None, 'tensor', 'fsdp')),
+)
+
+
+def make_mesh(sizes: dict[str, int]) -> Mesh:
+  """Mesh over all devices; one axis may be -1, the rest of the devices.
+
+  Raises ValueError if the sizes do not multiply to the device count.
+  """
+  if set(sizes) != set(AXES):
+    raise ValueError(f'mesh: found axes {sorted(sizes)}, expected {AXES}')
+  shape = [sizes[axis] for axis in AXES]
+  count = jax.device_count()
+  fixed = math.prod(n for n in shape if n != -1)
+  free = shape.count(-1)
+  fits = all(n == -1 or n > 0 for n in shape) and free <= 1
+  if not fits or count % fixed or (not free and fixed != count):
+    raise ValueError(
+      f'mesh: {dict(sizes)} does not fit {count} devices; sizes must multiply '
+      'to the device count, at most one being -1'
+    )
+  shape = tuple(count // fixed if n == -1 else n for n in shape)
+  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """A whole copy on every device."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def shard_batch(batch: PyTree, mesh: Mesh) -> PyTree:
+  """Splits the first axis of every array over data and fsdp.
+
+  In a job of several processes each gives its own part of the batch. Raises
+  ValueError if an array does not divide evenly.
+  """
+  sharding = NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
+  parts = mesh.shape['data'] * mesh.shape['fsdp']
+
+  def place(path, x):
+    rows = x.shape[0] * jax.process_count()
+    if rows % parts:
+      raise ValueError(
+        f'batch {path_name(path)!r}: {rows} rows do not divide over {parts} '
+        'devices (data x fsdp); change the batch size or the mesh'
+      )
+    return jax.make_array_from_process_local_data(sharding, x)
+
+  return jax.tree_util.tree_map_with_path(place, batch)
+
+
+def state_shardings(state: PyTree, mesh: Mesh, rules=RULES) -> PyTree:
+  """NamedSharding per leaf of a TrainState, moments placed as their weights.
+
+  Args:
+    state: arrays or their shapes (`jax.eval_shape`).
+    rules: (regular expression on the path, one mesh axis or None per
+      dimension); the first that matches is taken, else replicate.
+
+  Raises:
+    ValueError: a rule has more dimensions than the array it matches.
+  """
+
+  def place(path, x):
+    name = path_name(path)
+    for pattern, spec in rules:
+      if re.search(pattern, name):
+        return NamedSharding(mesh, _spec(spec, x.shape, name, mesh))
+    return replicated(mesh)
+
+  return jax.tree_util.tree_map_with_path(place, state)
+
+
+def _spec(spec, shape, name, mesh):
+  """The rule's axes where they divide the array, None elsewhere."""
+  if len(spec) > len(shape):
+    raise ValueError(
+      f'sharding rule {spec} has {len(spec)} dimensions, but {name} is {shape}'
+    )
+  return PartitionSpec(
+    *(
+      axis if axis is not None and size % mesh.shape[axis] == 0 else None
+      for axis, size in zip(spec, shape, strict=False)
+    )
+  )
