@@ -1,0 +1,241 @@
+"""The page: self-contained, well formed, complete, honest, the same twice."""
+
+import base64
+import dataclasses
+import html.parser
+import io
+import re
+import xml.etree.ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rpt_jax.reporting import frames, page, tidy
+from tests.reporting import fake
+
+VOID = {'meta', 'img', 'br', 'link', 'input', 'hr', 'source'}
+SVG_VOID = {'path', 'rect', 'circle'}
+
+
+class Outline(html.parser.HTMLParser):
+  """Checks that tags nest; keeps attributes, sections and text."""
+
+  def __init__(self):
+    super().__init__()
+    self.stack, self.attributes, self.sections, self.text = [], [], [], ''
+
+  def handle_starttag(self, tag, attributes):
+    self.attributes += [(tag, name, value) for name, value in attributes]
+    if tag == 'section':
+      self.sections.append(dict(attributes)['id'])
+    if tag not in VOID:
+      self.stack.append(tag)
+
+  def handle_startendtag(self, tag, attributes):
+    assert tag in SVG_VOID, tag
+    self.attributes += [(tag, name, value) for name, value in attributes]
+
+  def handle_endtag(self, tag):
+    assert self.stack and self.stack[-1] == tag, (tag, self.stack)
+    self.stack.pop()
+
+  def handle_data(self, data):
+    if not self.stack or self.stack[-1] != 'style':
+      self.text += data
+
+
+def outline(text):
+  found = Outline()
+  found.feed(text)
+  assert not found.stack
+  return found
+
+
+@pytest.fixture(scope='module')
+def content():
+  return fake.content(envs=fake.ENVS[:2])
+
+
+@pytest.fixture(scope='module')
+def text(content):
+  return page.compose(content)
+
+
+def test_every_resource_is_inside(text):
+  found = outline(text)
+  for tag, name, value in found.attributes:
+    if name in ('src', 'srcset', 'poster', 'data', 'action'):
+      assert value.startswith('data:'), (tag, value[:80])
+    if name in ('href', 'xlink:href'):
+      assert value.startswith('#'), (tag, value)
+  outside = re.sub(r'data:[\w/+]+;base64,[\w+/=]+', '', text)
+  assert not re.search(r'https?://|url\(|@import|<script|<link', outside)
+
+
+def test_links_lead_to_sections(text):
+  found = outline(text)
+  links = [v[1:] for _, name, v in found.attributes if name == 'href']
+  assert links == found.sections
+  assert len(set(found.sections)) == len(found.sections) == 12
+
+
+def test_every_picture_decodes(text):
+  uris = re.findall(r'src="data:([\w/+]+);base64,([\w+/=]+)"', text)
+  kinds = set()
+  for mime, data in uris:
+    data = base64.b64decode(data, validate=True)
+    kinds.add(mime)
+    if mime == 'image/svg+xml':
+      root = xml.etree.ElementTree.fromstring(data)
+      assert root.tag.endswith('svg')
+      assert b'DejaVu' not in data
+    else:
+      image = Image.open(io.BytesIO(data))
+      image.load()
+      assert image.get_format_mimetype() == mime
+  assert {'image/svg+xml', 'image/gif', 'image/png'} <= kinds
+  alts = [v for tag, name, v in outline(text).attributes if name == 'alt']
+  assert len(alts) == len(uris) and all(alts)
+
+
+def test_equal_content_gives_equal_bytes(text):
+  again = page.compose(fake.content(envs=fake.ENVS[:2]))
+  assert again == text
+
+
+def test_write_is_atomic_and_bounded(content, tmp_path, monkeypatch):
+  path = tmp_path / 'deep' / 'report.html'
+  size = page.write(path, content)
+  assert size == path.stat().st_size < page.MAX_BYTES
+  assert [p.name for p in path.parent.iterdir()] == ['report.html']
+  monkeypatch.setattr(page, 'MAX_BYTES', 1000)
+  with pytest.raises(ValueError, match='at most 1000'):
+    page.write(path, content)
+  assert path.stat().st_size == size
+
+
+def test_pictures_of_a_full_page_are_small_enough(text):
+  """Eight environments, twice the pictures a default run shows."""
+  content = fake.content()
+  content = dataclasses.replace(
+    content,
+    rows=(),
+    losses={},
+    rollouts=[*content.rollouts] * 2,
+    timelines=[*content.timelines] * 2,
+  )
+  size = len(page.compose(content).encode())
+  assert size < 0.8 * page.MAX_BYTES
+  svg = re.findall(r'data:image/svg\+xml;base64,([\w+/=]+)', text)
+  assert sum(map(len, svg)) < 0.2 * page.MAX_BYTES
+
+
+def test_nothing_given_nothing_shown():
+  found = outline(page.compose(page.Content()))
+  assert found.sections == []
+
+
+def rows_named(content, *names, kind=None):
+  return [r for name in names for r in tidy.select(content.rows, name,
+                                                   kind=kind)]  # fmt: skip
+
+
+PARTS = {
+  'acting': lambda c: {'rows': rows_named(c, 'score', 'paired_difference')},
+  'units': lambda c: {'rows': rows_named(c, 'nmi_clip', 'pnmi_action')},
+  'choices': lambda c: {'rows': rows_named(c, 'score'), 'runs': c.runs},
+  'timelines': lambda c: {'timelines': c.timelines},
+  'galleries': lambda c: {'galleries': c.galleries},
+  'probes': lambda c: {'rows': rows_named(c, 'state_r2')},
+  'reconstructions': lambda c: {'reconstructions': c.reconstructions},
+  'rollouts': lambda c: {'rollouts': c.rollouts[:2]},
+  'training': lambda c: {'losses': c.losses},
+  'cost': lambda c: {'rows': rows_named(c, 'seconds', kind='cost')},
+  'again': lambda c: {'config': c.config},
+  'findings': lambda c: {'notes': ('Only a note.',)},
+}
+
+
+@pytest.mark.parametrize('section', PARTS)
+def test_a_section_stands_by_its_content_alone(section, content):
+  found = outline(page.compose(page.Content(**PARTS[section](content))))
+  assert section in found.sections
+  others = {
+    'acting': {'findings', 'choices'}, 'units': {'findings'},
+    'choices': {'findings', 'acting'}, 'probes': {'findings'},
+    'cost': {'findings'},
+  }  # fmt: skip
+  assert set(found.sections) <= {section} | others.get(section, set())
+
+
+def test_text_is_escaped():
+  evil = '<script>alert("&")</script>'
+  rows = [
+    fake.row('quantize', name, value, [0.1, 0.2], recipe=evil, env=env)
+    for name, value in (('nmi_clip', 0.1), ('pnmi_action', 0.2))
+    for env in ('mean', evil)
+  ]
+  rows += [
+    fake.row('evaluate', 'score', 0.1 * i, [0, 1], 3, env=evil, demos=1,
+             method=method, run=evil)
+    for i, method in enumerate(('scratch', 'probe', 'finetune'))
+  ]  # fmt: skip
+  rows.append(fake.row(evil, 'seconds', 1, kind='cost'))
+  clip = np.zeros((4, 8, 8, 3), np.uint8)
+  text = page.compose(page.Content(
+    title=evil, subtitle=evil, rows=rows, config={evil: evil}, command=evil,
+    notes=(evil,), versions={evil: {evil: evil}}, main_run=evil,
+    losses={evil: [{'step': 0, 'loss': 1.0}, {'step': 1, 'loss': 0.5}]},
+    timelines=[frames.Timeline(evil, clip, {evil: np.arange(4)})],
+    galleries=[frames.Gallery(evil, [1], clip[None])],
+    rollouts=[frames.Rollout(clip, evil, evil, 1, 0.5)],
+  ))  # fmt: skip
+  found = outline(text)
+  assert '<script' not in text
+  assert found.text.count(evil) > 15
+  assert {'acting', 'units', 'timelines', 'rollouts'} <= set(found.sections)
+
+
+@pytest.mark.parametrize(
+  'rows, message',
+  [
+    ([{'stage': 'a', 'name': 'b', 'tags': {}}], r"row 0.*'value'"),
+    (
+      [{'stage': 'a', 'name': 'b', 'value': 1, 'interval': [1], 'tags': {}}],
+      r'row 0 \(b\): found interval \[1\]',
+    ),
+  ],
+)
+def test_malformed_rows_are_named(rows, message):
+  with pytest.raises(ValueError, match=message):
+    page.compose(page.Content(rows=rows))
+
+
+def test_one_seed_and_one_demo_still_make_a_page():
+  """The smallest run: no intervals, one number of demonstrations."""
+  rows = [
+    fake.row('evaluate', 'score', 0.3, env='CartPole-v1', demos=1,
+             method=method, run='none' if method == 'scratch' else 'raw')
+    for method in ('scratch', 'finetune')
+  ]  # fmt: skip
+  tags = {'env': 'CartPole-v1', 'method': 'finetune', 'run': 'raw'}
+  rows.append(fake.row('evaluate', 'paired_difference', 0.0, demos=1, **tags))
+  rows.append(fake.row('pretrain', 'seconds', 0.2, kind='cost'))
+  losses = {'mae': [{'step': 0, 'loss': 1.0}], 'pretrain/raw': []}
+  found = outline(page.compose(page.Content(rows=rows, losses=losses)))
+  assert found.sections == ['findings', 'acting', 'training', 'cost']
+
+
+def test_best_in_each_column_is_marked(content):
+  rows = [
+    fake.row('quantize', name, value, recipe=recipe, env='mean')
+    for recipe, values in (
+      ('a', {'nmi_clip': 0.5, 'pnmi_action': 0.125, 'perplexity': 9}),
+      ('b', {'nmi_clip': 0.25, 'pnmi_action': 0.0625, 'perplexity': 7}),
+    )
+    for name, value in values.items()
+  ]
+  text = page.compose(page.Content(rows=rows))
+  best = re.findall(r'<td class="best">([\d.]+)', text)
+  assert best == ['0.125', '0.250']
