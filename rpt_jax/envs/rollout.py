@@ -1,0 +1,174 @@
+"""Episodes: many environments, one jitted scan, the policy inside it.
+
+Environment i of a rollout is a function of (key, first_index + i) alone: its
+key is folded from its index, and the key of its step t is that one with t
+added to the last word (threefry is a keyed hash: neighbouring keys give
+independent streams, and deriving them costs nothing). So chunks of indices,
+or a sharded call, give the episodes of one large call.
+
+A policy acts on the whole batch,
+`policy(policy_state, observation, keys) -> (policy_state, action [N, ...])`
+with `observation` = {'image' u8 [N, 64, 64, 3], 'state' f32 [N, P],
+'internal': simulator states}; `keys` are N typed keys, one an environment
+(`jax.vmap(jax.random.categorical)(keys, logits)`). What a policy does not
+read is not computed: images are drawn only where read or recorded.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from rpt_jax.envs.environment import freeze
+
+FIELDS = ('image', 'state', 'action', 'reward', 'valid', 'terminated')
+
+
+def episode_keys(key, num_envs, first_index=0):
+  """The keys [N] of environments first_index ... first_index + N - 1."""
+  index_N = jnp.uint32(first_index) + jnp.arange(num_envs, dtype=jnp.uint32)
+  return jax.vmap(lambda i: jax.random.fold_in(key, i))(index_N)
+
+
+def step_keys(keys_N, t):
+  """The keys [N] of step t."""
+  words = jax.random.key_data(keys_N)
+  words = words.at[:, -1].add(jnp.uint32(t))
+  return jax.random.wrap_key_data(words, impl=jax.random.key_impl(keys_N))
+
+
+def _start(env, key, num_envs, nuisance, first_index):
+  """Keys of the steps, first states and scenes, all [N]."""
+  keys = jax.vmap(lambda k: jax.random.split(k, 4))(
+    episode_keys(key, num_envs, first_index)
+  )
+  scene = jax.vmap(env.scene, (0, None))(keys[:, 1], nuisance)
+  return (keys[:, 2], keys[:, 3]), jax.vmap(env.reset)(keys[:, 0]), scene
+
+
+def _advance(env, policy, scene, keys, t, carry):
+  """One decision of all environments: (carry, record of the step)."""
+  policy_state, state, alive_N = carry
+  seen = {
+    'image': jax.vmap(env.render)(state, scene),
+    'state': jax.vmap(env.physical)(state),
+    'internal': state,
+  }
+  policy_state, action = policy(policy_state, seen, step_keys(keys[0], t))
+  new, reward_N, ended_N = jax.vmap(env.step)(
+    step_keys(keys[1], t), state, action
+  )
+  record = {
+    'image': seen['image'],
+    'state': seen['state'],
+    'action': action,
+    'reward': jnp.where(alive_N, reward_N, 0.0),
+    'valid': alive_N,
+    'terminated': alive_N & ended_N,
+  }
+  state = freeze(~alive_N, state, new)
+  return (policy_state, state, alive_N & ~ended_N), record
+
+
+@functools.partial(
+  jax.jit, static_argnames=('env', 'policy', 'num_envs', 'record')
+)
+def rollout(
+  env,
+  policy,
+  policy_state,
+  key,
+  num_envs,
+  *,
+  record=('state', 'action', 'reward', 'valid', 'terminated'),
+  nuisance=1.0,
+  first_index=0,
+):
+  """`num_envs` episodes of `env.horizon` decisions under a policy.
+
+  Returns the fields in `record` (of `FIELDS`), each [N, T, ...]. `valid` says
+  that the episode was still running; afterwards its state stands still and
+  its reward is zero. `terminated` is true at most once; an episode that meets
+  the horizon has none. Raises ValueError for an unknown field.
+  """
+  unknown = sorted(set(record) - set(FIELDS))
+  if unknown:
+    raise ValueError(
+      f'record: found {unknown}, expected fields of {FIELDS}; drop the others'
+    )
+  keys, state, scene = _start(env, key, num_envs, nuisance, first_index)
+
+  def body(carry, t):
+    carry, step = _advance(env, policy, scene, keys, t, carry)
+    return carry, {name: step[name] for name in record}
+
+  carry = policy_state, state, jnp.ones(num_envs, jnp.bool_)
+  _, steps = jax.lax.scan(body, carry, jnp.arange(env.horizon))
+  return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), steps)
+
+
+@functools.partial(jax.jit, static_argnames=('env', 'policy', 'num_envs'))
+def returns(
+  env, policy, policy_state, key, num_envs, *, nuisance=1.0, first_index=0
+):
+  """The returns f32 [N] of the same episodes; stops when all have ended."""
+  keys, state, scene = _start(env, key, num_envs, nuisance, first_index)
+
+  def running(loop):
+    t, (*_, alive_N), _ = loop
+    return (t < env.horizon) & jnp.any(alive_N)
+
+  def body(loop):
+    t, carry, total_N = loop
+    carry, step = _advance(env, policy, scene, keys, t, carry)
+    return t + 1, carry, total_N + step['reward']
+
+  carry = policy_state, state, jnp.ones(num_envs, jnp.bool_)
+  start = jnp.int32(0), carry, jnp.zeros(num_envs)
+  return jax.lax.while_loop(running, body, start)[2]
+
+
+@functools.partial(
+  jax.jit, static_argnames=('env', 'policy', 'num_envs', 'num_steps')
+)
+def stream(env, policy, policy_state, key, num_envs, num_steps):
+  """`num_steps` decisions with auto-reset: (mean reward f32 [], episodes).
+
+  For measuring speed and for endless training. An episode is reset as it
+  terminates or meets the horizon. One key a step serves the whole batch
+  (the policy gets it as it is), so streams depend on `num_envs`.
+  """
+  reset_key, key = jax.random.split(key)
+  state = jax.vmap(env.reset)(jax.random.split(reset_key, num_envs))
+  scene = jax.vmap(env.scene, (0, None))(
+    jax.random.split(reset_key, num_envs), 0.0
+  )
+
+  def body(carry, t):
+    policy_state, state, age_N, total, episodes = carry
+    acting, moving, fresh = jax.random.split(jax.random.fold_in(key, t), 3)
+    seen = {
+      'image': jax.vmap(env.render)(state, scene),
+      'state': jax.vmap(env.physical)(state),
+      'internal': state,
+    }
+    policy_state, action = policy(policy_state, seen, acting)
+    lanes = jnp.arange(num_envs)
+    spread = jnp.broadcast_to(moving, (num_envs,))
+    new, reward_N, ended_N = jax.vmap(env.step)(
+      step_keys(spread, lanes), state, action
+    )
+    age_N = age_N + 1
+    over_N = ended_N | (age_N >= env.horizon)
+    spread = jnp.broadcast_to(fresh, (num_envs,))
+    again = jax.vmap(env.reset)(step_keys(spread, lanes))
+    state = freeze(over_N, again, freeze(jnp.zeros_like(over_N), state, new))
+    total += jnp.sum(reward_N)
+    episodes += jnp.sum(over_N)
+    age_N = jnp.where(over_N, 0, age_N)
+    return (policy_state, state, age_N, total, episodes), None
+
+  zeros = jnp.zeros(num_envs, jnp.int32)
+  start = policy_state, state, zeros, jnp.float32(0), jnp.int32(0)
+  (*_, total, episodes), _ = jax.lax.scan(body, start, jnp.arange(num_steps))
+  return total / (num_envs * num_steps), episodes
