@@ -8,6 +8,7 @@ record is one episode. Frames are PNG (`rpt_jax.episodes.png`).
 import concurrent.futures
 import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -27,15 +28,16 @@ _MAX_SHARD_BYTES = 1 << 28  # before compression
 
 def write(
   directory: str | os.PathLike,
+  name: str,
   splits: Mapping[str, Iterable[Episode]],
   *,
-  name: str,
   description: str = '',
   metadata: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> None:
   """Writes splits of episodes to `directory`, all or nothing.
 
-  Equal episodes give equal bytes. `name` is lower-case snake case.
+  Equal episodes give equal bytes. `name` becomes TFDS's ('CartPole-v1' is
+  written 'cartpole_v1').
   `metadata[split][i]` (ints, floats, strings; the same keys everywhere) goes
   to `episode_metadata` of episode i, beside its `index`. An existing dataset
   in `directory` is replaced.
@@ -48,7 +50,7 @@ def write(
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
   try:
-    _write_folder(partial, splits, name, description, metadata)
+    _write_folder(partial, _slug(name), splits, description, metadata)
     _replace(partial, directory)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
@@ -173,7 +175,7 @@ def _complete(observation, found) -> Episode:
   )
 
 
-def _write_folder(folder, splits, name, description, metadata):
+def _write_folder(folder, name, splits, description, metadata):
   features, infos = None, []
   for split, episodes in splits.items():
     extra = metadata[split] if metadata else None
@@ -375,6 +377,15 @@ def _resolve(mapping, steps, directory):
     )
   fields = {k: mapping.get(k, k) for k in _STEP_FIELDS}
   return observations, fields
+
+
+def _slug(name):
+  slug = re.sub(r'\W+', '_', name.lower()).strip('_')
+  if not slug[:1].isalpha():
+    raise ValueError(
+      f'name: found {name!r}, expected one that starts with a letter'
+    )
+  return slug
 
 
 def _replace(partial, directory):

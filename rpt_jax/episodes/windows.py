@@ -109,7 +109,7 @@ def future(
   is `first=1`.
   """
   ahead = first + np.arange(steps, dtype=np.int32)
-  at = rows_any[..., None] + ahead
+  at = rows_any[..., None] + ahead.reshape((1,) * rows_any.ndim + (steps,))
   low, high = (
     bound.reshape(bound.shape + (1,) * (at.ndim - bound.ndim))
     for bound in (table_B.low, table_B.high)
@@ -125,8 +125,8 @@ def chunks(
 
   A target is valid where its own step and the step it follows both are.
   """
-  offsets = np.arange(context, dtype=np.int32)
-  at = table_B.first[..., None] + offsets
+  offsets = np.arange(context, dtype=np.int32)[None]
+  at = table_B.first[:, None] + offsets
   rows_BTC, valid_BTC = future(at, table_B, steps, first)
   _, valid_BT = rows(table_B, context)
   return rows_BTC, valid_BTC & valid_BT[..., None]

@@ -46,8 +46,8 @@ EPISODES = [make_episode(seed, 3 + 2 * seed) for seed in range(5)]
 def folder(tmp_path):
   rlds.write(
     tmp_path / 'data',
+    'Toy-env',
     {'pretrain': EPISODES[:3], 'heldout': EPISODES[3:]},
-    name='toy_env',
     metadata={
       'pretrain': [{'seed': 7 + i, 'env': 'toy'} for i in range(3)],
       'heldout': [{'seed': 0, 'env': 'toy'}] * 2,
@@ -79,7 +79,7 @@ def test_round_trip(folder):
 
 def test_round_trip_of_continuous_actions_and_one_step(tmp_path):
   expected = [make_episode(0, 1, False), make_episode(1, 4, False)]
-  rlds.write(tmp_path / 'd', {'demos': iter(expected)}, name='toy')
+  rlds.write(tmp_path / 'd', 'toy', {'demos': iter(expected)})
   source = episodes.open(tmp_path / 'd', split='demos')
   for found, e in zip(source, expected, strict=True):
     assert_same(found, e)
@@ -130,7 +130,7 @@ def test_equal_episodes_give_equal_bytes(tmp_path):
 import sys
 from tests.episodes.test_rlds import EPISODES
 from rpt_jax.episodes import rlds
-rlds.write(sys.argv[1], {'pretrain': EPISODES}, name='toy')
+rlds.write(sys.argv[1], 'toy', {'pretrain': EPISODES})
 """
   for name in ('a', 'b'):
     args = [sys.executable, '-c', program, str(tmp_path / name)]
@@ -146,7 +146,7 @@ rlds.write(sys.argv[1], {'pretrain': EPISODES}, name='toy')
 
 def test_shards_are_cut_in_order(tmp_path, monkeypatch):
   monkeypatch.setattr(rlds, '_MAX_SHARD_BYTES', 5000)
-  rlds.write(tmp_path / 'd', {'pretrain': EPISODES}, name='toy')
+  rlds.write(tmp_path / 'd', 'toy', {'pretrain': EPISODES})
   assert len(list((tmp_path / 'd').glob('toy-pretrain*'))) > 1
   source = episodes.open(tmp_path / 'd', split='pretrain')
   for found, expected in zip(source, EPISODES, strict=True):
@@ -204,7 +204,7 @@ def test_a_mapping_renames_and_selects(folder):
 
 def test_ends_come_from_the_record(tmp_path):
   unmarked = [change(e, is_last=np.zeros(len(e), bool)) for e in EPISODES[:2]]
-  rlds.write(tmp_path / 'd', {'pretrain': unmarked}, name='toy')
+  rlds.write(tmp_path / 'd', 'toy', {'pretrain': unmarked})
   found = episodes.open(tmp_path / 'd', split='pretrain')[1]
   np.testing.assert_array_equal(found.is_last, EPISODES[1].is_last)
 
@@ -215,10 +215,10 @@ def test_a_failed_write_leaves_what_was_there(folder):
     raise RuntimeError('killed')
 
   with pytest.raises(RuntimeError, match='killed'):
-    rlds.write(folder, {'pretrain': broken()}, name='toy_env')
+    rlds.write(folder, 'toy_env', {'pretrain': broken()})
   assert len(episodes.open(folder, split='pretrain')) == 3
   assert [p.name for p in folder.parent.iterdir()] == ['data']
-  rlds.write(folder, {'pretrain': EPISODES[:1]}, name='toy_env')
+  rlds.write(folder, 'toy_env', {'pretrain': EPISODES[:1]})
   assert len(episodes.open(folder, split='pretrain')) == 1
   info = json.loads((folder / 'dataset_info.json').read_text())
   assert [s['name'] for s in info['splits']] == ['pretrain']
@@ -227,7 +227,7 @@ def test_a_failed_write_leaves_what_was_there(folder):
 def test_bad_episodes_are_named(tmp_path):
   def write(second):
     data = {'pretrain': [EPISODES[0], second]}
-    rlds.write(tmp_path / 'd', data, name='toy')
+    rlds.write(tmp_path / 'd', 'toy', data)
 
   good = EPISODES[1]
   nan = good.reward.copy()
@@ -243,7 +243,9 @@ def test_bad_episodes_are_named(tmp_path):
   with pytest.raises(ValueError, match='found fields'):
     write(change(good, observation={'state': state}))
   with pytest.raises(ValueError, match='holds no episode'):
-    rlds.write(tmp_path / 'd', {'pretrain': []}, name='toy')
+    rlds.write(tmp_path / 'd', 'toy', {'pretrain': []})
+  with pytest.raises(ValueError, match='starts with a letter'):
+    rlds.write(tmp_path / 'd', '3d', {'pretrain': EPISODES})
   assert not list(tmp_path.iterdir())
 
 

@@ -1,0 +1,60 @@
+"""What every image model looks like from outside: frames to latents."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from rpt_jax.types import Array, PyTree
+from rpt_jax.vision import vit
+
+
+@dataclasses.dataclass(frozen=True)
+class VisionModel:
+  """A frozen image model.
+
+  `preprocess(image u8 [N, H, W, 3]) -> f32`, `apply(params, that) -> f32
+  [N, dim]`; `dim` is the width of a latent, `image_size` the H = W it takes.
+  """
+
+  name: str
+  apply: Callable[[PyTree, Array], Array]
+  params: PyTree
+  preprocess: Callable[[Array], Array]
+  dim: int
+  image_size: int
+
+  def encode(self, image_NHWC: Array) -> Array:
+    """uint8 frames [N, H, W, 3] to latents f32 [N, dim]."""
+    return self.apply(self.params, self.preprocess(image_NHWC))
+
+
+def build(name, apply, params, preprocess, image_size) -> VisionModel:
+  """A VisionModel whose `dim` is asked of `apply`."""
+  frame = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.uint8)
+  latent = jax.eval_shape(lambda p, x: apply(p, preprocess(x)), params, frame)
+  return VisionModel(
+    name, apply, params, preprocess, latent.shape[-1], image_size
+  )
+
+
+def encoder_model(
+  name: str, encoder: vit.Encoder, params: PyTree, output: str, layer: int
+) -> VisionModel:
+  """A ViT read at one place.
+
+  `output` as in `vit.readout`; `layer` -1 is the normed end, k >= 0 the
+  output of block k (later blocks are then not computed).
+  """
+  if not -1 <= layer < encoder.depth:
+    raise ValueError(
+      f'layer: found {layer}, expected -1 (the end) or a block from 0 to '
+      f'{encoder.depth - 1}'
+    )
+
+  def apply(params, image_NHWC):
+    x_NTD, layers = encoder.apply({'params': params}, image_NHWC)
+    return vit.readout(x_NTD if layer < 0 else layers[layer], output)
+
+  return build(name, apply, params, vit.preprocess, encoder.image_size)

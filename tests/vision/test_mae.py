@@ -1,0 +1,136 @@
+"""Masked autoencoding: the loss sees removed patches and nothing else."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rpt_jax.vision import mae, vit
+
+MODEL = mae.Autoencoder(
+  image_size=32, patch=8, width=16, depth=1, num_heads=2, decoder_width=16
+)
+predict = jax.jit(MODEL.predict)
+loss_and_gradient = jax.jit(jax.value_and_grad(MODEL.loss, has_aux=True))
+
+
+@pytest.fixture(scope='module')
+def setup():
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+  return MODEL.init(jax.random.key(0)), image
+
+
+@pytest.mark.parametrize('patches, ratio, kept', [(16, 0.75, 4), (64, 0.9, 6)])
+def test_masking_is_exact_and_inverts(patches, ratio, kept):
+  masking = mae.random_masking(jax.random.key(0), 50, patches, ratio)
+  assert masking.keep.shape == (50, kept)
+  assert (masking.removed.sum(1) == patches - kept).all()
+  everything = np.arange(patches)
+  for keep, restore, removed in zip(*map(np.asarray, masking), strict=True):
+    order = np.argsort(restore)
+    assert sorted(restore) == everything.tolist()
+    np.testing.assert_array_equal(order[:kept], keep)
+    np.testing.assert_array_equal(order[restore], everything)
+    np.testing.assert_array_equal(removed[keep], 0)
+  assert len(np.unique(masking.keep, axis=0)) > 40
+  frequency = np.bincount(np.asarray(masking.keep).ravel(), minlength=patches)
+  assert frequency.max() < 6 * kept * 50 / patches
+
+
+def test_masking_must_keep_and_remove():
+  for ratio in (0.0, 0.99):
+    with pytest.raises(ValueError, match='mask_ratio'):
+      mae.random_masking(jax.random.key(0), 2, 16, ratio)
+
+
+def test_loss_against_numpy(setup):
+  params, image = setup
+  key = jax.random.key(3)
+  (loss, metrics), _ = loss_and_gradient(params, image, key)
+  masking = MODEL.mask(key, 6)
+  x = np.asarray(image, np.float64) / 127.5 - 1
+  predicted = np.asarray(predict(params, jnp.float32(x), masking))
+  total = count = 0
+  for n in range(6):
+    for p in range(16):
+      if masking.removed[n, p]:
+        row, column = p // 4 * 8, p % 4 * 8
+        pixels = x[n, row : row + 8, column : column + 8].ravel()
+        target = (pixels - pixels.mean()) / np.sqrt(pixels.var(ddof=1) + 1e-6)
+        total += ((predicted[n, p] - target) ** 2).mean()
+        count += 1
+  assert count == 6 * 12
+  np.testing.assert_allclose(loss, total / count, rtol=1e-4)
+  assert metrics['loss'] == loss
+
+
+def test_visible_patches_do_not_enter_the_error():
+  rng = np.random.default_rng(0)
+  prediction, target = rng.normal(size=(2, 2, 16, 5))
+  removed = mae.random_masking(jax.random.key(0), 2, 16, 0.75).removed
+  visible = (1 - np.asarray(removed))[..., None]
+  loss = mae.masked_error(prediction, target, removed)
+  changed = mae.masked_error(prediction, target + 100 * visible, removed)
+  assert changed == loss
+  moved = mae.masked_error(prediction, target + 0.1, removed)
+  assert abs(moved - loss) > 1e-3
+
+
+def test_removed_pixels_do_not_enter_the_prediction(setup):
+  params, image = setup
+  masking = MODEL.mask(jax.random.key(1), 6)
+  x = vit.preprocess(image)
+  patches = vit.patchify(x, 8) + 5 * masking.removed[..., None]
+  found = predict(params, vit.unpatchify(patches, 8), masking)
+  np.testing.assert_array_equal(found, predict(params, x, masking))
+
+
+def test_tokens_go_back_to_their_places(setup):
+  """With decoding blind to order, positions alone tell patches apart."""
+  params, image = setup
+  x = vit.preprocess(image)
+  masking = MODEL.mask(jax.random.key(1), 6)
+  order = np.asarray(jnp.argsort(masking.restore, axis=1))
+  swapped = order.copy()
+  swapped[:, :4] = order[:, 3::-1]  # the same patches, kept in reverse
+  other = mae.Masking(
+    jnp.asarray(swapped[:, :4]),
+    jnp.argsort(swapped, axis=1),
+    masking.removed,
+  )
+  np.testing.assert_allclose(
+    predict(params, x, masking),
+    predict(params, x, other),
+    atol=5e-2,
+  )
+
+
+def test_training_lowers_the_loss(setup):
+  params, _ = setup
+  ramp = np.linspace(0, 255, 32, dtype=np.uint8)
+  image = np.broadcast_to(ramp[:, None, None], (6, 32, 32, 3))
+  key = jax.random.key(0)
+  losses = []
+  for i in range(60):
+    (loss, _), gradient = loss_and_gradient(
+      params, image, jax.random.fold_in(key, i)
+    )
+    params = jax.tree.map(lambda p, g: p - 0.1 * g, params, gradient)
+    losses.append(loss)
+  assert np.mean(losses[-5:]) < 0.6 * losses[0]
+
+
+def test_reconstruction_keeps_what_was_visible(setup):
+  params, image = setup
+  key = jax.random.key(4)
+  pictures = mae.reconstruct(MODEL, params, image, key)
+  removed = np.asarray(MODEL.mask(key, 6).removed, bool)
+  patches = {k: vit.patchify(v, 8) for k, v in pictures.items()}
+  for name in ('masked', 'pasted'):
+    assert pictures[name].dtype == np.uint8
+    np.testing.assert_array_equal(
+      patches[name][~removed], patches['image'][~removed]
+    )
+  assert set(np.unique(patches['masked'][removed])) == {128}
+  assert (patches['pasted'][removed] != patches['image'][removed]).any()
