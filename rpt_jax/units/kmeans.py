@@ -1,0 +1,376 @@
+"""K-means, jit-compiled and sharded: features in, hidden units out.
+
+Greedy k-means++ with restarts, then full Lloyd or minibatch iterations.
+Distances are taken after subtracting the mean of the data, with bfloat16
+operands and float32 accumulation by default: the inertia is within 0.1 % of
+float32's (measured 0.00-0.03 %) at D >= 16, and about 99 % of assignments
+agree. The reported inertia is always exact float32. Results depend on the key
+and not on the number of devices, up to the order of float32 sums.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from rpt_jax.types import Array
+from rpt_jax.units import lloyd, minibatch, seeding
+from rpt_jax.units import rows as rows_lib
+
+# HuBERT: fairseq examples/hubert/simple_kmeans/learn_kmeans.py.
+HUBERT = {
+  'batch_size': 10_000,
+  'max_iterations': 100,
+  'restarts': 20,
+  'tolerance': 0.0,
+  'max_no_improvement': 100,
+  'reassignment_ratio': 0.0,
+}
+
+SLAB = 8192  # rows of a host array sent to the device at a time by `assign`
+
+
+class Codebook(NamedTuple):
+  """K centroids and how they fit the data they were made from."""
+
+  c_KD: Array
+  offset_D: Array  # subtracted before distances are taken (their precision)
+  inertia: Array  # weighted sum of squared distances to the nearest centroid
+  count_K: Array  # weight of each cluster; 0 is a dead cluster
+  iterations: Array  # Lloyd iterations, or batches
+
+
+def _check_matrix(x_ND: Array, name: str = 'x_ND') -> None:
+  if x_ND.ndim != 2:
+    raise ValueError(f'{name}: expected [N, D], found shape {x_ND.shape}')
+
+
+def _check_finite(finite: Array, name: str = 'x_ND') -> None:
+  if not isinstance(finite, jax.core.Tracer) and not bool(finite):
+    raise ValueError(
+      f'{name}: found NaN or infinite values; drop or repair those rows'
+    )
+
+
+@jax.jit
+def _all_finite(x_ND: Array) -> Array:
+  return jnp.isfinite(x_ND).all()
+
+
+def _check_settings(settings: lloyd.Settings, restarts: int, init_size: int):
+  if settings.precision not in rows_lib.PRECISIONS:
+    raise ValueError(
+      f'precision: found {settings.precision!r}, expected one of '
+      f'{rows_lib.PRECISIONS}'
+    )
+  least = dict(settings._asdict(), restarts=restarts, init_size=init_size)
+  for name, value in least.items():
+    floor = 1 if name in ('max_iterations', 'restarts') else 0
+    if name != 'precision' and value < floor:
+      raise ValueError(f'{name}: found {value}, expected at least {floor}')
+
+
+def _subset(rows, weight_N: Array, key: Array, size: int) -> rows_lib.Rows:
+  """Returns `size` rows drawn without replacement, split over the devices."""
+  index_M = jax.random.choice(key, len(weight_N), (size,), replace=False)
+  x_MD = rows_lib.take(rows, index_M)
+  return rows_lib.share(x_MD, weight_N[index_M], rows.offset_D)
+
+
+def _seed(rows, weight_N, num_clusters, key, init_size) -> Array:
+  sample, draw = jax.random.split(key)
+  if init_size < len(weight_N):
+    rows = _subset(rows, weight_N, sample, init_size)
+  return seeding.greedy_plus_plus(rows, num_clusters, draw)
+
+
+def _fit_lloyd(rows, weight_N, key, num_clusters, settings, init):
+  """Returns the best of the restarts: centroids, inertia, counts, steps."""
+  init_KD, restarts, init_size = init
+
+  def attempt(key):
+    if init_KD is None:
+      c_KD = _seed(rows, weight_N, num_clusters, key, init_size)
+    else:
+      c_KD = init_KD - rows.offset_D[None, :]
+    c_KD, steps = lloyd.lloyd(rows, c_KD, settings)
+    return c_KD, *lloyd.measure(rows, c_KD, settings.precision), steps
+
+  tries = jax.lax.map(attempt, jax.random.split(key, restarts))
+  return jax.tree.map(lambda leaf: leaf[jnp.argmin(tries[1])], tries)
+
+
+def _fit_minibatch(rows, weight_N, key, num_clusters, settings, init):
+  """Seeds by the best of the restarts on a held-out subset, then iterates."""
+  init_KD, restarts, init_size = init
+  seed_key, check_key, run_key = jax.random.split(key, 3)
+  if init_KD is None:
+    check = _subset(rows, weight_N, check_key, init_size)
+
+    def attempt(key):
+      c_KD = _seed(rows, weight_N, num_clusters, key, init_size)
+      return c_KD, lloyd.measure(check, c_KD, settings.precision)[0]
+
+    tries = jax.lax.map(attempt, jax.random.split(seed_key, restarts))
+    c_KD = tries[0][jnp.argmin(tries[1])]
+  else:
+    c_KD = init_KD - rows.offset_D[None, :]
+  c_KD, steps = minibatch.fit(rows, weight_N, c_KD, run_key, settings)
+  return c_KD, *lloyd.measure(rows, c_KD, settings.precision), steps
+
+
+@functools.partial(
+  jax.jit,
+  static_argnames=(
+    'num_clusters',
+    'settings',
+    'restarts',
+    'init_size',
+    'num_rows',
+    'mesh',
+  ),
+)
+def _fit(
+  x_ND, weight_N, init_KD, key, *, num_clusters, settings, restarts,
+  init_size, num_rows, mesh,
+):  # fmt: skip
+  chunk, _ = rows_lib.layout(num_rows, mesh.shape[rows_lib.AXIS])
+  run = _fit_minibatch if settings.batch_size else _fit_lloyd
+
+  def local(x_ND, weight_N, all_weight_N, init_KD, key):
+    rows = rows_lib.make_rows(x_ND, weight_N, chunk)
+    init = (init_KD, restarts, init_size)
+    c_KD, *rest = run(rows, all_weight_N, key, num_clusters, settings, init)
+    inertia, count_K, steps = rest
+    c_KD = c_KD + rows.offset_D[None, :]
+    return Codebook(c_KD, rows.offset_D, inertia, count_K, steps)
+
+  split, same = PartitionSpec(rows_lib.AXIS), PartitionSpec()
+  run_sharded = jax.shard_map(
+    local,
+    mesh=mesh,
+    in_specs=(split, split, same, same, same),
+    out_specs=same,
+    check_vma=False,
+  )
+  return run_sharded(x_ND, weight_N, weight_N[:num_rows], init_KD, key)
+
+
+def fit(
+  x_ND: Array,
+  num_clusters: int,
+  key: Array,
+  *,
+  restarts: int = 3,
+  max_iterations: int = 100,
+  tolerance: float = 1e-4,
+  batch_size: int = 0,
+  init_size: int = 0,
+  max_no_improvement: int = 10,
+  reassignment_ratio: float = 0.01,
+  precision: str = 'bfloat16',
+  mesh: jax.sharding.Mesh | None = None,
+  weight_N: Array | None = None,
+  init_KD: Array | None = None,
+) -> Codebook:
+  """Fits K centroids to rows of any float dtype and scale.
+
+  With `batch_size` 0, full Lloyd from each of `restarts` seedings, the least
+  inertia kept, empty clusters moved to the farthest rows. With a batch size,
+  minibatch iterations from the best seeding; `max_iterations` counts passes
+  over the data, `max_no_improvement` batches (0: no such stop), and clusters
+  that saw less than `reassignment_ratio` times the largest are moved.
+  `init_size` rows are used for seeding (0: all, or three batches).
+  `tolerance` is relative to the mean variance of a dimension. `weight_N` are
+  non-negative weights of rows; `init_KD` replaces the seeding. Rows are sharded
+  over the axis `data` of `mesh`.
+
+  Raises ValueError for fewer rows than clusters, values that are not finite,
+  and settings out of range.
+  """
+  settings = lloyd.Settings(
+    max_iterations, float(tolerance), batch_size, max_no_improvement,
+    float(reassignment_ratio), precision,
+  )  # fmt: skip
+  _check_settings(settings, restarts, init_size)
+  _check_matrix(x_ND)
+  num_rows = len(x_ND)
+  if not 1 <= num_clusters <= num_rows:
+    raise ValueError(
+      f'num_clusters: found {num_clusters} for {num_rows} rows; expected '
+      'between 1 and the number of rows: lower it or give more rows'
+    )
+  if weight_N is None:
+    weight_N = np.ones(num_rows, np.float32)
+  _check_weights(weight_N, num_rows)
+  if init_KD is not None:
+    _check_matrix(init_KD, 'init_KD')
+    _check_finite(_all_finite(init_KD), 'init_KD')
+    restarts = 1
+    if init_KD.shape != (num_clusters, x_ND.shape[1]):
+      raise ValueError(
+        f'init_KD: found shape {init_KD.shape}, expected '
+        f'{(num_clusters, x_ND.shape[1])}'
+      )
+    init_KD = jnp.asarray(init_KD, jnp.float32)
+  init_size = init_size or (3 * batch_size) or num_rows
+  init_size = min(max(init_size, 3 * num_clusters), num_rows)
+  mesh = mesh or rows_lib.one_device_mesh()
+  _, padded = rows_lib.layout(num_rows, mesh.shape[rows_lib.AXIS])
+  x_ND = rows_lib.place(x_ND, padded, mesh)
+  _check_finite(_all_finite(x_ND))
+  return _fit(
+    x_ND,
+    rows_lib.place(weight_N, padded, mesh).astype(jnp.float32),
+    *rows_lib.replicate((init_KD, key), mesh),
+    num_clusters=num_clusters,
+    settings=settings,
+    restarts=restarts,
+    init_size=init_size,
+    num_rows=num_rows,
+    mesh=mesh,
+  )
+
+
+def _check_weights(weight_N: Array, num_rows: int) -> None:
+  if weight_N.shape != (num_rows,):
+    raise ValueError(
+      f'weight_N: found shape {weight_N.shape}, expected ({num_rows},)'
+    )
+  weight_N = np.asarray(weight_N)
+  if not (np.isfinite(weight_N).all() and weight_N.min() >= 0):
+    raise ValueError('weight_N: expected finite, non-negative weights')
+  if not weight_N.sum() > 0:
+    raise ValueError('weight_N: found no positive weight')
+
+
+def _sample(c_KD, x_BD, row_B, key, temperature, top_k, precision):
+  """Draws a centroid per row, p proportional to exp(-d^2 / temperature)."""
+  score_BK = rows_lib.scores(c_KD, x_BD, precision).T
+  logit_BK, index_BK = -score_BK / temperature, None
+  if top_k:
+    logit_BK, index_BK = jax.lax.top_k(logit_BK, top_k)
+  # A key per row: the draw of a row does not depend on its chunk or device.
+  key_B = jax.vmap(jax.random.fold_in, (None, 0))(key, row_B)
+  n_B = jax.vmap(jax.random.categorical)(key_B, logit_BK)
+  if top_k:
+    n_B = jnp.take_along_axis(index_BK, n_B[:, None], 1)[:, 0]
+  return n_B.astype(jnp.int32)
+
+
+@functools.partial(
+  jax.jit,
+  static_argnames=('stochastic', 'top_k', 'precision', 'mesh'),
+)
+def _assign(
+  codebook, x_ND, first_row, key, temperature, *, stochastic, top_k,
+  precision, mesh,
+):  # fmt: skip
+  local_rows = len(x_ND) // mesh.shape[rows_lib.AXIS]
+  chunk = min(rows_lib.CHUNK, local_rows)
+
+  def local(codebook, x_ND, first_row, key, temperature):
+    offset_D = codebook.offset_D
+    c_KD = codebook.c_KD - offset_D[None, :]
+    first = first_row + jax.lax.axis_index(rows_lib.AXIS) * local_rows
+
+    def visit(finite, start):
+      x_BD = rows_lib.block(x_ND, start, chunk, offset_D)
+      n_B, least_B = rows_lib.nearest(c_KD, x_BD, precision)
+      if stochastic:
+        row_B = first + start + jnp.arange(chunk)
+        n_B = _sample(c_KD, x_BD, row_B, key, temperature, top_k, precision)
+      return finite & jnp.isfinite(least_B).all(), n_B
+
+    start_G = rows_lib.starts(len(x_ND), chunk)
+    finite, n_GB = jax.lax.scan(visit, jnp.bool_(True), start_G)
+    return rows_lib.from_chunks(n_GB, len(x_ND)), finite[None]
+
+  split, same = PartitionSpec(rows_lib.AXIS), PartitionSpec()
+  run_sharded = jax.shard_map(
+    local,
+    mesh=mesh,
+    in_specs=(same, split, same, same, same),
+    out_specs=split,
+    check_vma=False,
+  )
+  n_N, finite = run_sharded(codebook, x_ND, first_row, key, temperature)
+  return n_N, finite.all()
+
+
+def assign(
+  codebook: Codebook,
+  x_ND: Array,
+  key: Array | None = None,
+  temperature: float = 0.0,
+  top_k: int = 0,
+  *,
+  precision: str = 'bfloat16',
+  mesh: jax.sharding.Mesh | None = None,
+) -> Array:
+  """Returns the unit of each row, n_N int32.
+
+  The nearest centroid at temperature 0; above it, a draw with probability
+  proportional to exp(-d^2 / temperature), among the `top_k` nearest if given
+  (0: all). A temperature has the unit of a squared distance.
+
+  Raises ValueError for a negative temperature, a temperature without a key,
+  `top_k` above K, a wrong width, and values that are not finite.
+  """
+  num_clusters, width = codebook.c_KD.shape
+  _check_matrix(x_ND)
+  if x_ND.shape[1] != width:
+    raise ValueError(
+      f'x_ND: found width {x_ND.shape[1]}, the codebook was fitted on {width}'
+    )
+  if not temperature >= 0:
+    raise ValueError(f'temperature: found {temperature}, expected at least 0')
+  if temperature > 0 and key is None:
+    raise ValueError('key: expected a jax.random key when temperature > 0')
+  if not 0 <= top_k <= num_clusters:
+    raise ValueError(
+      f'top_k: found {top_k}, expected 0 (all) to {num_clusters} (clusters)'
+    )
+  if precision not in rows_lib.PRECISIONS:
+    raise ValueError(
+      f'precision: found {precision!r}, expected one of {rows_lib.PRECISIONS}'
+    )
+  if not len(x_ND):
+    return jnp.zeros(0, jnp.int32)
+  stochastic, streamed = temperature > 0, mesh is None
+  mesh = mesh or rows_lib.one_device_mesh()
+  run = functools.partial(
+    _assign,
+    rows_lib.replicate(codebook, mesh),
+    key=rows_lib.replicate(key, mesh) if stochastic else None,
+    temperature=jnp.float32(temperature),
+    stochastic=stochastic,
+    top_k=top_k if stochastic else 0,
+    precision=precision,
+    mesh=mesh,
+  )
+  if streamed and isinstance(x_ND, np.ndarray) and len(x_ND) > SLAB:
+    return _stream(run, x_ND)
+  devices = mesh.shape[rows_lib.AXIS]
+  padded = -(-len(x_ND) // devices) * devices
+  n_N, finite = run(rows_lib.place(x_ND, padded, mesh), 0)
+  _check_finite(finite)
+  return n_N[: len(x_ND)]
+
+
+def _stream(run, x_ND: np.ndarray) -> Array:
+  """Assigns host rows slab by slab: a memory-mapped file is never loaded."""
+  pieces, finite = [], []
+  for first in range(0, len(x_ND), SLAB):
+    x_MD = x_ND[first : first + SLAB]
+    extra = SLAB - len(x_MD)
+    n_M, good = run(
+      np.pad(x_MD, ((0, extra), (0, 0))) if extra else x_MD, first
+    )
+    pieces.append(n_M)
+    finite.append(good)
+  _check_finite(jnp.stack(finite).all())
+  return jnp.concatenate(pieces)[: len(x_ND)]

@@ -1,0 +1,245 @@
+"""What is done to latents before clustering: keep motion, drop the clip.
+
+Frames of all clips lie one after the other in x_ND; clip_N numbers their clips
+(frames of one clip adjacent and in order). A recipe is a tuple of steps:
+
+  'clip_mean'      subtract the mean of the whole clip (sees the future: for
+                   targets only)
+  'running_mean'   its causal form: subtract the mean of the frames so far
+  'delta:s'        x_t - x_{t-s}; zero while t < s; 'delta:s^2' twice
+  'stack:a,b'      the frame, then its deltas a, b, ... side by side:
+                   'stack:2,2^2' is MFCC + delta + delta-delta
+  'standardise'    zero mean, unit variance of every dimension (fitted)
+  'whiten:k'       the first k principal components, unit variance (fitted;
+                   without k all of them)
+
+What is fitted is fitted on the clips given to `fit_transform` alone.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from rpt_jax.types import Array, PyTree
+
+STEPS = ('clip_mean', 'running_mean', 'delta', 'stack', 'standardise', 'whiten')
+EIGENVALUE_FLOOR = 1e-6  # of the largest; directions below are noise
+
+
+def clip_starts(clip_N: Array) -> Array:
+  """Returns the row of the first frame of each frame's clip, start_N."""
+  clip_N = jnp.asarray(clip_N)
+  row_N = jnp.arange(len(clip_N))
+  first_N = jnp.concatenate([jnp.ones(1, bool), clip_N[1:] != clip_N[:-1]])
+  return lax.cummax(jnp.where(first_N, row_N, 0))
+
+
+def clip_mean(x_ND: Array, clip_N: Array) -> Array:
+  """Subtracts from every frame the mean of its clip."""
+  start_N = clip_starts(clip_N)
+  total_ND = jnp.zeros_like(x_ND).at[start_N].add(x_ND)
+  count_N = jnp.zeros(len(x_ND)).at[start_N].add(1)
+  return x_ND - total_ND[start_N] / count_N[start_N][:, None]
+
+
+def running_mean(x_ND: Array, clip_N: Array) -> Array:
+  """Subtracts the mean of the clip's frames up to and with this one."""
+  start_N = clip_starts(clip_N)
+  row_N = jnp.arange(len(x_ND))
+
+  def add(left, right):
+    total_left, _ = left
+    total_right, first_right = right
+    total = jnp.where(first_right, total_right, total_left + total_right)
+    return total, left[1] | first_right
+
+  first_N1 = (start_N == row_N)[:, None]
+  total_ND, _ = lax.associative_scan(add, (x_ND, first_N1))
+  return x_ND - total_ND / (row_N - start_N + 1)[:, None]
+
+
+def delta(x_ND: Array, clip_N: Array, stride: int, order: int = 1) -> Array:
+  """Returns x_t - x_{t-stride}, `order` times; zero before the clip began."""
+  row_N = jnp.arange(len(x_ND))
+  inside_N1 = (row_N - stride >= clip_starts(clip_N))[:, None]
+  for _ in range(order):
+    before_ND = jnp.roll(x_ND, stride, axis=0)
+    x_ND = jnp.where(inside_N1, x_ND - before_ND, 0)
+  return x_ND
+
+
+def standardise_fit(x_ND: Array) -> dict[str, Array]:
+  """Returns mean and scale of each dimension; constant ones keep scale 1."""
+  mean_D, std_D = x_ND.mean(0), x_ND.std(0)
+  return {'mean': mean_D, 'scale': jnp.where(std_D > 1e-8, 1 / std_D, 1.0)}
+
+
+def whiten_fit(x_ND: Array, size: int) -> dict[str, Array]:
+  """Returns mean and projection [D, size] onto unit-variance components."""
+  width = x_ND.shape[1]
+  size = size or width
+  if size > width:
+    raise ValueError(
+      f'whiten:{size}: found {width} dimensions; ask for at most that many'
+    )
+  mean_D = x_ND.mean(0)
+  centred_ND = x_ND - mean_D[None, :]
+  covariance_DD = jnp.matmul(
+    centred_ND.T, centred_ND, precision=lax.Precision.HIGHEST
+  ) / len(x_ND)
+  value_D, vector_DD = jnp.linalg.eigh(covariance_DD)
+  value_D, vector_DD = value_D[::-1][:size], vector_DD[:, ::-1][:, :size]
+  # The sign of an eigenvector is free: make its largest entry positive.
+  peak_D = jnp.take_along_axis(
+    vector_DD, jnp.abs(vector_DD).argmax(0)[None, :], 0
+  )
+  vector_DD = vector_DD * jnp.sign(peak_D)
+  floor = EIGENVALUE_FLOOR * jnp.maximum(value_D[0], 1e-30)
+  scale_D = lax.rsqrt(jnp.maximum(value_D, floor))
+  return {'mean': mean_D, 'project': vector_DD * scale_D[None, :]}
+
+
+def _number(text: str, step: str) -> int:
+  if not text.isdigit() or int(text) < 1:
+    raise ValueError(f'{step!r}: found {text!r}, expected a positive integer')
+  return int(text)
+
+
+def _strides(text: str, step: str) -> list[tuple[int, int]]:
+  """Parses 'a,b^2' into (stride, order) pairs."""
+  pairs = []
+  for part in text.split(','):
+    stride, _, order = part.strip().partition('^')
+    pairs.append((_number(stride, step), _number(order or '1', step)))
+  return pairs
+
+
+def parse(recipe: tuple[str, ...]) -> list[tuple[str, object]]:
+  """Returns (name, argument) of each step.
+
+  Raises ValueError for an unknown step, listing the known, and for an argument
+  that is missing, malformed or not taken.
+  """
+  if isinstance(recipe, str):
+    raise ValueError(f'recipe: found the text {recipe!r}, expected a list')
+  steps = []
+  for step in recipe:
+    name, _, text = step.partition(':')
+    if name not in STEPS:
+      raise ValueError(
+        f'recipe: unknown transform {name!r}; known: {", ".join(STEPS)}'
+      )
+    if name in ('delta', 'stack'):
+      argument = _strides(text, step)
+    elif name == 'whiten':
+      argument = _number(text, step) if text else 0
+    elif text:
+      raise ValueError(f'{step!r}: {name} takes no argument')
+    else:
+      argument = None
+    if name == 'delta' and len(argument) > 1:
+      raise ValueError(f'{step!r}: one stride expected; stack takes several')
+    steps.append((name, argument))
+  return steps
+
+
+def is_causal(recipe: tuple[str, ...]) -> bool:
+  """Returns whether a frame depends on no later frame of its clip."""
+  return all(name != 'clip_mean' for name, _ in parse(recipe))
+
+
+def causal(recipe: tuple[str, ...]) -> tuple[str, ...]:
+  """Returns the recipe with each whole-clip step in its causal form."""
+  parse(recipe)
+  return tuple('running_mean' if s == 'clip_mean' else s for s in recipe)
+
+
+def _step(name, argument, fitted, x_ND, clip_N) -> Array:
+  if name == 'clip_mean':
+    return clip_mean(x_ND, clip_N)
+  if name == 'running_mean':
+    return running_mean(x_ND, clip_N)
+  if name == 'delta':
+    return delta(x_ND, clip_N, *argument[0])
+  if name == 'stack':
+    deltas = [delta(x_ND, clip_N, *pair) for pair in argument]
+    return jnp.concatenate([x_ND, *deltas], axis=1)
+  centred_ND = x_ND - fitted['mean'][None, :]
+  if name == 'standardise':
+    return centred_ND * fitted['scale'][None, :]
+  return jnp.matmul(
+    centred_ND, fitted['project'], precision=lax.Precision.HIGHEST
+  )
+
+
+_jit_step = jax.jit(_step, static_argnames=('name', 'argument'))
+
+
+def _run(recipe, params, x_ND, clip_N, fitting: bool):
+  _check(x_ND, clip_N)
+  x_ND, fitted = jnp.asarray(x_ND, jnp.float32), {}
+  for i, (name, argument) in enumerate(parse(recipe)):
+    label = f'{i}_{name}'
+    if fitting and name == 'standardise':
+      fitted[label] = standardise_fit(x_ND)
+    elif fitting and name == 'whiten':
+      fitted[label] = whiten_fit(x_ND, argument)
+    elif name in ('standardise', 'whiten') and not fitting:
+      fitted[label] = _find(params, label, x_ND.shape[1])
+    if isinstance(argument, list):
+      argument = tuple(argument)
+    x_ND = _jit_step(name, argument, fitted.get(label), x_ND, clip_N)
+  return fitted, x_ND
+
+
+def _find(params: PyTree, label: str, width: int) -> dict[str, Array]:
+  if label not in params:
+    raise ValueError(
+      f'params: nothing fitted for step {label!r} (found {sorted(params)}); '
+      'these belong to another recipe'
+    )
+  found = len(params[label]['mean'])
+  if found != width:
+    raise ValueError(
+      f'params[{label!r}]: fitted on {found} dimensions, found {width}'
+    )
+  return params[label]
+
+
+def _check(x_ND: Array, clip_N: Array) -> None:
+  if x_ND.ndim != 2 or not len(x_ND) or clip_N.shape != (len(x_ND),):
+    raise ValueError(
+      f'x_ND, clip_N: found shapes {x_ND.shape} and {clip_N.shape}, expected '
+      '[N, D] with N > 0 and a clip number for each of the N frames'
+    )
+  if isinstance(clip_N, jax.core.Tracer):
+    return
+  clip_N = np.asarray(clip_N)
+  runs = 1 + np.count_nonzero(clip_N[1:] != clip_N[:-1])
+  if runs != len(np.unique(clip_N)):
+    raise ValueError(
+      'clip_N: frames of one clip are not adjacent; sort frames by clip'
+    )
+
+
+def fit_transform(
+  recipe: tuple[str, ...], x_ND: Array, clip_N: Array
+) -> tuple[PyTree, Array]:
+  """Fits a recipe on training clips; returns its params and their x_NE.
+
+  The params are a dictionary of dictionaries of arrays, empty if no step of the
+  recipe is fitted. Raises ValueError as `parse` does, for shapes that disagree
+  and for clips that are not contiguous.
+  """
+  return _run(recipe, {}, x_ND, clip_N, True)
+
+
+def apply(
+  recipe: tuple[str, ...], params: PyTree, x_ND: Array, clip_N: Array
+) -> Array:
+  """Applies a fitted recipe to any clips; returns x_NE float32.
+
+  Raises ValueError as `fit_transform` does, and for params of another recipe.
+  """
+  return _run(recipe, params, x_ND, clip_N, False)[1]
