@@ -1,9 +1,9 @@
 """Headlines say what the rows say, also when that is bad news."""
 
 import pytest
+from fake import row
 
 from rpt_jax.reporting import findings, tidy
-from tests.reporting.fake import row
 
 
 def difference(env, interval, demos=1, method='finetune'):
