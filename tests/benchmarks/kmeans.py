@@ -13,7 +13,7 @@ import numpy as np
 
 from rpt_jax.units import kmeans
 
-N, D, K, ITERATIONS, ROUNDS = 200_000, 384, 500, 10, 5
+N, D, K, ITERATIONS, ROUNDS = 200_000, 384, 500, 10, 3
 THREADS = 2
 
 
