@@ -53,9 +53,10 @@ def get_config(arg=''):
   config.mae.learning_rate = 1.5e-3
   config.mae.weight_decay = 0.05
 
-  config.iterations = 1  # 2: cluster the trunk's own features and go again.
+  config.iterations = 2  # 2: cluster the trunk's own features and go again.
   config.quantize = ConfigDict()
   config.quantize.num_clusters = 128
+  config.quantize.levels = 2  # Of residual and product codebooks.
   config.quantize.restarts = 3
   config.quantize.max_iterations = 50
   config.quantize.trunk_layer = 2  # What later iterations cluster.

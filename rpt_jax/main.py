@@ -11,6 +11,7 @@ import pathlib
 import sys
 import traceback
 
+import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -34,6 +35,9 @@ _OVERWRITE = flags.DEFINE_bool(
 def run(config, workdir, only=(), overwrite=False):
   """Run the pipeline of a config in `workdir`; see `stages.pipeline.run`."""
   check(config)
+  # Stages that compile the same step share it, and so does a second run.
+  cache = pathlib.Path(workdir).absolute() / 'compiled'
+  jax.config.update('jax_compilation_cache_dir', str(cache))
   return pipeline.run(config, workdir, only, overwrite)
 
 
@@ -44,7 +48,8 @@ def check(config) -> None:
     for number in numbers:
       if not isinstance(number, (int, float)):
         continue
-      if not math.isfinite(number) or number < 0:
+      free = name.startswith('mesh.') and number == -1
+      if not (math.isfinite(number) and number >= 0 or free):
         raise ValueError(
           f'config.{name}: found {number}, expected a finite number >= 0'
         )

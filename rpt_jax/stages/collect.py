@@ -5,8 +5,6 @@ are whole expert episodes. The returns of a random and of the expert policy,
 which scores are normalised by, are the stage's results.
 """
 
-import dataclasses
-import re
 import zlib
 
 import jax
@@ -20,6 +18,7 @@ from rpt_jax.stages import pipeline
 # Every split draws from its own range of episode indices.
 _FIRST_INDEX = {'pretrain': 0, 'heldout': 1 << 20, 'demos': 2 << 20}
 _SCORING = 3 << 20
+_CHUNK = 32  # Episodes of one call.
 _RECORD = ('image', 'state', 'action', 'reward', 'valid', 'terminated')
 
 
@@ -30,10 +29,9 @@ def run(config, inputs, directory):
   for name in config.envs:
     env = envs.make(name)
     key = environment_key(config.seed, name)
-    splits = {s: _episodes(env, key, s, config) for s in _FIRST_INDEX}
+    splits = _episodes(env, key, config)
     frames = {split: sum(map(len, e)) for split, e in splits.items()}
-    snake_case = re.sub(r'\W', '_', name).lower()
-    rlds.write(directory / name, splits, name=snake_case)
+    rlds.write(directory / name, name, splits)
     print(f'  {name}: frames {frames}', flush=True)
     rows += _returns(env, key, config.collect.score_episodes)
   return rows
@@ -44,27 +42,44 @@ def environment_key(seed: int, name: str) -> jax.Array:
   return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
 
 
-def _episodes(env, key, split, config):
-  settings, first = config.collect, _FIRST_INDEX[split]
-  if split == 'demos':
-    num, policy, state = settings.demos, behaviours.expert(env), ()
-  else:
-    num = settings[f'{split}_clips']
-    policy = behaviours.mixture(env)
-    state = behaviours.mixture_start(env, key, num, first)
-    length = min(settings.clip_length, env.horizon)
-    env = dataclasses.replace(env, horizon=length)
+def _episodes(env, key, config):
+  """{split: episodes}, all from one compiled rollout of `_CHUNK` episodes."""
+  c = config.collect
+  numbers = {
+    'pretrain': c.pretrain_clips,
+    'heldout': c.heldout_clips,
+    'demos': c.demos,
+  }
+  splits = {}
+  for split, num in numbers.items():
+    length = env.horizon if split == 'demos' else c.clip_length
+    steps = []
+    for start in range(0, num, _CHUNK):
+      first = _FIRST_INDEX[split] + start
+      state = behaviours.mixture_start(env, key, _CHUNK, first)
+      if split == 'demos':
+        never = np.zeros(_CHUNK, np.float32)
+        state = state._replace(wander=never, lost=never > 0)
+      steps.append(_rollout(env, state, key, first, config.nuisance))
+    steps = {
+      k: np.concatenate([s[k] for s in steps])[:num, :length] for k in _RECORD
+    }
+    splits[split] = clips.from_rollout(steps)
+  return splits
+
+
+def _rollout(env, state, key, first, nuisance):
   steps = rollout.rollout(
     env,
-    policy,
+    behaviours.mixture(env),
     state,
     key,
-    num,
+    _CHUNK,
     record=_RECORD,
-    nuisance=config.nuisance,
+    nuisance=nuisance,
     first_index=first,
   )
-  return clips.from_rollout(jax.tree.map(np.asarray, steps))
+  return jax.tree.map(np.asarray, steps)
 
 
 def _returns(env, key, num):

@@ -95,13 +95,16 @@ def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
       )
     )
     trunks += (f'pretrain{suffix}',)
+  iterations = {'iterations': c['iterations']}
   policy = ('envs', 'pretrain', 'finetune')
   stages += [
-    stage('finetune', policy, ('encode', *trunks)),
+    stage('probe', ('envs', 'pretrain'), ('encode', *trunks), **iterations),
+    stage('finetune', policy, ('encode', *trunks), **iterations),
     stage(
       'evaluate',
       (*data, 'encoder', 'pretrain', 'finetune', 'evaluate'),
       ('collect', *vision, 'encode', *trunks, 'finetune'),
+      **iterations,
     ),
   ]
   everything = tuple(s.name for s in stages)

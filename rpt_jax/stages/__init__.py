@@ -1,0 +1,1 @@
+"""The verbs: one stage a file, and the pipeline that runs them."""

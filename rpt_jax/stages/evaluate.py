@@ -1,0 +1,185 @@
+"""Every policy rolled out in its environment, all seeds of a cell at once.
+
+Rows: scores normalised to random 0 and expert 1 (interquartile mean over
+seeds with its 95 % stratified bootstrap interval), and the difference to
+scratch, paired by seed. `returns.npz` has the return of every episode and
+`films.npz` the frames of a few.
+"""
+
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rpt_jax import envs
+from rpt_jax.envs import rollout
+from rpt_jax.evals import policy, statistics
+from rpt_jax.models import sequence
+from rpt_jax.objectives import behaviour_cloning
+from rpt_jax.stages import collect, encode, pipeline, trunk
+from rpt_jax.stages.finetune import Cell, action_spec, cells, policy_model
+from rpt_jax.training import checkpoint
+
+_FIRST_INDEX = 4 << 20  # No episode of any split is seen again.
+
+
+def run(config, inputs, directory):
+  """Roll out every cell of every environment; rows: scores, differences."""
+  vision = encode.load_vision(config, inputs)
+  standardise = trunk.standardiser(inputs['encode'])
+
+  def encode_frames(image_NHWC):
+    return standardise(vision.encode(image_NHWC))
+
+  returns, films = {}, {}
+  for name in config.envs:
+    player = _Player(config, inputs, name, encode_frames, vision.dim)
+    for cell in cells(config):
+      returns[name, cell] = player.returns(cell)
+      mean = returns[name, cell].mean()
+      print(f'  {name} {cell.name}: return {mean:.2f}', flush=True)
+    films |= {f'{name}/{c.name}': player.film(c) for c in _filmed(config)}
+  np.savez(
+    directory / 'returns.npz',
+    **{f'{name}/{cell.name}': x for (name, cell), x in returns.items()},
+  )
+  np.savez_compressed(directory / 'films.npz', **films)
+  scores = _normalised(returns, inputs['collect'])
+  return _score_rows(scores, config.envs) + _difference_rows(
+    scores, config.envs
+  )
+
+
+class _Player:
+  """The cells of one environment; models that look alike compile once."""
+
+  def __init__(self, config, inputs, name, encode_frames, dim):
+    self.env = envs.make(name)
+    self._config, self._inputs, self._dim = config, inputs, dim
+    self._encode = encode_frames
+    key = collect.environment_key(config.seed, name)
+    self._keys_S = jax.random.split(key, config.finetune.seeds)
+
+  def returns(self, cell: Cell) -> np.ndarray:
+    """Returns [S, episodes]: every seed meets its own initial states."""
+    play, params_S = self._load(cell)
+    return np.asarray(play(params_S, self._keys_S))
+
+  def film(self, cell: Cell) -> np.ndarray:
+    """Frames [T, 64, 64, 3] of one valid episode of the first seed."""
+    model, params_S = self._model(cell)
+    params = jax.tree.map(lambda x: x[0], params_S)
+    steps = rollout.rollout(
+      self.env,
+      self._policy(model),
+      policy.start(params, 1, model.context, self._dim),
+      self._keys_S[0],
+      1,
+      record=('image', 'valid'),
+      nuisance=self._config.nuisance,
+      first_index=_FIRST_INDEX,
+    )
+    return np.asarray(steps['image'][0])[np.asarray(steps['valid'][0])]
+
+  def _load(self, cell):
+    model, params_S = self._model(cell)
+    return self._play(model), params_S
+
+  def _model(self, cell):
+    model, _ = policy_model(self._config, self._inputs, cell, self.env.name)
+    name = f'{self.env.name}/{cell.name}.safetensors'
+    return model, checkpoint.load_params(self._inputs['finetune'] / name)
+
+  @functools.lru_cache(maxsize=None)  # noqa: B019 (a player is short-lived)
+  def _play(self, model):
+    episodes = self._config.evaluate.episodes
+
+    def one(params, key):
+      return rollout.returns(
+        self.env,
+        self._policy(model),
+        policy.start(params, episodes, model.context, self._dim),
+        key,
+        episodes,
+        nuisance=self._config.nuisance,
+        first_index=_FIRST_INDEX,
+      )
+
+    return jax.jit(lambda params_S, keys_S: jax.lax.map(
+      lambda x: one(*x), (params_S, keys_S)
+    ))
+
+  @functools.lru_cache(maxsize=None)  # noqa: B019
+  def _policy(self, model):
+    env, spec = self.env, action_spec(self._config, self.env.name)
+
+    def act(params, latent_BTD, valid_BT):
+      apply = sequence.bind(model, params)
+      output = apply({'latent': latent_BTD}, valid_BT)
+      head = output['heads']['action'][..., : env.num_actions or None]
+      chunk = behaviour_cloning.actions({'heads': {'action': head}}, spec)
+      action = chunk[:, 0]
+      return action if env.num_actions else action * env.action_limit
+
+    return policy.make(self._encode, act)
+
+
+def _filmed(config):
+  few = config.finetune.run_demos[0]
+  return [Cell('none', 'scratch', few), Cell(config.pretrain.main, 'finetune', few)]
+
+
+def _normalised(returns, collected):
+  """(env, cell) -> scores [S, episodes]: random 0, expert 1."""
+  artifact = json.loads((collected / 'artifact.json').read_text())
+  bounds = {
+    (row['tags']['env'], row['name']): row['value']
+    for row in artifact['rows']
+    if row['stage'] == 'collect'
+  }
+  return {
+    (name, cell): statistics.normalise(
+      x, bounds[name, 'random_return'], bounds[name, 'expert_return']
+    )
+    for (name, cell), x in returns.items()
+  }
+
+
+def _score_rows(scores, names):
+  rows = []
+  for cell in dict.fromkeys(cell for _, cell in scores):
+    for env, strata in _strata(scores, names, cell):
+      value, *interval = statistics.stratified_bootstrap(strata)
+      rows.append(_row('score', value, interval, strata, env, cell))
+  return rows
+
+
+def _difference_rows(scores, names):
+  """Pretrained minus scratch at the same number of demonstrations."""
+  rows = []
+  for cell in dict.fromkeys(cell for _, cell in scores):
+    scratch = Cell('none', 'scratch', cell.demos)
+    if cell == scratch:
+      continue
+    ours = _strata(scores, names, cell)
+    theirs = _strata(scores, names, scratch)
+    for (env, a), (_, b) in zip(ours, theirs, strict=True):
+      value, *interval = statistics.paired_difference(a, b)
+      rows.append(_row('paired_difference', value, interval, a, env, cell))
+  return rows
+
+
+def _strata(scores, names, cell):
+  """(environment, [its scores]) for each, and ('all', those of all)."""
+  each = [scores[name, cell] for name in names]
+  return [(n, [x]) for n, x in zip(names, each, strict=True)] + [('all', each)]
+
+
+def _row(name, value, interval, strata, env, cell):
+  tags = cell._asdict() | {'env': env, 'episodes': strata[0].shape[1]}
+  seeds = strata[0].shape[0]
+  return pipeline.row(
+    'evaluate', name, value, interval, seeds=seeds, **tags
+  )

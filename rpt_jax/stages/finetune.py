@@ -1,0 +1,207 @@
+"""Behaviour cloning on few demonstrations, all seeds of a cell at once.
+
+A cell is (environment, run, method, demonstrations). Methods: `scratch` (the
+same trunk, untrained), `probe` (pretrained, frozen, a linear action head) and
+`finetune` (everything trains). Seeds differ in which demonstrations they get,
+in what is initialised, and in the order of windows; cells share them, so that
+differences between methods are paired.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rpt_jax import envs
+from rpt_jax.episodes import streams, windows
+from rpt_jax.models import sequence
+from rpt_jax.objectives import behaviour_cloning
+from rpt_jax.stages import pipeline, trunk
+from rpt_jax.training import checkpoint, optimizer, step
+from rpt_jax.types import StreamSpec
+
+
+class Cell(NamedTuple):
+  """What one entry of the results table is about."""
+
+  run: str  # Pretraining run, 'none' for scratch.
+  method: str  # 'scratch', 'probe', 'finetune'.
+  demos: int
+
+  @property
+  def name(self):
+    return f'{self.run}-{self.method}-{self.demos}'
+
+
+def cells(config) -> list[Cell]:
+  """Every cell of an environment: the demo curve, then the other runs."""
+  c, main = config.finetune, config.pretrain.main
+  curve = (('none', 'scratch'), (main, 'probe'), (main, 'finetune'))
+  result = [Cell(*method, n) for n in c.demos for method in curve]
+  for iteration in range(1, config.iterations + 1):
+    for run in trunk.runs(config, iteration):
+      if run != main:
+        result += [Cell(run, 'finetune', n) for n in c.run_demos]
+  return result
+
+
+def run(config, inputs, directory):
+  """Write `<env>/<cell>.safetensors`, [S, ...] each; rows: final losses."""
+  standardise = trunk.standardiser(inputs['encode'])
+  demos = _load_demos(config, inputs['encode'])
+  keys_S = seed_keys(config)
+  rows = []
+  for name in config.envs:
+    data, table = demos[name]
+    for cell in cells(config):
+      model, pretrained = policy_model(config, inputs, cell, name)
+      params_S = _initial(model)(keys_S) | jax.tree.map(
+        lambda x: np.broadcast_to(x, (len(keys_S), *x.shape)), pretrained
+      )
+      frozen = cell.method == 'probe'
+      train = _trainer(model, standardise, config.finetune, frozen)
+      picks_SN, count_S = _picks(table, cell.demos, len(data['latent']), config)
+      params_S, loss_S = train(params_S, data, picks_SN, count_S, keys_S)
+      path = directory / name / f'{cell.name}.safetensors'
+      checkpoint.save_params(path, params_S)
+      loss = float(loss_S.mean())
+      tags = cell._asdict() | {'env': name}
+      rows.append(
+        pipeline.row('finetune', 'loss', loss, seeds=len(loss_S), **tags)
+      )
+      print(f'  {name} {cell.name}: loss {loss:.4f}', flush=True)
+  return rows
+
+
+def action_spec(config, name: str) -> StreamSpec:
+  """The action stream of an environment.
+
+  Discrete ones share the largest vocabulary of the config, so that one
+  compiled training serves them all.
+  """
+  env = envs.make(name)
+  if not env.num_actions:
+    return StreamSpec('action', 'continuous', dim=env.action_dim)
+  vocab = max(envs.make(n).num_actions for n in config.envs)
+  return StreamSpec('action', 'discrete', vocab=vocab)
+
+
+def policy_model(config, inputs, cell: Cell, name: str):
+  """(model with an action head, pretrained parameters; none from scratch).
+
+  All policies are causal, so that every step of a window teaches; a trunk
+  pretrained in both directions adapts.
+  """
+  run = config.pretrain.main if cell.run == 'none' else cell.run
+  _, params = trunk.load_run(config, inputs, run)
+  heads = behaviour_cloning.heads(
+    config.finetune, (), (action_spec(config, name),)
+  )
+  dim = params['stem_latent']['project']['kernel'].shape[0]
+  model = trunk.model(config, dim, heads, behaviour_cloning.VISIBILITY)
+  return model, {} if cell.run == 'none' else trunk.split_heads(params)[0]
+
+
+def seed_keys(config) -> jax.Array:
+  """One key per seed [S], the same for all cells."""
+  key = jax.random.fold_in(jax.random.key(config.seed), 1)
+  return jax.random.split(key, config.finetune.seeds)
+
+
+@functools.cache
+def _initial(model):
+  """Jitted keys [S] -> untrained parameters [S, ...]."""
+  return jax.jit(jax.vmap(functools.partial(sequence.init, model)))
+
+
+@functools.cache
+def _trainer(model, standardise, settings, frozen):
+  """Jitted (params_S, data, picks_SN, count_S, keys_S) -> (params, loss)_S.
+
+  The whole training of all seeds is one call: a scan over steps under a vmap.
+  """
+  tx = optimizer.adamw(
+    settings.learning_rate, settings.steps, weight_decay=settings.weight_decay
+  )
+  objective = {'chunk': settings.chunk, 'visibility': model.visibility}
+
+  def train(params, data, picks_N, count, key):
+    fixed, trained = trunk.split_heads(params) if frozen else ({}, params)
+
+    def loss_fn(trained, batch, key):
+      apply = sequence.bind(model, fixed | trained)
+      return behaviour_cloning.loss(apply, batch, key, objective)
+
+    update = step.step_fn(loss_fn, tx)
+
+    def body(state, i):
+      draw = jax.random.fold_in(key, i)
+      place = jax.random.randint(draw, (settings.batch_size,), 0, count)
+      batch = _batch(data, picks_N[place], standardise, model, settings.chunk)
+      state, metrics = update(state, batch)
+      return state, metrics['loss']
+
+    state = step.init_state(trained, tx, key)
+    state, losses = jax.lax.scan(body, state, jnp.arange(settings.steps))
+    last = max(settings.steps // 10, 1)
+    return fixed | state.params, losses[-last:].mean()
+
+  return jax.jit(jax.vmap(train, in_axes=(0, None, 0, 0, 0)))
+
+
+def _batch(data, picks_B, standardise, model, chunk):
+  """Windows ending at the rows picked, and the actions of their chunks."""
+  table = data['table'].take(picks_B)
+  context = model.context
+  rows_BS, valid_BS = windows.rows(table, context + chunk - 1)
+  latent_BTD = windows.gather(data['latent'], rows_BS[:, :context])
+  return {
+    'inputs': {'latent': standardise(latent_BTD)},
+    'targets': {'action': windows.gather(data['action'], rows_BS)},
+    'valid': valid_BS[:, :context],
+    'target_valid': valid_BS,
+  }
+
+
+def _load_demos(config, encode):
+  """Per environment: arrays padded to the rows of the longest, and windows.
+
+  Continuous actions come in units of the environment's limit.
+  """
+  clips = {
+    name: streams.load(encode / name / 'demos', ('latent', 'action'))
+    for name in config.envs
+  }
+  size = max(c.lengths.sum() for c in clips.values())
+  demos = {}
+  for name, c in clips.items():
+    env, context = envs.make(name), config.pretrain.context
+    table = windows.windows(c.lengths, context, lead=context - 1)
+    data = c.arrays | {'table': table}
+    if not env.num_actions:
+      data['action'] = data['action'] / env.action_limit
+    padded = jax.tree.map(lambda x: _pad_rows(x, size), data)
+    demos[name] = jax.tree.map(jnp.asarray, padded), table
+  return demos
+
+
+def _pad_rows(x, size):
+  return np.pad(x, ((0, size - len(x)),) + ((0, 0),) * (x.ndim - 1))
+
+
+def _picks(table, num_demos, size, config):
+  """Windows of each seed's first demonstrations: [S, N], and their count [S].
+
+  Every seed draws its own order of the demonstrations; fewer demonstrations
+  are a part of more. Rows beyond the count repeat and are never drawn.
+  """
+  picks, counts = [], []
+  for seed in range(config.finetune.seeds):
+    order = np.random.default_rng([config.seed, seed])
+    chosen = order.permutation(table.clip.max() + 1)[:num_demos]
+    mine = np.flatnonzero(np.isin(table.clip, chosen))
+    picks.append(np.resize(mine, size))
+    counts.append(len(mine))
+  return np.stack(picks), np.array(counts)

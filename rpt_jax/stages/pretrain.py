@@ -1,0 +1,128 @@
+"""The sequence model on latents and units, without actions.
+
+Every run of `config.pretrain.runs` trains the same trunk with its own
+objective on its own units. Writes `<run>/params.safetensors` and the learning
+curve; what is read of `encode` is latents and lengths alone.
+"""
+
+import json
+
+import jax
+import numpy as np
+
+from rpt_jax.episodes import loader, windows
+from rpt_jax.models import sequence
+from rpt_jax.stages import pipeline, trunk
+from rpt_jax.training import checkpoint, loop, optimizer, sharding, step
+from rpt_jax.types import StreamSpec
+
+
+def run(config, inputs, directory):
+  """Train all runs; rows: held-out loss and accuracies of each."""
+  mesh = sharding.make_mesh(config.mesh)
+  standardise = trunk.standardiser(inputs['encode'])
+  clips = {
+    split: trunk.latents(config, inputs['encode'], split)
+    for split in ('pretrain', 'heldout')
+  }
+  units = next(inputs[name] for name in inputs if name.startswith('quantize'))
+  rows = []
+  for name, settings in trunk.runs(config, config.iteration).items():
+    data = {
+      split: _with_units(c, units / settings.recipe / f'{split}.npy')
+      for split, c in clips.items()
+    }
+    rows += _train(name, settings, data, standardise, config, mesh, directory)
+  return rows
+
+
+def _train(name, settings, data, standardise, config, mesh, directory):
+  c = config.pretrain
+  model, loss_fn = _objective(settings, data['pretrain'], standardise, config)
+  tx = optimizer.adamw(
+    c.learning_rate, c.steps, weight_decay=c.weight_decay, b2=0.98
+  )
+  init_key, key = jax.random.split(jax.random.key(config.seed))
+  state = step.init_state(sequence.init(model, init_key), tx, key)
+  shardings = sharding.state_shardings(state, mesh)
+  ahead = settings.get('steps', 0)
+  weights = {'settings': _traced(settings)}
+  batch_at = _batches(data['pretrain'], config, ahead)
+  state, history = loop.fit(
+    jax.device_put(state, shardings),
+    step.make_train_step(loss_fn, tx, shardings),
+    lambda i: sharding.shard_batch(batch_at(i), mesh) | weights,
+    c.steps,
+    directory=directory / name,
+    log_every=max(c.steps // 10, 1),
+    save_every=max(c.steps // 4, 1),
+    label=f'  pretrain {name}',
+  )
+  checkpoint.save_params(directory / name / 'params.safetensors', state.params)
+  heldout = _batches(data['heldout'], config, ahead)
+  evaluate = jax.jit(loss_fn)
+  metrics = [
+    step.read_metrics({'loss': loss, **m})
+    for i in range(8)
+    for batch in [heldout(i) | weights]
+    for loss, m in [evaluate(state.params, batch, jax.random.key(i))]
+  ]
+  (directory / name / 'curve.json').write_text(json.dumps(history))
+  return [
+    pipeline.row('pretrain', m, np.mean([x[m] for x in metrics]), run=name)
+    for m in metrics[0]
+  ]
+
+
+def _objective(settings, clips, standardise, config):
+  """(model, loss_fn(params, batch, key)) of one run."""
+  objective = trunk.objective(settings)
+  unit = clips.arrays['unit']
+  dim = clips.arrays['latent'].shape[-1]
+  vocab = config.quantize.num_clusters
+  targets = (
+    StreamSpec('unit', 'discrete', vocab=vocab, levels=unit.shape[-1]),
+    StreamSpec('latent', 'continuous', dim=dim),
+  )
+  heads = objective.heads(settings, (), targets)
+  model = trunk.model(config, dim, heads, objective.VISIBILITY)
+
+  def loss_fn(params, batch, key):
+    latent_BSD, weights = standardise(batch['latent']), batch['settings']
+    context = config.pretrain.context
+    batch = {
+      'inputs': {'latent': latent_BSD[:, :context]},
+      'targets': {'unit': batch['unit'], 'latent': latent_BSD},
+      'valid': batch['valid'][:, :context],
+      'target_valid': batch['valid'],
+    }
+    weights = dict(settings.items()) | weights
+    return objective.loss(sequence.bind(model, params), batch, key, weights)
+
+  return model, loss_fn
+
+
+def _traced(settings):
+  """The float settings of a run as arrays: runs differing in them alone share
+  one compiled step."""
+  return {
+    k: np.float32(v) for k, v in settings.items() if isinstance(v, float)
+  }
+
+
+def _with_units(clips, path):
+  return windows.Clips(clips.arrays | {'unit': np.load(path)}, clips.lengths)
+
+
+def _batches(clips, config, ahead):
+  """Batches of windows, `ahead` steps of targets beyond each."""
+  c = config.pretrain
+  table = windows.windows(clips.lengths, c.context, lead=c.context - 1)
+  order = loader.Order(table.first.shape[0], c.batch_size, config.seed)
+
+  def batch_at(step):
+    picked = table.take(order(step))
+    rows_BS, valid_BS = windows.rows(picked, c.context + ahead)
+    return windows.gather(clips.arrays, rows_BS) | {'valid': valid_BS}
+
+  return batch_at

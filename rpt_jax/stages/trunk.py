@@ -1,0 +1,144 @@
+"""What the stages that hold a trunk share: its shape, inputs and parameters."""
+
+import functools
+import importlib
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from rpt_jax.episodes import streams, windows
+from rpt_jax.models import sequence
+from rpt_jax.training import checkpoint
+from rpt_jax.types import StreamSpec
+
+ConfigDict = ml_collections.FrozenConfigDict
+_BATCH = 512
+TRUNK_RECIPE = 'trunk'  # Units of the features of the iteration before.
+
+
+def objective(settings):
+  """The module `rpt_jax/objectives/<name>.py` of a pretraining run."""
+  return importlib.import_module(f'rpt_jax.objectives.{settings.objective}')
+
+
+def runs(config, iteration=1):
+  """Name -> settings of the pretraining runs of an iteration.
+
+  The first has all of `config.pretrain.runs`; later ones repeat the main run
+  on units of the trunk before them.
+  """
+  c = config.pretrain
+  if iteration == 1:
+    return dict(c.runs.items())
+  settings = c.runs[c.main].to_dict() | {'recipe': TRUNK_RECIPE}
+  return {main_run(config, iteration): ConfigDict(settings)}
+
+
+def main_run(config, iteration):
+  """What the main run is called in an iteration: `next`, then `next_2`."""
+  main = config.pretrain.main
+  return main if iteration == 1 else f'{main}_{iteration}'
+
+
+def load_run(config, inputs, name):
+  """(settings, parameters) of a pretraining run, whichever stage made it."""
+  for stage, directory in inputs.items():
+    path = directory / name / 'params.safetensors'
+    if stage.startswith('pretrain') and path.exists():
+      iteration = int(stage.partition('_')[2] or 1)
+      return runs(config, iteration)[name], checkpoint.load_params(path)
+  raise ValueError(
+    f'pretraining run {name!r}: no parameters among {sorted(inputs)}; '
+    f'config.pretrain.runs has {sorted(config.pretrain.runs)}'
+  )
+
+
+def model(config, latent_dim, heads, visibility) -> sequence.SequenceModel:
+  """The sequence model of `config.pretrain` over frames' latents."""
+  c = config.pretrain
+  return sequence.SequenceModel(
+    streams=(StreamSpec('latent', 'continuous', dim=latent_dim),),
+    heads=heads,
+    width=c.width,
+    depth=c.depth,
+    num_heads=c.num_heads,
+    mlp_ratio=c.mlp_ratio,
+    context=c.context,
+    visibility=visibility,
+  )
+
+
+def latents(config, encode: pathlib.Path, split: str) -> windows.Clips:
+  """All environments' latents of a split; nothing else is read."""
+  return streams.concatenate(
+    [streams.load(encode / env / split, ('latent',)) for env in config.envs]
+  )
+
+
+def standardiser(encode: pathlib.Path):
+  """Latents of any shape [..., D] to mean 0, deviation 1 over pretraining."""
+  statistics = checkpoint.load_params(encode / 'statistics.safetensors')
+  mean_D, std_D = statistics['mean'], statistics['std']
+
+  def standardise(latent):
+    shape = (1,) * (latent.ndim - 1) + mean_D.shape
+    latent = latent.astype(jnp.float32)
+    return (latent - mean_D.reshape(shape)) / std_D.reshape(shape)
+
+  return standardise
+
+
+def feature_fn(config, inputs, run, layer=-1):
+  """Function of Clips: `latent` replaced by what a trunk makes of each frame.
+
+  `run` is a pretraining run, or 'random' for the untrained main run. A
+  frame's feature is that of the window ending there, so that it has seen
+  nothing later whatever the trunk could see; `layer` counts blocks from 1, 0
+  is before them, -1 the normed end.
+  """
+  context = config.pretrain.context
+  standardise = standardiser(inputs['encode'])
+  settings, params = load_run(
+    config, inputs, config.pretrain.main if run == 'random' else run
+  )
+  dim = params['stem_latent']['project']['kernel'].shape[0]
+  body = model(config, dim, (), objective(settings).VISIBILITY)
+  params, _ = split_heads(params)
+  if run == 'random':
+    params = sequence.init(body, jax.random.key(config.seed))
+  features = _features(body, layer)
+
+  def replace(clips):
+    table = windows.windows(clips.lengths, context, lead=context - 1)
+    size = table.first.shape[0]
+    parts = []
+    for start in range(0, size, _BATCH):
+      picks = np.minimum(np.arange(start, start + _BATCH), size - 1)
+      rows_BT, valid_BT = windows.rows(table.take(picks), context)
+      latent_BTD = standardise(clips.arrays['latent'][rows_BT])
+      parts.append(np.asarray(features(params, latent_BTD, valid_BT)))
+    latent = np.concatenate(parts)[:size]
+    return windows.Clips(clips.arrays | {'latent': latent}, clips.lengths)
+
+  return replace
+
+
+@functools.cache
+def _features(body, layer):
+  """Jitted (params, latent_BTD, valid_BT) -> what the last step reads [B, D]."""
+
+  def features(params, latent_BTD, valid_BT):
+    output = sequence.bind(body, params)({'latent': latent_BTD}, valid_BT)
+    read = output['features'] if layer < 0 else output['layers'][layer]
+    return read[:, -1]
+
+  return jax.jit(features)
+
+
+def split_heads(params):
+  """(everything but the heads, the heads): what transfers, and what not."""
+  heads = {k: v for k, v in params.items() if k.startswith('head_')}
+  return {k: v for k, v in params.items() if k not in heads}, heads
