@@ -94,9 +94,7 @@ def _returns(env, key, num):
     mean, error = returns_N.mean(), returns_N.std() / np.sqrt(num)
     interval = (mean - 1.96 * error, mean + 1.96 * error)
     rows.append(
-      pipeline.row(
-        'collect', name, mean, interval, env=env.name, episodes=num
-      )
+      pipeline.row('collect', name, mean, interval, env=env.name, episodes=num)
     )
     print(f'  {env.name}: {name} {mean:.2f} ± {1.96 * error:.2f}', flush=True)
   return rows

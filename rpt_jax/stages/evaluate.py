@@ -10,7 +10,6 @@ import functools
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rpt_jax import envs
@@ -40,7 +39,7 @@ def run(config, inputs, directory):
       returns[name, cell] = player.returns(cell)
       mean = returns[name, cell].mean()
       print(f'  {name} {cell.name}: return {mean:.2f}', flush=True)
-    films |= {f'{name}/{c.name}': player.film(c) for c in _filmed(config)}
+    films |= {f'{name}/{c.name}': player.film(c) for c in filmed(config)}
   np.savez(
     directory / 'returns.npz',
     **{f'{name}/{cell.name}': x for (name, cell), x in returns.items()},
@@ -92,7 +91,7 @@ class _Player:
     name = f'{self.env.name}/{cell.name}.safetensors'
     return model, checkpoint.load_params(self._inputs['finetune'] / name)
 
-  @functools.lru_cache(maxsize=None)  # noqa: B019 (a player is short-lived)
+  @functools.cache  # noqa: B019 (a player is short-lived)
   def _play(self, model):
     episodes = self._config.evaluate.episodes
 
@@ -107,11 +106,13 @@ class _Player:
         first_index=_FIRST_INDEX,
       )
 
-    return jax.jit(lambda params_S, keys_S: jax.lax.map(
-      lambda x: one(*x), (params_S, keys_S)
-    ))
+    return jax.jit(
+      lambda params_S, keys_S: jax.lax.map(
+        lambda x: one(*x), (params_S, keys_S)
+      )
+    )
 
-  @functools.lru_cache(maxsize=None)  # noqa: B019
+  @functools.cache  # noqa: B019
   def _policy(self, model):
     env, spec = self.env, action_spec(self._config, self.env.name)
 
@@ -126,9 +127,13 @@ class _Player:
     return policy.make(self._encode, act)
 
 
-def _filmed(config):
+def filmed(config) -> list[Cell]:
+  """The cells of which every environment has a film."""
   few = config.finetune.run_demos[0]
-  return [Cell('none', 'scratch', few), Cell(config.pretrain.main, 'finetune', few)]
+  return [
+    Cell('none', 'scratch', few),
+    Cell(config.pretrain.main, 'finetune', few),
+  ]
 
 
 def _normalised(returns, collected):
@@ -180,6 +185,4 @@ def _strata(scores, names, cell):
 def _row(name, value, interval, strata, env, cell):
   tags = cell._asdict() | {'env': env, 'episodes': strata[0].shape[1]}
   seeds = strata[0].shape[0]
-  return pipeline.row(
-    'evaluate', name, value, interval, seeds=seeds, **tags
-  )
+  return pipeline.row('evaluate', name, value, interval, seeds=seeds, **tags)

@@ -58,7 +58,9 @@ def run(config, inputs, directory):
   at = np.linspace(0, len(heldout) - 1, _PICTURES).astype(int)
   pictures = mae.reconstruct(model, params, heldout[at], key)
   np.savez(directory / 'reconstructions.npz', **pictures)
-  loss, _ = jax.jit(loss_fn)(params, heldout[:: max(len(heldout) // 512, 1)], key)
+  loss, _ = jax.jit(loss_fn)(
+    params, heldout[:: max(len(heldout) // 512, 1)], key
+  )
   return [pipeline.row('mae', 'heldout_loss', loss)]
 
 

@@ -144,6 +144,7 @@ def run(config, workdir, only=(), overwrite=False):
       label = f'[{i + 1}/{len(stages)}] {stage.name}'
       if not only or stage.name in only:
         _run_stage(stage, workdir, label)
+    _publish(workdir / 'report' / 'report.html', workdir / 'report.html')
     return collect_rows(workdir, stages)
 
 
@@ -231,6 +232,13 @@ def _run_stage(stage, workdir, label):
     },
   )
   print(f'{label}: done in {seconds:.1f} s', flush=True)
+
+
+def _publish(made, path):
+  """Where a reader looks for the page; a copy, replaced whole."""
+  if made.exists():
+    shutil.copy(made, path.with_name(path.name + '.partial'))
+    os.replace(path.with_name(path.name + '.partial'), path)
 
 
 def _content(workdir, name):

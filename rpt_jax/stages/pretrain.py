@@ -105,9 +105,7 @@ def _objective(settings, clips, standardise, config):
 def _traced(settings):
   """The float settings of a run as arrays: runs differing in them alone share
   one compiled step."""
-  return {
-    k: np.float32(v) for k, v in settings.items() if isinstance(v, float)
-  }
+  return {k: np.float32(v) for k, v in settings.items() if isinstance(v, float)}
 
 
 def _with_units(clips, path):

@@ -22,8 +22,7 @@ def run(config, inputs, directory):
     for run in trunk.runs(config, iteration)
   ]
   features = {'latent': lambda clips: clips} | {
-    name: trunk.feature_fn(config, inputs, name)
-    for name in ('random', *names)
+    name: trunk.feature_fn(config, inputs, name) for name in ('random', *names)
   }
   rows = []
   for env in config.envs:

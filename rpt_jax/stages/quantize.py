@@ -104,6 +104,12 @@ def _labels(directory):
   return clips.clip_N, {k: quality.bins(v) for k, v in values.items()}
 
 
+def _name(metric):
+  """`nmi/clip` of `units.quality` as `nmi_clip` of the results."""
+  short = {'dead': 'dead_units', 'mean_segment_length': 'segment_length'}
+  return short.get(metric, metric.replace('/', '_'))
+
+
 def _score(units_NL, labels, config):
   """Metric values per environment, and their mean."""
   scores, start = {}, 0
@@ -113,13 +119,13 @@ def _score(units_NL, labels, config):
     values = quality.report(
       mine, clip_N, label, vocab=config.quantize.num_clusters
     )
-    scores[env] = {k.replace('/', '_'): v for k, v in values.items()}
+    scores[env] = {_name(k): v for k, v in values.items()}
   metrics = next(iter(scores.values()))
   scores['mean'] = {
     m: float(np.mean([s[m] for s in scores.values()])) for m in metrics
   }
   vocab = config.quantize.num_clusters
-  scores['mean']['dead'] = sum(
+  scores['mean']['dead_units'] = sum(
     quality.dead_units(level_N, vocab) for level_N in units_NL.T
   )
   return scores
