@@ -1,8 +1,8 @@
 """The command line: flags in, `run(config, workdir)` out.
 
-    python -m rpt_jax.main --config=configs/hubert_units.py
-    python -m rpt_jax.main --config=configs/hubert_units.py:quicktest
-    python -m rpt_jax.main --config=... --config.seed=1 --workdir=runs/one
+python -m rpt_jax.main --config=configs/hubert_units.py
+python -m rpt_jax.main --config=configs/hubert_units.py:quicktest
+python -m rpt_jax.main --config=... --config.seed=1 --workdir=runs/one
 """
 
 import math

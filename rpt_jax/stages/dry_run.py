@@ -1,5 +1,126 @@
-"""What a run would be: plan, mesh, shapes, parameters, attention, costs."""
+"""What a run would be, without running it: plan, shapes, parameters, costs."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+from clu import parameter_overview
+
+from rpt_jax import envs, vision
+from rpt_jax.models import sequence, visibility
+from rpt_jax.stages import finetune, mae, pipeline, pretrain, trunk
+from rpt_jax.training import optimizer, sharding, step
+from rpt_jax.vision.model import encoder_model
 
 
 def describe(config) -> None:
-  """Print it; nothing is trained or written."""
+  """Print config, stages, mesh, streams, parameters, attention and costs.
+
+  Everything is traced on shapes; nothing is compiled, trained or written.
+  """
+  _title('config')
+  print(json.dumps(config.to_dict(), indent=1))
+  _title('stages')
+  for stage in pipeline.plan(config):
+    print(f'{stage.name:12} <- {", ".join(stage.inputs) or "simulators"}')
+  _title('mesh')
+  mesh = sharding.make_mesh(config.mesh)
+  print(dict(mesh.shape), [d.device_kind for d in mesh.devices.flat][:1])
+  _title('streams')
+  for name in config.envs:
+    env = envs.make(name)
+    action = (
+      f'{env.num_actions} actions'
+      if env.num_actions
+      else (f'{env.action_dim} numbers within ±{env.action_limit}')
+    )
+    print(
+      f'{name:26} image [T, 64, 64, 3] u8, state [T, {len(env.state_names)}], '
+      f'{action}; T <= {env.horizon}, {env.action_repeat} simulator steps each'
+    )
+  dim = _image_model(config)
+  for name, settings in trunk.runs(config).items():
+    _pretraining_run(name, settings, dim, config)
+  _title('fine-tuning')
+  cells = finetune.cells(config)
+  c = config.finetune
+  print(
+    f'{len(config.envs)} environments x {len(cells)} cells x {c.seeds} seeds: '
+    f'{len(config.envs) * len(cells) * c.seeds} policies, '
+    f'{config.evaluate.episodes} episodes each'
+  )
+
+
+def _title(text):
+  print(f'\n== {text} ==')
+
+
+def _image_model(config) -> int:
+  """Prints the image model; returns the width of its latents."""
+  _title(f'image model {config.encoder.name}')
+  c, key = config.mae, jax.random.key(0)
+  output = config.encoder.output
+  if config.encoder.name == 'mae':
+    autoencoder = mae.autoencoder(c)
+    params = jax.eval_shape(autoencoder.init, key)
+    batch = jax.ShapeDtypeStruct((c.batch_size, 64, 64, 3), jnp.uint8)
+    tx = optimizer.adamw(c.learning_rate, c.steps)
+    _step_cost(autoencoder.loss, tx, params, batch)
+    encoder = autoencoder.encoder
+    model = encoder_model('mae', encoder, params['encoder'], output, -1)
+  else:
+    model = vision.load(config.encoder.name, output=output)
+  _parameters(model.params)
+  frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+
+  def encode(params, image_NHWC):
+    return model.apply(params, model.preprocess(image_NHWC))
+
+  _cost('encode one frame', encode, model.params, frame)
+  return model.dim
+
+
+def _pretraining_run(name, settings, dim, config):
+  _title(f'pretraining run {name}: {settings.objective} on {settings.recipe}')
+  recipe = config.quantize.recipes[settings.recipe]
+  levels = 1 if recipe.codebook == 'single' else config.quantize.levels
+  objective, model = pretrain.objective_model(settings, dim, levels, config)
+  names = tuple(s.name for s in model.streams)
+  print(visibility.describe(model.visibility, model.context, names))
+  params = jax.eval_shape(lambda k: sequence.init(model, k), jax.random.key(0))
+  _parameters(params)
+  c = config.pretrain
+  shape = (c.batch_size, c.context + settings.get('steps', 0))
+  batch = {
+    'latent': jax.ShapeDtypeStruct((*shape, dim), jnp.float16),
+    'unit': jax.ShapeDtypeStruct((*shape, levels), jnp.int32),
+    'valid': jax.ShapeDtypeStruct(shape, jnp.bool_),
+    'settings': pretrain.traced(settings),
+  }
+  for key, value in batch.items():
+    if key != 'settings':
+      print(f'batch {key:8} {value.dtype}{list(value.shape)}')
+  loss_fn = pretrain.make_loss(objective, model, settings, _as_floats)
+  tx = optimizer.adamw(c.learning_rate, c.steps)
+  _step_cost(loss_fn, tx, params, batch)
+
+
+def _as_floats(latent):
+  return latent.astype(jnp.float32)
+
+
+def _parameters(params):
+  print(parameter_overview.get_parameter_overview(params, include_stats=False))
+
+
+def _step_cost(loss_fn, tx, params, batch):
+  key = jax.random.key(0)
+  state = jax.eval_shape(lambda p: step.init_state(p, tx, key), params)
+  _cost('one training step', step.step_fn(loss_fn, tx), state, batch)
+
+
+def _cost(label, function, *shapes):
+  """FLOPs and bytes of the program as written, before any fusion."""
+  cost = jax.jit(function).lower(*shapes).cost_analysis() or {}
+  flops, moved = cost.get('flops', 0), cost.get('bytes accessed', 0)
+  print(f'{label}: {flops / 1e9:.3f} GFLOP, {moved / 1e6:.1f} MB before fusion')

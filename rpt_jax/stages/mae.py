@@ -22,13 +22,7 @@ def run(config, inputs, directory):
   """Train and save the autoencoder; rows: loss on held-out frames."""
   c = config.mae
   mesh = sharding.make_mesh(config.mesh)
-  model = mae.Autoencoder(
-    patch=c.patch,
-    width=c.width,
-    depth=c.depth,
-    num_heads=c.num_heads,
-    mask_ratio=c.mask_ratio,
-  )
+  model = autoencoder(c)
   image_NHWC = _frames(config, inputs, 'pretrain')
   order = loader.Order(len(image_NHWC), c.batch_size, config.seed)
   tx = optimizer.adamw(
@@ -62,6 +56,17 @@ def run(config, inputs, directory):
     params, heldout[:: max(len(heldout) // 512, 1)], key
   )
   return [pipeline.row('mae', 'heldout_loss', loss)]
+
+
+def autoencoder(settings) -> mae.Autoencoder:
+  """The model of `config.mae`."""
+  return mae.Autoencoder(
+    patch=settings.patch,
+    width=settings.width,
+    depth=settings.depth,
+    num_heads=settings.num_heads,
+    mask_ratio=settings.mask_ratio,
+  )
 
 
 def _frames(config, inputs, split):

@@ -38,7 +38,11 @@ def run(config, inputs, directory):
 
 def _train(name, settings, data, standardise, config, mesh, directory):
   c = config.pretrain
-  model, loss_fn = _objective(settings, data['pretrain'], standardise, config)
+  arrays = data['pretrain'].arrays
+  objective, model = objective_model(
+    settings, arrays['latent'].shape[-1], arrays['unit'].shape[-1], config
+  )
+  loss_fn = make_loss(objective, model, settings, standardise)
   tx = optimizer.adamw(
     c.learning_rate, c.steps, weight_decay=c.weight_decay, b2=0.98
   )
@@ -46,7 +50,7 @@ def _train(name, settings, data, standardise, config, mesh, directory):
   state = step.init_state(sequence.init(model, init_key), tx, key)
   shardings = sharding.state_shardings(state, mesh)
   ahead = settings.get('steps', 0)
-  weights = {'settings': _traced(settings)}
+  weights = {'settings': traced(settings)}
   batch_at = _batches(data['pretrain'], config, ahead)
   state, history = loop.fit(
     jax.device_put(state, shardings),
@@ -74,22 +78,25 @@ def _train(name, settings, data, standardise, config, mesh, directory):
   ]
 
 
-def _objective(settings, clips, standardise, config):
-  """(model, loss_fn(params, batch, key)) of one run."""
+def objective_model(settings, dim, levels, config):
+  """(objective, sequence model) of a run on latents of `dim` dimensions and
+  units of `levels` codebooks."""
   objective = trunk.objective(settings)
-  unit = clips.arrays['unit']
-  dim = clips.arrays['latent'].shape[-1]
   vocab = config.quantize.num_clusters
   targets = (
-    StreamSpec('unit', 'discrete', vocab=vocab, levels=unit.shape[-1]),
+    StreamSpec('unit', 'discrete', vocab=vocab, levels=levels),
     StreamSpec('latent', 'continuous', dim=dim),
   )
   heads = objective.heads(settings, (), targets)
-  model = trunk.model(config, dim, heads, objective.VISIBILITY)
+  return objective, trunk.model(config, dim, heads, objective.VISIBILITY)
+
+
+def make_loss(objective, model, settings, standardise):
+  """loss_fn(params, batch, key) on windows of latents and units."""
 
   def loss_fn(params, batch, key):
     latent_BSD, weights = standardise(batch['latent']), batch['settings']
-    context = config.pretrain.context
+    context = model.context
     batch = {
       'inputs': {'latent': latent_BSD[:, :context]},
       'targets': {'unit': batch['unit'], 'latent': latent_BSD},
@@ -99,10 +106,10 @@ def _objective(settings, clips, standardise, config):
     weights = dict(settings.items()) | weights
     return objective.loss(sequence.bind(model, params), batch, key, weights)
 
-  return model, loss_fn
+  return loss_fn
 
 
-def _traced(settings):
+def traced(settings):
   """The float settings of a run as arrays: runs differing in them alone share
   one compiled step."""
   return {k: np.float32(v) for k, v in settings.items() if isinstance(v, float)}

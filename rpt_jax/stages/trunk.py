@@ -128,7 +128,7 @@ def feature_fn(config, inputs, run, layer=-1):
 
 @functools.cache
 def _features(body, layer):
-  """Jitted (params, latent_BTD, valid_BT) -> features of the last step [B, D]."""
+  """Jitted (params, latent_BTD, valid_BT) -> the last step's [B, D]."""
 
   def features(params, latent_BTD, valid_BT):
     output = sequence.bind(body, params)({'latent': latent_BTD}, valid_BT)
