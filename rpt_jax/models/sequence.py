@@ -43,7 +43,8 @@ class SequenceModel(nn.Module):
     Args:
       inputs: stream name -> [B, T, ...] as its StreamSpec says.
       valid_BT: bool; padded steps may hold anything, NaN included.
-      corrupt_BTM: bool; True is replaced by the stream's mask vector.
+      corrupt_BTM: bool (M or 1 wide); True is replaced by the stream's mask
+        vector.
       present_BTM: bool; False: the stream is absent at that step.
 
     Returns:
@@ -127,7 +128,7 @@ class SequenceModel(nn.Module):
       )
     hide_BTM = ~there_BTM
     if corrupt_BTM is not None:
-      hide_BTM |= corrupt_BTM
+      hide_BTM = hide_BTM | corrupt_BTM
     tokens = []
     for m, spec in enumerate(self.streams):
       there = there_BTM[..., m : m + 1]

@@ -69,9 +69,7 @@ def loss(apply, batch: dict, key: Array, config: dict):
   """
   valid_BT = batch['valid']
   mask_BT = span_mask(key, valid_BT, config['mask_probability'], config['span'])
-  streams = len(batch['inputs'])
-  corrupt_BTM = jnp.repeat(mask_BT[..., None], streams, axis=2)
-  output = apply(batch['inputs'], valid_BT, corrupt_BTM)
+  output = apply(batch['inputs'], valid_BT, mask_BT[..., None])
   logits_BTLV = output['heads']['unit'][:, :, 0]
   unit_BTL = batch['targets']['unit'][:, : valid_BT.shape[1]]
   nats_BT = targets_lib.cross_entropy(logits_BTLV, unit_BTL).sum(-1)

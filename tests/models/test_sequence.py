@@ -1,0 +1,138 @@
+"""The sequence model: what it may see, proved by gradients and garbage."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rpt_jax.models import sequence
+from rpt_jax.models.sequence import SequenceModel
+from rpt_jax.models.streams import HeadSpec
+from rpt_jax.types import StreamSpec
+
+B, T, D = 2, 5, 3
+STREAMS = (
+  StreamSpec('latent', 'continuous', dim=D),
+  StreamSpec('unit', 'discrete', vocab=7, levels=2),
+)
+HEADS = (
+  HeadSpec('next', 'linear', dim=4, steps=2),
+  HeadSpec('unit', 'cosine', vocab=7, levels=2, steps=3),
+)
+
+
+def _model(visibility='causal', streams=STREAMS):
+  model = SequenceModel(
+    streams, HEADS, 16, 2, 2, context=T, mlp_ratio=2.0, visibility=visibility
+  )
+  return model, sequence.init(model, jax.random.key(0))
+
+
+def _inputs(streams=STREAMS):
+  keys = jax.random.split(jax.random.key(1))
+  inputs = {
+    'latent': jax.random.normal(keys[0], (B, T, D)),
+    'unit': jax.random.randint(keys[1], (B, T, 2), 0, 7),
+  }
+  return {s.name: inputs[s.name] for s in streams}
+
+
+VALID = np.ones((B, T), bool)
+
+
+@pytest.mark.parametrize('visibility', ['causal', 'readout', 'bidirectional'])
+def test_causality_by_gradient(visibility):
+  model, params = _model(visibility)
+  apply = sequence.bind(model, params)
+  inputs = _inputs()
+
+  def outputs(latent):
+    out = apply({**inputs, 'latent': latent}, VALID)
+    return sum(h.reshape(B, T, -1).sum(-1) for h in out['heads'].values())
+
+  jacobian = jax.jit(jax.jacobian(lambda x: outputs(x)[0]))(inputs['latent'])
+  influence = np.abs(jacobian[:, 0]).max(-1)  # [output step, input step]
+  later = np.triu(np.ones((T, T), bool), 1)
+  assert (influence[~later] > 0).all()
+  if visibility == 'bidirectional':
+    assert (influence[later] > 0).all()
+  else:
+    assert (influence[later] == 0).all()
+  assert not jacobian[:, 1].any()  # The other clip.
+
+
+@pytest.mark.parametrize('visibility', ['causal', 'readout', 'bidirectional'])
+def test_garbage_in_padding_and_absent_streams_changes_nothing(visibility):
+  model, params = _model(visibility)
+  valid_BT = VALID.copy()
+  valid_BT[0, 3:] = False
+  present_BTM = np.ones((B, T, 2), bool)
+  present_BTM[1, 2, 0] = False
+  clean = _inputs()
+  dirty = {
+    'latent': clean['latent'].at[0, 3:].set(jnp.nan).at[1, 2].set(jnp.nan),
+    'unit': clean['unit'].at[0, 3:].set(10**6),
+  }
+
+  def loss(params, inputs):
+    out = model.apply(
+      {'params': params}, inputs, valid_BT=valid_BT, present_BTM=present_BTM
+    )
+    keep = valid_BT[:, :, None]
+    return jnp.where(keep, out['features'], 0.0).sum()
+
+  grad = jax.jit(jax.value_and_grad(loss))
+  for a, b in zip(
+    jax.tree.leaves(grad(params, clean)),
+    jax.tree.leaves(grad(params, dirty)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(a, b)
+
+
+def test_a_hidden_token_is_the_mask_vector():
+  model, params = _model('bidirectional', STREAMS[:1])
+  apply = jax.jit(sequence.bind(model, params))
+  corrupt_BTM = np.zeros((B, T, 1), bool)
+  corrupt_BTM[0, 2] = True
+  inputs = _inputs(STREAMS[:1])
+  out = apply(inputs, VALID, corrupt_BTM)
+  expected = params['mask'][0] + params['time'][2]
+  np.testing.assert_allclose(out['layers'][0][0, 2], expected, rtol=1e-6)
+  changed = {'latent': inputs['latent'].at[0, 2].add(5.0)}
+  again = apply(changed, VALID, corrupt_BTM)
+  np.testing.assert_array_equal(out['features'], again['features'])
+
+
+def test_shapes():
+  model, params = _model()
+  out = jax.jit(sequence.bind(model, params))(_inputs(), VALID)
+  assert out['heads']['next'].shape == (B, T, 2, 4)
+  assert out['heads']['unit'].shape == (B, T, 3, 2, 7)
+  assert out['features'].shape == (B, T, 16)
+  assert out['tokens'].shape == (B, T, 2, 16)
+  assert [x.shape for x in out['layers']] == [(B, T, 16)] * 3
+  assert np.abs(out['heads']['unit']).max() <= 10.1  # cosine / 0.1
+
+
+def test_parameter_count_by_hand():
+  model, params = _model()
+  block = 16 * 48 + 48 + 16 * 16 + 16 + 2 * 16 * 32 + 32 + 16 + 4 * 16
+  stems = D * 16 + 16 + 2 * 7 * 16
+  heads = 16 * 8 + 8 + 16 * 96 + 96 + 2 * 7 * 16
+  rest = T * 16 + 2 * 16 + 2 * 16  # time, mask, norm
+  assert sequence.parameter_count(params) == 2 * block + stems + heads + rest
+
+
+def test_bad_inputs_are_named():
+  model, params = _model()
+  apply = jax.jit(sequence.bind(model, params))
+  with pytest.raises(ValueError, match=r"no stream \['unit'\]"):
+    apply({'latent': np.zeros((B, T, D))}, VALID)
+  with pytest.raises(ValueError, match="stream 'latent': found shape"):
+    apply({**_inputs(), 'latent': np.zeros((B, T, D + 1))}, VALID)
+  long = {
+    k: np.zeros((B, T + 1, v.shape[-1]), v.dtype) for k, v in _inputs().items()
+  }
+  with pytest.raises(ValueError, match='6 steps, but the context'):
+    apply(long, np.ones((B, T + 1), bool))

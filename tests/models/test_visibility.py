@@ -1,0 +1,62 @@
+"""Attention masks against a loop over pairs of tokens, and their drawing."""
+
+import numpy as np
+import pytest
+
+from rpt_jax.models import visibility
+
+
+def _sees(rule, q, k, streams, prefix):
+  """The rule for one pair of tokens, in words of time and stream."""
+  (tq, mq), (tk, mk) = divmod(q, streams), divmod(k, streams)
+  if rule == 'bidirectional':
+    return True
+  if rule == 'causal':
+    return tk <= tq
+  if rule == 'token_causal':
+    return tk < tq or (tk == tq and mk <= mq)
+  if rule == 'prefix':
+    return tk <= tq or (tk < prefix and tq < prefix)
+  return q == k or (tk <= tq and mk != streams - 1)
+
+
+@pytest.mark.parametrize('rule', visibility.RULES)
+@pytest.mark.parametrize('streams', [1, 3])
+def test_mask_equals_the_loop(rule, streams):
+  batch, steps, prefix = 2, 4, 2
+  rng = np.random.default_rng(0)
+  valid_BT = rng.random((batch, steps)) < 0.7
+  present_BTM = rng.random((batch, steps, streams)) < 0.7
+  mask = visibility.mask(rule, valid_BT, present_BTM, prefix)
+  size = steps * streams
+  assert mask.shape == (batch, 1, size, size)
+  for b in range(batch):
+    for q in range(size):
+      for k in range(size):
+        tk, mk = divmod(k, streams)
+        there = valid_BT[b, tk] and present_BTM[b, tk, mk]
+        expected = q == k or (there and _sees(rule, q, k, streams, prefix))
+        assert mask[b, 0, q, k] == expected, (rule, b, q, k)
+
+
+DRAWN = {
+  'bidirectional': '######\n######\n######\n######\n######\n######',
+  'causal': '##....\n##....\n####..\n####..\n######\n######',
+  'token_causal': '#.....\n##....\n###...\n####..\n#####.\n######',
+  'prefix': '####..\n####..\n####..\n####..\n######\n######',
+  'readout': '#.....\n##....\n#.#...\n#.##..\n#.#.#.\n#.#.##',
+}
+
+
+@pytest.mark.parametrize('rule', visibility.RULES)
+def test_three_steps_drawn(rule):
+  text = visibility.describe(rule, 3, ('see', 'do'), prefix=2)
+  drawing = '\n'.join(line.split()[-1] for line in text.splitlines()[1:])
+  assert drawing == DRAWN[rule]
+  assert text.startswith(f'{rule}: ')
+  assert '3 steps x 2 streams = 6 tokens' in text
+
+
+def test_unknown_rule():
+  with pytest.raises(ValueError, match="found 'casual'"):
+    visibility.rule_NN('casual', 3, 1)

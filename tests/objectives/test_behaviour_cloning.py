@@ -1,0 +1,97 @@
+"""Which actions count: exactly those of the clip, seen without cheating."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rpt_jax.objectives import behaviour_cloning, targets
+from rpt_jax.types import StreamSpec
+
+B, T, C, V, A = 2, 4, 3, 5, 2
+RNG = np.random.default_rng(0)
+
+
+def _batch(action, lengths, garbage=None):
+  size = T + C - 1
+  there = np.arange(size)[None] < np.asarray(lengths)[:, None]
+  if garbage is not None:
+    action = action.copy()
+    action[~there] = garbage
+  return {
+    'inputs': {},
+    'targets': {'action': action},
+    'valid': there[:, :T],
+    'target_valid': there,
+  }
+
+
+def _loss(predicted, batch, visibility='causal'):
+  output = {'heads': {'action': predicted}}
+  return behaviour_cloning.loss(
+    lambda *_: output, batch, None, {'chunk': C, 'visibility': visibility}
+  )
+
+
+DISCRETE = RNG.integers(0, V, (B, T + C - 1)).astype(np.int32)
+CONTINUOUS = RNG.normal(size=(B, T + C - 1, A)).astype(np.float32)
+LOGITS = jnp.asarray(RNG.normal(size=(B, T, C, V)), jnp.float32)
+VALUES = jnp.asarray(RNG.normal(size=(B, T, C, A)), jnp.float32)
+
+
+@pytest.mark.parametrize('visibility', ['causal', 'bidirectional'])
+@pytest.mark.parametrize('discrete', [True, False])
+def test_loss_equals_the_reference(discrete, visibility):
+  lengths = [T + C - 1, T]
+  losses = []
+  for b in range(B):
+    for t in range(T) if visibility == 'causal' else [T - 1]:
+      for c in range(C):
+        if t + c >= lengths[b]:
+          continue
+        if discrete:
+          x = np.asarray(LOGITS[b, t, c], np.float64)
+          losses.append(np.log(np.exp(x).sum()) - x[DISCRETE[b, t + c]])
+        else:
+          error = np.asarray(VALUES[b, t, c]) - CONTINUOUS[b, t + c]
+          losses.append((error**2).mean())
+  predicted = LOGITS if discrete else VALUES
+  action, garbage = (DISCRETE, 10**6) if discrete else (CONTINUOUS, np.nan)
+  loss, metrics = _loss(predicted, _batch(action, lengths), visibility)
+  np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-5)
+  ((_, count),) = metrics.values()
+  assert count == len(losses)
+  dirty, _ = _loss(predicted, _batch(action, lengths, garbage), visibility)
+  np.testing.assert_array_equal(dirty, loss)
+
+
+def test_octos_mask_counts():
+  """T=10 steps, windows of W=2, chunks of H=4: Octo keeps 76 targets, as its
+  index is off by two; 71 lie in the clip, 64 before its last step (#140)."""
+  steps, window, chunk = 10, 2, 4
+  for actions, expected in ((steps, 71), (steps - 1, 64)):
+    total = 0
+    for t in range(steps):
+      for w in range(window):
+        now = t - (window - 1) + w  # Left padding repeats the first step.
+        total += sum(now + h < actions for h in range(chunk))
+    assert total == expected
+  # Ours: padded steps are no steps, so one window over the clip has
+  # 10 + 9 + 8 + 7 targets, however far the array runs past its end.
+  there = np.arange(16)[None] < steps
+  batch = {'valid': there[:, :12], 'target_valid': there}
+  _, valid = targets.ahead(np.zeros((1, 16)), batch, 0, chunk)
+  assert valid.sum() == 10 + 9 + 8 + 7
+  _, valid = targets.ahead(np.zeros((1, 16)), batch, 1, chunk)
+  assert valid.sum() == 9 + 8 + 7 + 6
+
+
+def test_heads_and_actions():
+  discrete = StreamSpec('action', 'discrete', vocab=V)
+  continuous = StreamSpec('action', 'continuous', dim=A)
+  for stream, size in ((discrete, V), (continuous, A)):
+    (head,) = behaviour_cloning.heads({'chunk': C}, (), (stream,))
+    assert (head.kind, head.dim, head.steps) == ('linear', size, C)
+  chosen = behaviour_cloning.actions({'heads': {'action': LOGITS}}, discrete)
+  np.testing.assert_array_equal(chosen, LOGITS[:, -1].argmax(-1))
+  played = behaviour_cloning.actions({'heads': {'action': VALUES}}, continuous)
+  np.testing.assert_array_equal(played, VALUES[:, -1])
