@@ -54,17 +54,19 @@ def backdrop(scene):
 
 def draw(simulator, state, scene, palette):
   """Cells of `palette` over the scene, u8 [64, 64, 3]."""
-  seen = simulator.get_obs(state)
-  cells = jnp.zeros((10, 10, 4), jnp.float32)
-  for channel in reversed(range(len(palette))):
-    if palette[channel] is _HIDDEN:
-      continue
-    rgb = raster.colour(scene, palette[channel])
-    ink = jnp.concatenate([rgb, jnp.ones((1,))])[None, None, :]
-    cells = jnp.where(seen[:, :, channel, None] > 0, ink, cells)
-  # Without the barrier every pixel computes its cell again (5 times slower).
+  seen = simulator.get_obs(state) > 0
+  shown, free = [], jnp.ones((10, 10), jnp.bool_)
+  for channel, rgb in enumerate(palette):
+    if rgb is not _HIDDEN:
+      shown.append(seen[:, :, channel] & free)
+      free &= ~seen[:, :, channel]
+  rgb = jnp.stack([raster.colour(scene, c) for c in palette if c])
+  ink = jnp.concatenate([rgb, jnp.ones_like(rgb[:, :1])], axis=1)
+  # A matmul, so that XLA does not compute every cell anew at each of its
+  # pixels (ten times slower).
+  cells = jnp.einsum('cij,ck->ijk', jnp.stack(shown).astype(jnp.float32), ink)
   # The ring of empty cells makes of a camera shift a slice.
-  cells = jnp.pad(jax.lax.optimization_barrier(cells), ((1, 1), (1, 1), (0, 0)))
+  cells = jnp.pad(cells, ((1, 1), (1, 1), (0, 0)))
   board = (cells[:, None, :, None, :] * _CELL).reshape(72, 72, 4)
   x, y = _camera(scene)
   board = jax.lax.dynamic_slice(board, (4 - y, 4 - x, 0), (64, 64, 4))

@@ -134,39 +134,32 @@ def returns(
 def stream(env, policy, policy_state, key, num_envs, num_steps):
   """`num_steps` decisions with auto-reset: (mean reward f32 [], episodes).
 
-  For measuring speed and for endless training. An episode is reset as it
-  terminates or meets the horizon. One key a step serves the whole batch
-  (the policy gets it as it is), so streams depend on `num_envs`.
+  For measuring speed and for endless training: an episode starts again as it
+  terminates or meets the horizon. Environments are told apart by their lane,
+  so a stream depends on `num_envs`, as `rollout` does not.
   """
-  reset_key, key = jax.random.split(key)
-  state = jax.vmap(env.reset)(jax.random.split(reset_key, num_envs))
-  scene = jax.vmap(env.scene, (0, None))(
-    jax.random.split(reset_key, num_envs), 0.0
-  )
+  run_keys, state, scene = _start(env, key, num_envs, 0.0, 0)
+  fresh_keys = jax.vmap(lambda k: jax.random.fold_in(k, 0))(run_keys[1])
 
   def body(carry, t):
     policy_state, state, age_N, total, episodes = carry
-    acting, moving, fresh = jax.random.split(jax.random.fold_in(key, t), 3)
-    seen = {
-      'image': jax.vmap(env.render)(state, scene),
-      'state': jax.vmap(env.physical)(state),
-      'internal': state,
-    }
-    policy_state, action = policy(policy_state, seen, acting)
-    lanes = jnp.arange(num_envs)
-    spread = jnp.broadcast_to(moving, (num_envs,))
-    new, reward_N, ended_N = jax.vmap(env.step)(
-      step_keys(spread, lanes), state, action
+    alive_N = jnp.ones(num_envs, jnp.bool_)
+    (policy_state, state, going_N), step = _advance(
+      env, policy, scene, run_keys, t, (policy_state, state, alive_N)
     )
     age_N = age_N + 1
-    over_N = ended_N | (age_N >= env.horizon)
-    spread = jnp.broadcast_to(fresh, (num_envs,))
-    again = jax.vmap(env.reset)(step_keys(spread, lanes))
-    state = freeze(over_N, again, freeze(jnp.zeros_like(over_N), state, new))
-    total += jnp.sum(reward_N)
+    over_N = ~going_N | (age_N >= env.horizon)
+    fresh = jax.vmap(env.reset)(step_keys(fresh_keys, t))
+    state = freeze(~over_N, state, fresh)
+    total += jnp.sum(step['reward'])
     episodes += jnp.sum(over_N)
-    age_N = jnp.where(over_N, 0, age_N)
-    return (policy_state, state, age_N, total, episodes), None
+    return (
+      policy_state,
+      state,
+      jnp.where(over_N, 0, age_N),
+      total,
+      episodes,
+    ), None
 
   zeros = jnp.zeros(num_envs, jnp.int32)
   start = policy_state, state, zeros, jnp.float32(0), jnp.int32(0)

@@ -1,0 +1,137 @@
+"""CartPole in 1024 environments: steps a second against gymnasium.
+
+Peers: gymnasium's SyncVectorEnv (one Python object an environment) and its
+CartPoleVectorEnv (NumPy over the batch). Random actions, and a small MLP in
+the loop (4-64-64-2, tanh, greedy; NumPy for the peers, for whom it is the
+fastest choice at this size). All step one simulator step at a time, with
+auto-reset. Each round runs every contender once (interleaved); medians.
+"""
+
+import dataclasses
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rpt_jax import envs
+from rpt_jax.envs import rollout
+
+N, STEPS, SYNC_STEPS, ROUNDS = 1024, 1000, 40, 7
+
+
+def _weights():
+  rng = np.random.default_rng(0)
+  sizes = (4, 64, 64, 2)
+  return [
+    rng.standard_normal(pair, np.float32) / np.float32(np.sqrt(pair[0]))
+    for pair in zip(sizes[:-1], sizes[1:], strict=True)
+  ]
+
+
+def _mlp(lib, weights, x):
+  for w in weights[:-1]:
+    x = lib.tanh(x @ w)
+  return lib.argmax(x @ weights[-1], axis=-1)
+
+
+def _random(policy_state, observation, keys):
+  """One draw for the whole batch, keyed by the first environment's key."""
+  del observation
+  bits = jax.random.bits(keys[0], (N // 32,))
+  bits = bits[:, None] >> jnp.arange(32, dtype=jnp.uint32)[None, :]
+  return policy_state, jnp.int32(bits & 1).reshape(N)
+
+
+def _greedy(weights, observation, keys):
+  del keys
+  state = observation['internal']
+  x = jnp.stack([state.x, state.x_dot, state.theta, state.theta_dot], axis=1)
+  return weights, _mlp(jnp, weights, x)
+
+
+def _ours(policy, policy_state):
+  env = envs.make('CartPole-v1')
+  env = dataclasses.replace(env, action_repeat=1, horizon=500)
+  key = jax.random.key(0)
+
+  def call():
+    out = rollout.stream(env, policy, policy_state, key, N, STEPS)
+    return jax.block_until_ready(out)
+
+  return call, N * STEPS
+
+
+def _peer(vector, act, steps):
+  observation, _ = vector.reset(seed=0)
+  kept = [observation]
+
+  def call():
+    for _ in range(steps):
+      kept[0] = vector.step(act(kept[0]))[0]
+
+  return call, N * steps
+
+
+def _contenders():
+  import gymnasium
+  from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+
+  rng, weights = np.random.default_rng(0), _weights()
+
+  def sync():
+    make = lambda: gymnasium.make('CartPole-v1')  # noqa: E731
+    return gymnasium.vector.SyncVectorEnv([make] * N)
+
+  def guess(_):
+    return rng.integers(0, 2, N)
+
+  def greedy(x):
+    return _mlp(np, weights, x)
+
+  return {
+    'random/ours': _ours(_random, ()),
+    'random/sync': _peer(sync(), guess, SYNC_STEPS),
+    'random/numpy': _peer(CartPoleVectorEnv(N), guess, STEPS),
+    'mlp/ours': _ours(_greedy, [jnp.asarray(w) for w in weights]),
+    'mlp/sync': _peer(sync(), greedy, SYNC_STEPS),
+    'mlp/numpy': _peer(CartPoleVectorEnv(N), greedy, STEPS),
+  }
+
+
+def _rates(contenders):
+  """Median steps a second of each contender, interleaved."""
+  seconds = {name: [] for name in contenders}
+  for call, _ in contenders.values():
+    call()
+  for _ in range(ROUNDS):
+    for name, (call, _) in contenders.items():
+      begin = time.perf_counter()
+      call()
+      seconds[name].append(time.perf_counter() - begin)
+  return {
+    name: contenders[name][1] / statistics.median(row)
+    for name, row in seconds.items()
+  }
+
+
+def run() -> list[dict]:
+  """Rows of steps a second, ours and the peer's, ratio = ours / peer."""
+  rates = _rates(_contenders())
+  targets = {
+    ('random', 'sync'): 40.0,
+    ('random', 'numpy'): 1.0,
+    ('mlp', 'sync'): 25.0,
+    ('mlp', 'numpy'): 1.0,
+  }
+  return [
+    {
+      'name': f'cartpole {N} envs, {policy}, against {peer}',
+      'ours': rates[f'{policy}/ours'],
+      'peer': rates[f'{policy}/{peer}'],
+      'ratio': rates[f'{policy}/ours'] / rates[f'{policy}/{peer}'],
+      'target': target,
+    }
+    for (policy, peer), target in targets.items()
+  ]
