@@ -2,9 +2,12 @@
 
 Greedy k-means++ with restarts, then full Lloyd or minibatch iterations.
 Distances are taken after subtracting the mean of the data, with bfloat16
-operands and float32 accumulation by default: the inertia is within 0.1 % of
-float32's (measured 0.00-0.03 %) at D >= 16, and about 99 % of assignments
-agree. The reported inertia is always exact float32. Results depend on the key
+operands and float32 accumulation by default. Measured on the same centroids,
+bfloat16 assignments raise the inertia by at most 0.0004 % and 99.8 to 100 % of
+them agree for D from 16 to 1024; at D = 2 it is 0.3 % and 98.3 %, so ask for
+float32 below D = 16. Many Lloyd steps may still end in another local minimum,
+slightly better or worse (-0.006 to +0.7 % measured), as another seeding would.
+The reported inertia is always exact float32. Results depend on the key
 and not on the number of devices, up to the order of float32 sums.
 """
 
