@@ -1,0 +1,30 @@
+"""Memory that is kept rather than returned and faulted in again every step.
+
+XLA on CPU allocates all temporaries of a step at once and frees them after it.
+glibc gives such blocks back to the kernel, which then zeroes every page again:
+a step of a small trunk spent 28 of its 47 ms so (jax 0.10.2, 62 MB).
+"""
+
+import ctypes
+import platform
+
+# <malloc.h>
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_NEVER = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+  """Tells glibc's malloc to keep what is freed; False where there is none.
+
+  Call it once, before the first computation. The process then stays as large
+  as it was at its peak.
+  """
+  if platform.libc_ver()[0] != 'glibc':
+    return False
+  mallopt = ctypes.CDLL(None).mallopt
+  settings = (
+    (_M_TRIM_THRESHOLD, _NEVER),
+    (_M_MMAP_THRESHOLD, _NEVER),
+    (_M_MMAP_MAX, 0),
+  )
+  return all([mallopt(*setting) == 1 for setting in settings])

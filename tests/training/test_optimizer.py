@@ -1,0 +1,55 @@
+"""AdamW's schedule and what it decays, against the formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rpt_jax.training import optimizer
+
+
+def test_schedule():
+  tx = optimizer.adamw(0.1, 100, warmup=0.1)
+  assert 0 < tx.schedule(0) <= 0.011
+  np.testing.assert_allclose(tx.schedule(10), 0.1, rtol=1e-6)
+  np.testing.assert_allclose(tx.schedule(55), 0.05, rtol=1e-5)
+  np.testing.assert_allclose(tx.schedule(100), 0.0, atol=1e-8)
+
+
+def test_decay_on_kernels_only_and_first_step_by_hand():
+  params = {'up': {'kernel': jnp.full((2, 2), 3.0), 'bias': jnp.full(2, 3.0)}}
+  tx = optimizer.adamw(0.1, 10, weight_decay=0.5, warmup=0.0)
+  grads = jax.tree.map(lambda x: jnp.full_like(x, 0.1), params)
+  updates, _ = tx.update(grads, tx.init(params), params)
+  # Adam's first step is lr * sign(gradient).
+  np.testing.assert_allclose(updates['up']['bias'], -0.1, rtol=1e-4)
+  expected = -0.1 * (1 + 0.5 * 3.0)
+  np.testing.assert_allclose(updates['up']['kernel'], expected, rtol=1e-4)
+
+
+def test_clipping_bounds_the_gradient_not_the_norm_of_small_ones():
+  params = {'kernel': jnp.zeros(4)}
+  tx = optimizer.adamw(0.1, 10, warmup=0.0, clip=1.0)
+  big, _ = tx.update({'kernel': jnp.full(4, 1e6)}, tx.init(params), params)
+  assert np.isfinite(big['kernel']).all()
+
+
+def test_patterns_must_find_something():
+  tx = optimizer.adamw(0.1, 10, decay=r'kernal$')
+  with pytest.raises(ValueError, match=r"'kernal\$' finds none of the 1"):
+    tx.init({'up': {'kernel': jnp.zeros(2)}})
+
+
+@pytest.mark.parametrize(
+  'settings',
+  [
+    {'learning_rate': float('nan')},
+    {'num_steps': 0},
+    {'clip': -1.0},
+    {'weight_decay': -0.1},
+    {'warmup': 1.0},
+  ],
+)
+def test_settings_out_of_range(settings):
+  with pytest.raises(ValueError, match=next(iter(settings))):
+    optimizer.adamw(**{'learning_rate': 0.1, 'num_steps': 10, **settings})

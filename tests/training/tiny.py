@@ -1,0 +1,69 @@
+"""A tiny regression shared by the training tests, and a run of it to kill."""
+
+import os
+import pathlib
+import signal
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rpt_jax.training import loop, optimizer, step
+
+STEPS = 12
+
+
+def loss_fn(params, batch, key):
+  """Noisy least squares: the noise shows whether keys are resumed."""
+  noise = 0.1 * jax.random.normal(key, batch['y'].shape)
+  error = batch['x'] @ params['layer']['kernel'] + params['layer']['bias'][None]
+  error = error - batch['y'] - noise
+  square = (error**2).sum()
+  return square / error.size, {'error': (square, jnp.float32(error.size))}
+
+
+def batch_at(index):
+  rng = np.random.default_rng([7, index])
+  x = rng.normal(size=(8, 4)).astype(np.float32)
+  return {'x': x, 'y': x[:, :2] * 2.0}
+
+
+def make_state(tx):
+  params = {'layer': {'kernel': jnp.ones((4, 2)), 'bias': jnp.zeros(2)}}
+  return step.init_state(params, tx, jax.random.key(0))
+
+
+def train(directory, num_steps=STEPS, batches=batch_at, **settings):
+  tx = optimizer.adamw(0.05, STEPS)
+  return loop.fit(
+    make_state(tx),
+    step.make_train_step(loss_fn, tx),
+    batches,
+    num_steps,
+    directory=directory,
+    log_every=2,
+    save_every=4,
+    label='tiny',
+    **settings,
+  )
+
+
+def main():
+  """directory, step, signal name: train, and get the signal at that step."""
+  directory, at, name = sys.argv[1:]
+
+  def batches(index):
+    if index == int(at):
+      os.kill(os.getpid(), getattr(signal, name))
+    return batch_at(index)
+
+  state, _ = train(directory, batches=batches)
+  np.savez(
+    pathlib.Path(directory) / 'end.npz',
+    *map(np.asarray, jax.tree.leaves((state.params, state.opt_state))),
+  )
+
+
+if __name__ == '__main__':
+  main()
