@@ -22,6 +22,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -34,6 +35,10 @@ from typing import Any, NamedTuple
 import ml_collections
 
 Rows = list[dict[str, Any]]
+# Neither results nor inputs: what differs between two equal runs.
+_TRANSIENT = re.compile(
+  r'^(wanted|artifact)\.json$|(^|/)checkpoints/|(^|/)events\.'
+)
 PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'gymnax', 'numpy')
 
 
@@ -252,12 +257,11 @@ def _content(workdir, name):
 
 
 def _files(directory):
-  """Size and sha256 of what a stage wrote; training state left out."""
+  """Size and sha256 of what a stage wrote, but for training state and logs."""
   files = {}
   for path in sorted(directory.rglob('*')):
     name = path.relative_to(directory).as_posix()
-    transient = name.split('/')[0] in ('wanted.json', 'artifact.json')
-    if path.is_file() and not transient and 'checkpoints' not in path.parts:
+    if path.is_file() and not _TRANSIENT.search(name):
       content = path.read_bytes()
       files[name] = {'bytes': len(content), 'sha256': _digest(content)}
   return files

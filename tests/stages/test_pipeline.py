@@ -1,0 +1,136 @@
+"""Artifacts: what is skipped, what runs again, what is refused."""
+
+import json
+import pathlib
+
+import ml_collections
+import pytest
+
+from rpt_jax.stages import pipeline
+
+CALLS = []
+
+
+class Fake(pipeline.Stage):
+  """A stage that writes the sum of its setting and its inputs' numbers."""
+
+  @property
+  def run(self):
+    def run(config, inputs, directory):
+      CALLS.append(self.name)
+      numbers = [int((p / 'number').read_text()) for p in inputs.values()]
+      total = config.value // config.unit + sum(numbers)
+      (directory / 'number').write_text(str(total))
+      return [pipeline.row(self.name, 'number', total)]
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def plan(monkeypatch):
+  """a -> b -> d, a -> c -> d; `a` rounds its value down to tens."""
+  CALLS.clear()
+
+  def plan(config):
+    def settings(name):
+      return {'value': config[name], 'unit': 10 if name == 'a' else 1}
+
+    edges = {'a': (), 'b': ('a',), 'c': ('a',), 'd': ('b', 'c')}
+    return tuple(Fake(n, n, settings(n), edges[n]) for n in edges)
+
+  monkeypatch.setattr(pipeline, 'plan', plan)
+
+
+def run(workdir, only=(), overwrite=False, **changes):
+  values = {'a': 10, 'b': 2, 'c': 3, 'd': 4} | changes
+  CALLS.clear()
+  config = ml_collections.ConfigDict(values)
+  rows = pipeline.run(config, workdir, only, overwrite)
+  return ''.join(CALLS), rows
+
+
+def test_a_second_run_skips_everything(tmp_path):
+  assert run(tmp_path)[0] == 'abcd'
+  called, rows = run(tmp_path)
+  assert called == ''
+  numbers = [r['value'] for r in rows if r['name'] == 'number']
+  assert numbers == [1, 3, 4, 11]
+
+
+def test_a_changed_setting_runs_what_depends_on_it(tmp_path):
+  run(tmp_path)
+  assert run(tmp_path, b=5)[0] == 'bd'
+  assert run(tmp_path, b=5, a=20)[0] == 'abcd'
+
+
+def test_the_same_output_stops_the_wave(tmp_path):
+  run(tmp_path)
+  assert run(tmp_path, a=12)[0] == 'a'
+
+
+def test_altered_or_missing_files_run_again(tmp_path):
+  run(tmp_path)
+  (tmp_path / 'c' / 'number').write_text('99')
+  assert run(tmp_path)[0] == 'c'
+  (tmp_path / 'b' / 'number').unlink()
+  assert run(tmp_path)[0] == 'b'
+
+
+def test_a_killed_stage_finds_its_directory_again(tmp_path):
+  run(tmp_path)
+  (tmp_path / 'd' / 'artifact.json').unlink()
+  (tmp_path / 'd' / 'checkpoint').write_text('half')
+  assert run(tmp_path)[0] == 'd'
+  assert (tmp_path / 'd' / 'checkpoint').exists()
+
+
+def test_a_changed_setting_empties_the_directory(tmp_path):
+  run(tmp_path)
+  (tmp_path / 'd' / 'artifact.json').unlink()
+  (tmp_path / 'd' / 'checkpoint').write_text('half')
+  assert run(tmp_path, d=7)[0] == 'd'
+  assert not (tmp_path / 'd' / 'checkpoint').exists()
+
+
+def test_only_some_stages(tmp_path):
+  assert run(tmp_path, only=('a', 'b'))[0] == 'ab'
+  with pytest.raises(ValueError, match="'c' has no artifact"):
+    run(tmp_path, only=('d',))
+  with pytest.raises(ValueError, match='unknown'):
+    run(tmp_path, only=('e',))
+
+
+def test_overwrite_starts_anew(tmp_path):
+  run(tmp_path)
+  assert run(tmp_path, overwrite=True)[0] == 'abcd'
+
+
+def test_one_job_at_a_time(tmp_path):
+  with (
+    pipeline._locked(tmp_path),
+    pytest.raises(ValueError, match='in use by another job'),
+  ):
+    run(tmp_path)
+
+
+def test_results_hold_rows_and_costs_of_all_stages(tmp_path):
+  run(tmp_path)
+  lines = (tmp_path / 'results.jsonl').read_text().splitlines()
+  rows = [json.loads(line) for line in lines]
+  assert {r['stage'] for r in rows} == set('abcd')
+  for row in rows:
+    assert set(row) == {'stage', 'name', 'value', 'interval', 'seeds', 'tags'}
+  costs = [r['name'] for r in rows if r['tags'].get('kind') == 'cost']
+  assert costs.count('seconds') == costs.count('peak_memory_gib') == 4
+
+
+def test_costs_do_not_change_what_dependents_see(tmp_path):
+  first, second = tmp_path / 'one', tmp_path / 'two'
+  for workdir in (first, second):
+    run(workdir)
+  contents = [
+    [json.loads(pathlib.Path(w, s, 'artifact.json').read_text())['content']]
+    for s in 'abcd'
+    for w in (first, second)
+  ]
+  assert contents[::2] == contents[1::2]

@@ -1,0 +1,111 @@
+"""Pretraining sees latents and units, never what was done or earned."""
+
+import importlib.util
+import pathlib
+
+import ml_collections
+import numpy as np
+import pytest
+
+from rpt_jax.episodes import streams, windows
+from rpt_jax.stages import pretrain, quantize, trunk
+from rpt_jax.training import checkpoint
+
+ROOT = pathlib.Path(__file__).parents[2]
+DIM, LENGTHS = 12, np.array([9, 14, 11, 3])
+
+
+def tiny_config():
+  path = ROOT / 'configs' / 'hubert_units.py'
+  spec = importlib.util.spec_from_file_location('hubert_units', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  config = module.get_config('quicktest')
+  config.envs = ('one', 'two')
+  config.pretrain.width, config.pretrain.depth = 16, 1
+  runs = config.pretrain.runs
+  keep = {'next': runs.next, 'masked': runs.masked}
+  config.pretrain.runs = ml_collections.ConfigDict(keep)
+  used = runs.next.recipe
+  config.quantize.recipes = ml_collections.ConfigDict(
+    {used: config.quantize.recipes[used]}
+  )
+  return config
+
+
+def write_encoded(directory, seed):
+  """Two environments' streams; `seed` moves everything but the latents."""
+  fixed, moved = np.random.default_rng(0), np.random.default_rng(seed)
+  for env in ('one', 'two'):
+    for split in ('pretrain', 'heldout'):
+      size = LENGTHS.sum()
+      arrays = {
+        'latent': fixed.normal(size=(size, DIM)).astype(np.float16),
+        'action': moved.integers(3, size=size).astype(np.int32),
+        'reward': moved.normal(size=size).astype(np.float32),
+        'state': moved.normal(size=(size, 2)).astype(np.float32),
+      }
+      streams.save(directory / env / split, windows.Clips(arrays, LENGTHS))
+  statistics = {'mean': np.zeros(DIM, np.float32), 'std': np.ones(DIM, 'f4')}
+  checkpoint.save_params(directory / 'statistics.safetensors', statistics)
+
+
+def settings_of(config, iteration=1):
+  changed = config.to_dict() | {'iteration': iteration, 'seed': 0}
+  return ml_collections.FrozenConfigDict(changed)
+
+
+def pretrained(tmp_path, seed):
+  config = settings_of(tiny_config())
+  paths = {n: tmp_path / str(seed) / n for n in ('encode', 'quantize')}
+  out = tmp_path / str(seed) / 'pretrain'
+  for path in (*paths.values(), out):
+    path.mkdir(parents=True)
+  write_encoded(paths['encode'], seed)
+  quantize.run(config, {'encode': paths['encode']}, paths['quantize'])
+  pretrain.run(config, paths, out)
+  return {
+    name: (out / name / 'params.safetensors').read_bytes()
+    for name in config.pretrain.runs
+  }
+
+
+def test_other_actions_rewards_and_states_change_no_bit(tmp_path):
+  one, other = pretrained(tmp_path, 1), pretrained(tmp_path, 2)
+  assert one.keys() == {'next', 'masked'}
+  assert one == other
+
+
+def test_latents_are_all_that_is_read(tmp_path):
+  config = settings_of(tiny_config())
+  write_encoded(tmp_path, 1)
+  clips = trunk.latents(config, tmp_path, 'pretrain')
+  assert set(clips.arrays) == {'latent'}
+  assert clips.arrays['latent'].shape == (2 * LENGTHS.sum(), DIM)
+
+
+def test_features_of_a_frame_see_nothing_later(tmp_path):
+  """Also of a trunk that attends in both directions."""
+  pretrained(tmp_path, 1)
+  folder = tmp_path / '1'
+  config = settings_of(tiny_config(), iteration=1)
+  inputs = {n: folder / n for n in ('encode', 'pretrain')}
+  clips = trunk.latents(config, inputs['encode'], 'heldout')
+  changed = clips.arrays['latent'].copy()
+  changed[5:9] += 1  # The end of the first clip.
+  for name in ('next', 'masked', 'random'):
+    features = trunk.feature_fn(config, inputs, name)
+    before = features(clips).arrays['latent']
+    after = features(windows.Clips({'latent': changed}, clips.lengths))
+    after = after.arrays['latent']
+    np.testing.assert_array_equal(before[:5], after[:5])
+    np.testing.assert_array_equal(before[9:], after[9:])
+    assert (before[5:9] != after[5:9]).any(axis=1).all()
+
+
+def test_a_stream_that_is_missing_is_named(tmp_path):
+  config = settings_of(tiny_config())
+  write_encoded(tmp_path, 1)
+  (tmp_path / 'two' / 'heldout' / 'latent.npy').unlink()
+  with pytest.raises(ValueError, match='two/heldout/latent.npy'):
+    trunk.latents(config, tmp_path, 'heldout')
