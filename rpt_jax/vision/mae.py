@@ -67,6 +67,16 @@ def masked_error(prediction_NPK, target_NPK, removed_NP) -> Array:
   return jnp.sum(error_NP * removed_NP) / jnp.sum(removed_NP)
 
 
+def fill_in(x_NKD: Array, masking: Masking, mask_D: Array) -> Array:
+  """Tokens of kept patches in their places, `mask_D` in all others: [N, P, D].
+
+  A one-hot product: the gradient of a gather is a scatter, slow on CPU.
+  """
+  place_NPK = jax.nn.one_hot(masking.restore, x_NKD.shape[1])
+  x_NPD = jnp.einsum('npk,nkd->npd', place_NPK, x_NKD)
+  return x_NPD + masking.removed[..., None] * mask_D[None, None]
+
+
 class _Network(nn.Module):
   """Encoder on what is kept, decoder on everything; predicts patches."""
 
@@ -82,11 +92,7 @@ class _Network(nn.Module):
     width = self.decoder_width
     x_NTD = self._dense(width, 'decoder_embed', seen_NTD)
     mask_D = self.param('mask', nn.initializers.normal(0.02), (width,))
-    # A one-hot product: the gradient of a gather is a scatter, slow on CPU.
-    kept = x_NTD.shape[1] - 1
-    place_NPK = jax.nn.one_hot(masking.restore, kept)
-    x_NPD = jnp.einsum('npk,nkd->npd', place_NPK, x_NTD[:, 1:])
-    x_NPD = x_NPD + masking.removed[..., None] * mask_D[None, None]
+    x_NPD = fill_in(x_NTD[:, 1:], masking, mask_D)
     side = encoder.image_size // encoder.patch
     x_NPD = x_NPD + jnp.asarray(vit.positions(side, width))[None]
     x_NTD = jnp.concatenate([x_NTD[:, :1], x_NPD], axis=1)
