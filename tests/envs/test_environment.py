@@ -25,6 +25,42 @@ def episodes(name):
   return {k: np.asarray(v) for k, v in steps.items()}
 
 
+# What a frame must show, and a change of it that must be seen.
+VISIBLE = {
+  'CartPole-v1': {'x': 0.1, 'theta': 0.05},
+  'Acrobot-v1': {'joint_angle1': 0.1, 'joint_angle2': 0.1},
+  'Pendulum-v1': {'theta': 0.1},
+  'MountainCar-v0': {'position': 0.03},
+  'MountainCarContinuous-v0': {'position': 0.03},
+  'Breakout-MinAtar': {'ball_x': 1, 'ball_y': 1, 'pos': -1, 'brick_map': 1},
+  'Freeway-MinAtar': {'pos': -1, 'cars': 1},
+  'SpaceInvaders-MinAtar': {
+    'pos': -1,
+    'alien_map': -1,
+    'f_bullet_map': 1,
+    'e_bullet_map': 1,
+  },
+}
+
+
+@each
+def test_frame_shows_every_part(name):
+  env = envs.make(name)
+  state = env.reset(jax.random.key(2))
+  scene = env.scene(jax.random.key(3))
+  render = jax.jit(env.render)
+  frame = np.asarray(render(state, scene)).astype(int)
+  for field, change in VISIBLE[name].items():
+    old = getattr(state, field)
+    if jnp.ndim(old):
+      new = old.at[5, 0].add(change) if field != 'alien_map' else 0 * old
+    else:
+      new = old + change
+    seen = np.asarray(render(state.replace(**{field: new}), scene))
+    # At least a dozen pixels, and by more than noise.
+    assert (np.abs(seen - frame).max(axis=2) > 20).sum() >= 12, field
+
+
 def test_unknown_name():
   with pytest.raises(ValueError, match='expected one of CartPole-v1'):
     envs.make('CartPole-v9')
