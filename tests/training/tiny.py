@@ -35,7 +35,7 @@ def make_state(tx):
 
 
 def train(directory, num_steps=STEPS, batches=batch_at, **settings):
-  tx = optimizer.adamw(0.05, STEPS)
+  tx = optimizer.adamw(0.2, STEPS)
   return loop.fit(
     make_state(tx),
     step.make_train_step(loss_fn, tx),
