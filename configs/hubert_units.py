@@ -156,14 +156,22 @@ def _runs():
 
 
 def _quicktest(config):
-  """Every stage on almost nothing: does it run?"""
+  """Every stage and kind of run on almost nothing: does it work?"""
   config.envs = ('CartPole-v1', 'Pendulum-v1')
   config.collect.update(
-    pretrain_clips=8, heldout_clips=4, clip_length=16, demos=4,
-    score_episodes=32,
+    pretrain_clips=8, heldout_clips=4, clip_length=16, demos=4
   )
-  config.mae.update(steps=4, batch_size=16)
+  config.collect.score_episodes = 32
+  config.mae.update(depth=1, steps=4, batch_size=16)
   config.quantize.update(num_clusters=8, restarts=1, max_iterations=3)
-  config.pretrain.update(steps=4, batch_size=8)
+  config.quantize.trunk_layer = 1
+  _keep(config.quantize.recipes, ('raw', 'clip_mean_stack'))
+  config.pretrain.update(depth=1, steps=4, batch_size=8)
+  _keep(config.pretrain.runs, ('next', 'masked_raw', 'masked_raw_zero'))
   config.finetune.update(seeds=2, demos=(1, 4), steps=4, batch_size=8)
   config.evaluate.episodes = 8
+
+
+def _keep(section, names):
+  for name in set(section) - set(names):
+    del section[name]

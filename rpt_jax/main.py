@@ -16,6 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from rpt_jax.stages import dry_run, pipeline
+from rpt_jax.training import memory
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'Experiment: path[:arg,...].', lock_config=True
@@ -35,6 +36,7 @@ _OVERWRITE = flags.DEFINE_bool(
 def run(config, workdir, only=(), overwrite=False):
   """Run the pipeline of a config in `workdir`; see `stages.pipeline.run`."""
   check(config)
+  memory.keep_freed_memory()
   # Stages that compile the same step share it, and so does a second run.
   cache = pathlib.Path(workdir).absolute() / 'compiled'
   jax.config.update('jax_compilation_cache_dir', str(cache))

@@ -50,5 +50,7 @@ class Episode(NamedTuple):
   is_last: np.ndarray  # [T] bool
   is_terminal: np.ndarray  # [T] bool
 
-  def __len__(self):
+  @property
+  def length(self) -> int:
+    """T; not `len()`, which counts the fields of a NamedTuple."""
     return len(self.reward)

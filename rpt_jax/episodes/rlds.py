@@ -138,7 +138,7 @@ class RldsSource:
       episodes = list(pool.map(self.__getitem__, range(len(self))))
     rows = [{**e.observation, **e._asdict()} for e in episodes]
     arrays = {k: np.concatenate([r[k] for r in rows]) for k in fields}
-    return Clips(arrays, np.array([len(e) for e in episodes], np.int32))
+    return Clips(arrays, np.array([e.length for e in episodes], np.int32))
 
   def _record(self, index):
     if not 0 <= index < len(self):

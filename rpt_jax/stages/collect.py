@@ -30,7 +30,7 @@ def run(config, inputs, directory):
     env = envs.make(name)
     key = environment_key(config.seed, name)
     splits = _episodes(env, key, config)
-    frames = {split: sum(map(len, e)) for split, e in splits.items()}
+    frames = {split: sum(x.length for x in e) for split, e in splits.items()}
     rlds.write(directory / name, name, splits)
     print(f'  {name}: frames {frames}', flush=True)
     rows += _returns(env, key, config.collect.score_episodes)

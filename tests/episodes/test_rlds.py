@@ -203,7 +203,7 @@ def test_a_mapping_renames_and_selects(folder):
 
 
 def test_ends_come_from_the_record(tmp_path):
-  unmarked = [change(e, is_last=np.zeros(len(e), bool)) for e in EPISODES[:2]]
+  unmarked = [change(e, is_last=np.zeros(e.length, bool)) for e in EPISODES[:2]]
   rlds.write(tmp_path / 'd', 'toy', {'pretrain': unmarked})
   found = episodes.open(tmp_path / 'd', split='pretrain')[1]
   np.testing.assert_array_equal(found.is_last, EPISODES[1].is_last)

@@ -1,0 +1,131 @@
+"""The whole path on almost nothing: every config, killed and resumed."""
+
+import html.parser
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+CONFIGS = sorted(p.stem for p in (ROOT / 'configs').glob('*.py'))
+
+
+def start(config, workdir, *flags):
+  command = [sys.executable, '-m', 'rpt_jax.main']
+  command += [f'--config=configs/{config}.py:quicktest', *flags]
+  environment = os.environ | {'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
+  return subprocess.Popen(
+    [*command, f'--workdir={workdir}'],
+    cwd=ROOT,
+    env=environment,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def finish(config, workdir, *flags):
+  process = start(config, workdir, *flags)
+  output, _ = process.communicate(timeout=900)
+  assert process.returncode == 0, output[-3000:]
+  return output
+
+
+def contents(workdir):
+  """Stage -> hash of all its files; the page holds timings and is left out."""
+  artifacts = pathlib.Path(workdir).glob('*/artifact.json')
+  found = {p.parent.name: json.loads(p.read_text()) for p in artifacts}
+  return {k: v['content'] for k, v in found.items() if k != 'report'}
+
+
+def results(workdir):
+  lines = (workdir / 'results.jsonl').read_text().splitlines()
+  rows = [json.loads(line) for line in lines]
+  return [r for r in rows if r['tags'].get('kind') != 'cost']
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp('uninterrupted')
+  finish('hubert_units', workdir)
+  return workdir
+
+
+@pytest.mark.parametrize('config', [c for c in CONFIGS if c != 'hubert_units'])
+def test_every_config_has_a_quicktest(config, tmp_path):
+  finish(config, tmp_path)
+  assert (tmp_path / 'report.html').exists()
+
+
+def test_the_page_is_there_and_whole(uninterrupted):
+  page = (uninterrupted / 'report.html').read_text()
+  parser = html.parser.HTMLParser()
+  parser.feed(page)
+  assert 'http://' not in page.replace('http://www.w3.org', '')
+  for words in ('Acting from few demonstrations', 'Units in time', 'Rollouts'):
+    assert words in page
+
+
+def test_results_have_every_kind_of_row(uninterrupted):
+  names = {(r['stage'], r['name']) for r in results(uninterrupted)}
+  assert names >= {
+    ('collect', 'expert_return'),
+    ('collect', 'random_return'),
+    ('mae', 'heldout_loss'),
+    ('quantize', 'nmi_clip'),
+    ('quantize', 'pnmi_velocity'),
+    ('pretrain', 'loss'),
+    ('probe', 'state_r2'),
+    ('finetune', 'loss'),
+    ('evaluate', 'score'),
+    ('evaluate', 'paired_difference'),
+  }
+
+
+def test_a_second_run_does_nothing_again(uninterrupted):
+  before = contents(uninterrupted)
+  output = finish('hubert_units', uninterrupted)
+  assert ': start' not in output
+  assert contents(uninterrupted) == before
+
+
+def test_a_changed_setting_runs_only_what_depends_on_it(uninterrupted):
+  output = finish('hubert_units', uninterrupted, '--config.evaluate.episodes=9')
+  ran = [line.split()[1] for line in output.splitlines() if ': start' in line]
+  assert ran == ['evaluate:', 'report:']
+  finish('hubert_units', uninterrupted)
+
+
+def test_killed_again_and_again_it_ends_with_the_same_bits(
+  uninterrupted, tmp_path
+):
+  """kill -9 in the middle of a training, of a stage, and between stages."""
+  moments = ('CartPole-v1: frames', 'mae 3/4', 'pretrain masked_raw 2/4',
+             'quantize_2: start', 'Pendulum-v1 next-probe-1')  # fmt: skip
+  # What was compiled for the first run serves the others.
+  (tmp_path / 'compiled').symlink_to(uninterrupted / 'compiled')
+  for moment in moments:
+    process = start('hubert_units', tmp_path)
+    for line in process.stdout:
+      if moment in line:
+        break
+    else:
+      pytest.fail(f'never saw {moment!r}')
+    time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+  finish('hubert_units', tmp_path)
+  assert contents(tmp_path) == contents(uninterrupted)
+  assert results(tmp_path) == results(uninterrupted)
+
+
+def test_dry_run_writes_nothing(tmp_path):
+  output = finish('hubert_units', tmp_path / 'none', '--dry_run')
+  assert not (tmp_path / 'none').exists()
+  for words in ('GFLOP', 'latent[0] #..', 'trunk/blocks/qkv/kernel', 'mesh'):
+    assert words in output
