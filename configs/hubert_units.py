@@ -15,24 +15,17 @@ ConfigDict = ml_collections.ConfigDict
 
 
 def get_config(arg=''):
-  """The default experiment; `arg` is '' or 'quicktest' (under a minute)."""
-  if arg not in ('', 'quicktest'):
-    raise ValueError(f'config argument {arg!r}: expected none or quicktest')
+  """`arg`: '' (the default), 'all' (eight environments) or 'quicktest'."""
+  if arg not in ('', 'all', 'quicktest'):
+    raise ValueError(f'config argument {arg!r}: expected all or quicktest')
   config = ConfigDict()
   config.seed = 0
-  config.envs = (
-    'CartPole-v1',
-    'Acrobot-v1',
-    'Pendulum-v1',
-    'MountainCar-v0',
-    'Breakout-MinAtar',
-    'Freeway-MinAtar',
-  )
+  config.envs = ('CartPole-v1', 'Acrobot-v1', 'Pendulum-v1', 'MountainCar-v0')
   config.nuisance = 1.0  # Strength of the look that is constant over a clip.
   config.mesh = ConfigDict({'data': -1, 'fsdp': 1, 'tensor': 1})
 
   config.collect = ConfigDict()
-  config.collect.pretrain_clips = 128  # Per environment, mixed behaviour.
+  config.collect.pretrain_clips = 192  # Per environment, mixed behaviour.
   config.collect.heldout_clips = 32  # Likewise; never trained on.
   config.collect.clip_length = 48  # Decisions; episodes may end earlier.
   config.collect.demos = 64  # Whole expert episodes per environment.
@@ -46,10 +39,10 @@ def get_config(arg=''):
   config.mae.patch = 16  # Pixels.
   config.mae.width = 64
   config.mae.depth = 2
-  config.mae.num_heads = 4
+  config.mae.num_heads = 2
   config.mae.mask_ratio = 0.75
   config.mae.batch_size = 128
-  config.mae.steps = 2000
+  config.mae.steps = 1000
   config.mae.learning_rate = 1.5e-3
   config.mae.weight_decay = 0.05
 
@@ -57,8 +50,8 @@ def get_config(arg=''):
   config.quantize = ConfigDict()
   config.quantize.num_clusters = 128
   config.quantize.levels = 2  # Of residual and product codebooks.
-  config.quantize.restarts = 3
-  config.quantize.max_iterations = 50
+  config.quantize.restarts = 2
+  config.quantize.max_iterations = 20
   config.quantize.trunk_layer = 2  # What later iterations cluster.
   config.quantize.recipes = _recipes()
 
@@ -69,7 +62,7 @@ def get_config(arg=''):
   config.pretrain.mlp_ratio = 4.0
   config.pretrain.context = 8  # Steps.
   config.pretrain.batch_size = 128  # Windows.
-  config.pretrain.steps = 600
+  config.pretrain.steps = 1500
   config.pretrain.learning_rate = 1e-3
   config.pretrain.weight_decay = 0.01
   config.pretrain.runs = _runs()
@@ -81,13 +74,21 @@ def get_config(arg=''):
   config.finetune.run_demos = (4,)  # Where all runs are compared.
   config.finetune.chunk = 4  # Actions predicted at once.
   config.finetune.batch_size = 32  # Windows.
-  config.finetune.steps = 300
+  config.finetune.steps = 150
   config.finetune.learning_rate = 1e-3
+  config.finetune.probe_learning_rate = 1e-2  # Of a head alone.
   config.finetune.weight_decay = 0.01
 
   config.evaluate = ConfigDict()
   config.evaluate.episodes = 256  # Per seed.
 
+  if arg == 'all':
+    config.envs += (
+      'MountainCarContinuous-v0',
+      'Breakout-MinAtar',
+      'Freeway-MinAtar',
+      'SpaceInvaders-MinAtar',
+    )
   if arg == 'quicktest':
     _quicktest(config)
   return config
@@ -139,7 +140,7 @@ def _runs():
         'objective': 'next_units',
         'recipe': recipe,
         'steps': 4,  # How far ahead.
-        'latent_weight': 1.0,
+        'latent_weight': 0.0,  # Above 0: predict the latents, too.
       }
     )
 

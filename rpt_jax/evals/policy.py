@@ -20,7 +20,9 @@ class Memory(NamedTuple):
 def start(params: PyTree, batch: int, context: int, dim: int) -> Memory:
   """An empty window for `batch` episodes."""
   return Memory(
-    params, jnp.zeros((batch, context, dim)), jnp.zeros((batch, context), bool)
+    params,
+    jnp.zeros((batch, context, dim), jnp.bfloat16),
+    jnp.zeros((batch, context), bool),
   )
 
 
@@ -35,6 +37,7 @@ def make(encode: Callable, act: Callable) -> Callable:
   def policy(memory, observation, keys):
     del keys
     latent_B1D = encode(observation['image'])[:, None]
+    latent_B1D = latent_B1D.astype(memory.latent_BTD.dtype)
     new_B1 = jnp.ones((len(latent_B1D), 1), bool)
     memory = Memory(
       memory.params,

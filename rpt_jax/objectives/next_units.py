@@ -20,13 +20,13 @@ def heads(
   streams: tuple[StreamSpec, ...],
   targets: tuple[StreamSpec, ...],
 ) -> tuple[HeadSpec, ...]:
-  """Units, and latents where there is a target stream 'latent'."""
+  """Units, and latents where a target stream 'latent' has any weight."""
   del streams
   k = config['steps']
   unit = targets_lib.spec(targets, 'unit', 'next_units')
   specs = (HeadSpec('unit', 'cosine', 0, unit.vocab, unit.levels, k),)
   for stream in targets:
-    if stream.name == 'latent':
+    if stream.name == 'latent' and config['latent_weight']:
       specs += (HeadSpec('latent', 'linear', dim=stream.dim, steps=k),)
   return specs
 

@@ -122,9 +122,8 @@ def _trainer(model, standardise, settings, frozen):
 
   The whole training of all seeds is one call: a scan over steps under a vmap.
   """
-  tx = optimizer.adamw(
-    settings.learning_rate, settings.steps, weight_decay=settings.weight_decay
-  )
+  rate = settings.probe_learning_rate if frozen else settings.learning_rate
+  tx = optimizer.adamw(rate, settings.steps, weight_decay=settings.weight_decay)
   objective = {'chunk': settings.chunk, 'visibility': model.visibility}
 
   def train(params, data, picks_N, count, key):
