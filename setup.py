@@ -3,49 +3,49 @@
 import setuptools
 
 CORE = [
-    'absl-py>=2.1',
-    'array_record>=0.8',
-    'clu>=0.0.12',
-    'einops>=0.8',
-    'flax>=0.12',
-    'grain>=0.2.16',
-    'gymnax>=1.0.1',
-    'jax>=0.10',
-    'matplotlib>=3.8',
-    'ml_collections>=1.1',
-    'numpy>=2.0',
-    'optax>=0.2.5',
-    'orbax-checkpoint>=0.12',
-    'pillow>=10.0',
-    'safetensors>=0.5',
-    'six>=1.16',  # gymnax imports it without declaring it.
-    'tensorboardX>=2.6',  # TensorBoard events; clu's writer wants TensorFlow.
-    'tensorflow-datasets>=4.9.8',
+  'absl-py>=2.1',
+  'array_record>=0.8',
+  'clu>=0.0.12',
+  'einops>=0.8',
+  'flax>=0.12',
+  'grain>=0.2.16',
+  'gymnax>=1.0.1',
+  'jax>=0.10',
+  'matplotlib>=3.8',
+  'ml_collections>=1.1',
+  'numpy>=2.0',
+  'optax>=0.2.5',
+  'orbax-checkpoint>=0.12',
+  'pillow>=10.0',
+  'safetensors>=0.5',
+  'six>=1.16',  # gymnax imports it without declaring it.
+  'tensorboardX>=2.6',  # TensorBoard events; clu's writer wants TensorFlow.
+  'tensorflow-datasets>=4.9.8',
 ]
 
 EXTRAS = {
-    'tpu': ['jax[tpu]>=0.10'],
-    'cuda': ['jax[cuda12]>=0.10'],
-    'test': [
-        'pytest>=8.0',
-        'pytest-timeout>=2.3',
-        'ruff>=0.8',
-        'scikit-learn>=1.5',
-    ],
-    'bench': [
-        'faiss-cpu>=1.8',
-        'gymnasium>=1.0',
-        'scikit-learn>=1.5',
-        'torch>=2.5',
-    ],
+  'tpu': ['jax[tpu]>=0.10'],
+  'cuda': ['jax[cuda12]>=0.10'],
+  'test': [
+    'pytest>=8.0',
+    'pytest-timeout>=2.3',
+    'ruff>=0.8',
+    'scikit-learn>=1.5',
+  ],
+  'bench': [
+    'faiss-cpu>=1.8',
+    'gymnasium>=1.0',
+    'scikit-learn>=1.5',
+    'torch>=2.5',
+  ],
 }
 
 setuptools.setup(
-    name='rpt_jax',
-    version='0.1.0',
-    description=__doc__,
-    python_requires='>=3.11',
-    packages=setuptools.find_packages(include=['rpt_jax', 'rpt_jax.*']),
-    install_requires=CORE,
-    extras_require=EXTRAS,
+  name='rpt_jax',
+  version='0.1.0',
+  description=__doc__,
+  python_requires='>=3.11',
+  packages=setuptools.find_packages(include=['rpt_jax', 'rpt_jax.*']),
+  install_requires=CORE,
+  extras_require=EXTRAS,
 )
