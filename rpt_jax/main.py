@@ -15,7 +15,8 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from rpt_jax.stages import dry_run, pipeline
+from rpt_jax import envs, vision
+from rpt_jax.stages import dry_run, finetune, pipeline
 from rpt_jax.training import memory
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -55,6 +56,27 @@ def check(config) -> None:
         raise ValueError(
           f'config.{name}: found {number}, expected a finite number >= 0'
         )
+  _check_names(config)
+
+
+def _check_names(config):
+  """Names that only a later stage would miss."""
+  envs_known = set(envs.NAMES)
+  unknown = [name for name in config.envs if name not in envs_known]
+  if unknown or not config.envs:
+    raise ValueError(
+      f'config.envs: found {unknown or "none"}, expected some of '
+      f'{", ".join(envs.NAMES)}'
+    )
+  for name, run in config.pretrain.runs.items():
+    if run.recipe not in config.quantize.recipes:
+      raise ValueError(
+        f'config.pretrain.runs.{name}.recipe: found {run.recipe!r}, expected '
+        f'one of {sorted(config.quantize.recipes)}'
+      )
+  finetune.cells(config)
+  if config.encoder.name != 'mae':
+    vision.load(config.encoder.name, output=config.encoder.output)
 
 
 def main(argv) -> int:

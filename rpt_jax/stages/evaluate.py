@@ -52,28 +52,33 @@ def run(config, inputs, directory):
 
 
 class _Player:
-  """The cells of one environment; models that look alike compile once."""
+  """The cells of one environment; all their policies are one program."""
 
   def __init__(self, config, inputs, name, encode_frames, dim):
     self.env = envs.make(name)
-    self._config, self._inputs, self._dim = config, inputs, dim
-    self._encode = encode_frames
+    self._config, self._inputs = config, inputs
     key = collect.environment_key(config.seed, name)
     self._keys_S = jax.random.split(key, config.finetune.seeds)
+    self._model, _ = policy_model(config, inputs, filmed(config)[0], name)
+    self._policy = policy.make(encode_frames, self._act)
+    self._start = functools.partial(
+      policy.start, context=self._model.context, dim=dim
+    )
+    self._play = jax.jit(
+      lambda *params_keys: jax.lax.map(lambda x: self._one(*x), params_keys)
+    )
 
   def returns(self, cell: Cell) -> np.ndarray:
     """Returns [S, episodes]: every seed meets its own initial states."""
-    play, params_S = self._load(cell)
-    return np.asarray(play(params_S, self._keys_S))
+    return np.asarray(self._play(self._params(cell), self._keys_S))
 
   def film(self, cell: Cell) -> np.ndarray:
-    """Frames [T, 64, 64, 3] of one valid episode of the first seed."""
-    model, params_S = self._model(cell)
-    params = jax.tree.map(lambda x: x[0], params_S)
+    """Frames [T, 64, 64, 3] of one episode of the first seed."""
+    params = jax.tree.map(lambda x: x[0], self._params(cell))
     steps = rollout.rollout(
       self.env,
-      self._policy(model),
-      policy.start(params, 1, model.context, self._dim),
+      self._policy,
+      self._start(params, 1),
       self._keys_S[0],
       1,
       record=('image', 'valid'),
@@ -82,49 +87,30 @@ class _Player:
     )
     return np.asarray(steps['image'][0])[np.asarray(steps['valid'][0])]
 
-  def _load(self, cell):
-    model, params_S = self._model(cell)
-    return self._play(model), params_S
-
-  def _model(self, cell):
-    model, _ = policy_model(self._config, self._inputs, cell, self.env.name)
-    name = f'{self.env.name}/{cell.name}.safetensors'
-    return model, checkpoint.load_params(self._inputs['finetune'] / name)
-
-  @functools.cache  # noqa: B019 (a player is short-lived)
-  def _play(self, model):
+  def _one(self, params, key):
     episodes = self._config.evaluate.episodes
-
-    def one(params, key):
-      return rollout.returns(
-        self.env,
-        self._policy(model),
-        policy.start(params, episodes, model.context, self._dim),
-        key,
-        episodes,
-        nuisance=self._config.nuisance,
-        first_index=_FIRST_INDEX,
-      )
-
-    return jax.jit(
-      lambda params_S, keys_S: jax.lax.map(
-        lambda x: one(*x), (params_S, keys_S)
-      )
+    return rollout.returns(
+      self.env,
+      self._policy,
+      self._start(params, episodes),
+      key,
+      episodes,
+      nuisance=self._config.nuisance,
+      first_index=_FIRST_INDEX,
     )
 
-  @functools.cache  # noqa: B019
-  def _policy(self, model):
+  def _params(self, cell):
+    name = f'{self.env.name}/{cell.name}.safetensors'
+    return checkpoint.load_params(self._inputs['finetune'] / name)
+
+  def _act(self, params, latent_BTD, valid_BT):
     env, spec = self.env, action_spec(self._config, self.env.name)
-
-    def act(params, latent_BTD, valid_BT):
-      apply = sequence.bind(model, params)
-      output = apply({'latent': latent_BTD}, valid_BT)
-      head = output['heads']['action'][..., : env.num_actions or None]
-      chunk = behaviour_cloning.actions({'heads': {'action': head}}, spec)
-      action = chunk[:, 0]
-      return action if env.num_actions else action * env.action_limit
-
-    return policy.make(self._encode, act)
+    apply = sequence.bind(self._model, params)
+    output = apply({'latent': latent_BTD}, valid_BT)
+    # Environments share a vocabulary; the first entries are this one's.
+    head = output['heads']['action'][..., : env.num_actions or None]
+    chunk = behaviour_cloning.actions({'heads': {'action': head}}, spec)
+    return chunk[:, 0] if env.num_actions else chunk[:, 0] * env.action_limit
 
 
 def filmed(config) -> list[Cell]:

@@ -36,8 +36,22 @@ class Cell(NamedTuple):
 
 
 def cells(config) -> list[Cell]:
-  """Every cell of an environment: the demo curve, then the other runs."""
+  """Every cell of an environment: the demo curve, then the other runs.
+
+  Raises ValueError where the other runs would have no scratch beside them, or
+  the main run is none of the runs.
+  """
   c, main = config.finetune, config.pretrain.main
+  if not set(c.run_demos) <= set(c.demos):
+    raise ValueError(
+      f'config.finetune.run_demos: found {tuple(c.run_demos)}, expected some '
+      f'of config.finetune.demos={tuple(c.demos)}'
+    )
+  if main not in config.pretrain.runs:
+    raise ValueError(
+      f'config.pretrain.main: found {main!r}, expected one of '
+      f'{sorted(config.pretrain.runs)}'
+    )
   curve = (('none', 'scratch'), (main, 'probe'), (main, 'finetune'))
   result = [Cell(*method, n) for n in c.demos for method in curve]
   for iteration in range(1, config.iterations + 1):

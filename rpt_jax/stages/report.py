@@ -32,6 +32,7 @@ def run(config, inputs, directory):
     losses=_losses(config, inputs),
     runs=_runs(config),
     main_run=config.pretrain.main,
+    base_recipe='raw' if 'raw' in config.quantize.recipes else None,
     timelines=_timelines(config, inputs),
     galleries=_galleries(config, inputs),
     reconstructions=_reconstructions(inputs),
