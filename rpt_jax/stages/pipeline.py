@@ -213,6 +213,7 @@ def _run_stage(stage, workdir, label):
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     _write_json(started, wanted)
+  _remove_partial(directory)
   print(f'{label}: start', flush=True)
   begin = time.time()
   inputs = {name: workdir / name for name in stage.inputs}
@@ -274,6 +275,15 @@ def _intact(directory, files):
       print(f'{path}: missing or altered since it was written; stage re-runs')
       return False
   return True
+
+
+def _remove_partial(directory):
+  """What a killed process was writing under a name with '.partial' in it."""
+  for path in list(directory.rglob('*.partial*')):
+    if path.is_dir():
+      shutil.rmtree(path, ignore_errors=True)
+    else:
+      path.unlink(missing_ok=True)
 
 
 def _digest(content: bytes) -> str:

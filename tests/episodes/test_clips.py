@@ -20,7 +20,7 @@ def record():
 
 def test_episodes_are_cut_and_marked():
   short, long = clips.from_rollout(record())
-  assert (len(short), len(long)) == (3, 4)
+  assert (short.length, long.length) == (3, 4)
   assert short.action.tolist() == [0, 1, 2]
   assert long.observation['state'][0].tolist() == [8, 9]
   assert short.is_terminal.tolist() == [False, False, True]

@@ -84,6 +84,24 @@ def test_a_killed_stage_finds_its_directory_again(tmp_path):
   assert (tmp_path / 'd' / 'checkpoint').exists()
 
 
+def test_what_a_killed_stage_half_wrote_is_removed(tmp_path):
+  run(tmp_path)
+  content = json.loads((tmp_path / 'd' / 'artifact.json').read_text())[
+    'content'
+  ]
+  (tmp_path / 'd' / 'artifact.json').unlink()
+  (tmp_path / 'd' / 'number.partial').write_text('half')
+  (tmp_path / 'd' / '.data.partial-7').mkdir()
+  run(tmp_path)
+  assert sorted(p.name for p in (tmp_path / 'd').iterdir()) == [
+    'artifact.json',
+    'number',
+    'wanted.json',
+  ]
+  again = json.loads((tmp_path / 'd' / 'artifact.json').read_text())['content']
+  assert again == content
+
+
 def test_a_changed_setting_empties_the_directory(tmp_path):
   run(tmp_path)
   (tmp_path / 'd' / 'artifact.json').unlink()
