@@ -32,7 +32,7 @@ def get_config(arg=''):
   config.collect.score_episodes = 1024  # For the random and expert returns.
 
   config.encoder = ConfigDict()
-  config.encoder.name = 'mae'  # 'random', 'pixels', or a saved folder.
+  config.encoder.name = 'mae'  # Controls: 'random', 'pixels', 'state'.
   config.encoder.output = 'patches'  # 'cls', 'mean_patch'.
 
   config.mae = ConfigDict()

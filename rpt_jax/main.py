@@ -75,7 +75,7 @@ def _check_names(config):
         f'one of {sorted(config.quantize.recipes)}'
       )
   finetune.cells(config)
-  if config.encoder.name != 'mae':
+  if config.encoder.name not in ('mae', 'state'):
     vision.load(config.encoder.name, output=config.encoder.output)
 
 

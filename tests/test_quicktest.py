@@ -124,6 +124,14 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(
   assert results(tmp_path) == results(uninterrupted)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('encoder', ['random', 'pixels', 'state'])
+def test_every_control_encoder_runs(encoder, tmp_path):
+  output = finish('hubert_units', tmp_path, f'--config.encoder.name={encoder}')
+  assert 'mae' not in output.replace('hubert', '')
+  assert (tmp_path / 'report.html').exists()
+
+
 def test_dry_run_writes_nothing(tmp_path):
   output = finish('hubert_units', tmp_path / 'none', '--dry_run')
   assert not (tmp_path / 'none').exists()

@@ -30,13 +30,13 @@ def make(encode: Callable, act: Callable) -> Callable:
   """The policy `(memory, observation, keys) -> (memory, action)`.
 
   Args:
-    encode: uint8 [B, 64, 64, 3] -> standardised latents [B, D].
+    encode: observation (its 'image', 'state') -> standardised latents [B, D].
     act: (params, latent_BTD, valid_BT) -> action of the last step, [B, ...].
   """
 
   def policy(memory, observation, keys):
     del keys
-    latent_B1D = encode(observation['image'])[:, None]
+    latent_B1D = encode(observation)[:, None]
     latent_B1D = latent_B1D.astype(memory.latent_BTD.dtype)
     new_B1 = jnp.ones((len(latent_B1D), 1), bool)
     memory = Memory(

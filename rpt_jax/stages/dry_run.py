@@ -8,7 +8,7 @@ from clu import parameter_overview
 
 from rpt_jax import envs, vision
 from rpt_jax.models import sequence, visibility
-from rpt_jax.stages import finetune, mae, pipeline, pretrain, trunk
+from rpt_jax.stages import encode, finetune, mae, pipeline, pretrain, trunk
 from rpt_jax.training import optimizer, sharding, step
 from rpt_jax.vision.model import encoder_model
 
@@ -60,6 +60,8 @@ def _image_model(config) -> int:
   _title(f'image model {config.encoder.name}')
   c, key = config.mae, jax.random.key(0)
   output = config.encoder.output
+  if config.encoder.name == 'state':
+    return encode.load_encoder(config, {}).dim
   if config.encoder.name == 'mae':
     autoencoder = mae.autoencoder(c)
     params = jax.eval_shape(autoencoder.init, key)
@@ -73,10 +75,10 @@ def _image_model(config) -> int:
   _parameters(model.params)
   frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
 
-  def encode(params, image_NHWC):
+  def one_frame(params, image_NHWC):
     return model.apply(params, model.preprocess(image_NHWC))
 
-  _cost('encode one frame', encode, model.params, frame)
+  _cost('encode one frame', one_frame, model.params, frame)
   return model.dim
 
 

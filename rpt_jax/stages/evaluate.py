@@ -26,15 +26,15 @@ _FIRST_INDEX = 4 << 20  # No episode of any split is seen again.
 
 def run(config, inputs, directory):
   """Roll out every cell of every environment; rows: scores, differences."""
-  vision = encode.load_vision(config, inputs)
+  encoder = encode.load_encoder(config, inputs)
   standardise = trunk.standardiser(inputs['encode'])
 
-  def encode_frames(image_NHWC):
-    return standardise(vision.encode(image_NHWC))
+  def see(observation):
+    return standardise(encoder.encode(observation))
 
   returns, films = {}, {}
   for name in config.envs:
-    player = _Player(config, inputs, name, encode_frames, vision.dim)
+    player = _Player(config, inputs, name, see, encoder.dim)
     for cell in cells(config):
       returns[name, cell] = player.returns(cell)
       mean = returns[name, cell].mean()
@@ -54,13 +54,13 @@ def run(config, inputs, directory):
 class _Player:
   """The cells of one environment; all their policies are one program."""
 
-  def __init__(self, config, inputs, name, encode_frames, dim):
+  def __init__(self, config, inputs, name, see, dim):
     self.env = envs.make(name)
     self._config, self._inputs = config, inputs
     key = collect.environment_key(config.seed, name)
     self._keys_S = jax.random.split(key, config.finetune.seeds)
     self._model, _ = policy_model(config, inputs, filmed(config)[0], name)
-    self._policy = policy.make(encode_frames, self._act)
+    self._policy = policy.make(see, self._act)
     self._start = functools.partial(
       policy.start, context=self._model.context, dim=dim
     )

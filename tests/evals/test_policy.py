@@ -19,7 +19,7 @@ def played():
     seen.append((np.asarray(latent_BTD, np.float32), np.asarray(valid_BT)))
     return params + latent_BTD[:, -1, 0]
 
-  step = policy.make(lambda x: x.astype(jnp.float32), act)
+  step = policy.make(lambda seen: seen['image'].astype(jnp.float32), act)
   memory = policy.start(jnp.float32(1), BATCH, CONTEXT, 2)
   keys = jax.random.split(jax.random.key(0), BATCH)
   actions = []
