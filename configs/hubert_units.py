@@ -6,7 +6,14 @@ sequence model on them without actions, fine-tunes it on few demonstrations,
 and rolls the policies out against the same model from scratch.
 
     python -m rpt_jax.main --config=configs/hubert_units.py
+    python -m rpt_jax.main --config=configs/hubert_units.py:all
     python -m rpt_jax.main --config=configs/hubert_units.py:quicktest
+
+Expected on 2 CPU cores: 13.5 minutes, 3 GiB. NMI(unit; clip) 0.87 raw and 0.24
+for clip_mean_stack; with one demonstration, probe minus scratch 0.62 [0.45,
+0.71] on Acrobot, 0.29 [0.20, 0.33] on MountainCar; CartPole is learned by
+nobody. `all` has eight environments and takes about three times as long;
+`quicktest` takes a minute.
 """
 
 import ml_collections
