@@ -107,16 +107,15 @@ def _parse(argv):
   if not hasattr(_CONFIG.value, 'to_dict'):
     raise ValueError('--config: no readable file of that name')
   spec = config_flags.get_config_filename(flags.FLAGS['config'])
-  workdir = _WORKDIR.value or os.path.join('runs', _experiment(argv, spec))
+  workdir = _WORKDIR.value or os.path.join('runs', experiment(spec))
   return _CONFIG.value, pathlib.Path(workdir)
 
 
-def _experiment(argv, filename):
-  """`hubert_units`, or `hubert_units-quicktest` for `...py:quicktest`."""
-  stem = pathlib.Path(filename).stem
-  spec = next((a for a in reversed(argv) if filename in a), filename)
-  argument = spec.partition(filename)[2].lstrip(':').replace(',', '-')
-  return f'{stem}-{argument}' if argument else stem
+def experiment(spec: str) -> str:
+  """`hubert_units-quicktest` for `configs/hubert_units.py:quicktest`."""
+  path, _, argument = spec.partition(':')
+  stem = pathlib.Path(path).stem
+  return f'{stem}-{argument.replace(",", "-")}' if argument else stem
 
 
 def _refuse(error):

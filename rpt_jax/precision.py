@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-
 _WIDE = 256  # From here on the transpose pays for itself.
 
 

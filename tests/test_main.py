@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from rpt_jax import main
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CONFIG = '--config=configs/hubert_units.py:quicktest'
 
@@ -46,3 +48,9 @@ def test_mistakes_get_one_line_and_exit_code_2(arguments, words, tmp_path):
   lines = result.stderr.strip().splitlines()
   assert len(lines) == 1 and lines[0].startswith('rpt_jax: error:')
   assert words in lines[0]
+
+
+def test_every_variant_of_a_config_has_its_own_workdir():
+  assert main.experiment('configs/hubert_units.py') == 'hubert_units'
+  variant = main.experiment('configs/hubert_units.py:quicktest,seed=1')
+  assert variant == 'hubert_units-quicktest-seed=1'
