@@ -33,7 +33,7 @@ def run(config, inputs, directory):
     return model.loss(params, image_NHWC, key)
 
   init_key, key = jax.random.split(jax.random.key(config.seed))
-  state = step.init_state(model.init(init_key), tx, key)
+  state = step.init_state(jax.jit(model.init)(init_key), tx, key)
   shardings = sharding.state_shardings(state, mesh)
   state, history = loop.fit(
     jax.device_put(state, shardings),

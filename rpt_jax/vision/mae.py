@@ -5,13 +5,13 @@ others. `Autoencoder` is a frozen description of shapes; parameters are apart.
 """
 
 import dataclasses
+import functools
 import pathlib
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from rpt_jax import precision
 from rpt_jax.models.transformer import Transformer
@@ -177,9 +177,10 @@ class Autoencoder:
     return _Network(encoder, self.decoder_width, self.decoder_depth)
 
 
+@functools.partial(jax.jit, static_argnames='model')
 def reconstruct(
   model: Autoencoder, params: PyTree, image_NHWC: Array, key: Array
-) -> dict[str, np.ndarray]:
+) -> dict[str, Array]:
   """Pictures of what the model fills in, uint8 [N, H, W, 3] each.
 
   'image' the input, 'masked' with removed patches grey, 'pasted' with removed
@@ -196,10 +197,10 @@ def reconstruct(
 
   def picture(x_NPK):
     x = vit.unpatchify(x_NPK, model.patch)
-    return np.asarray(jnp.clip((x + 1) * 127.5, 0, 255).round(), np.uint8)
+    return jnp.clip((x + 1) * 127.5, 0, 255).round().astype(jnp.uint8)
 
   return {
-    'image': np.asarray(image_NHWC),
+    'image': image_NHWC,
     'masked': picture(x_NPK * (1 - removed)),
     'pasted': picture(x_NPK * (1 - removed) + filled * removed),
   }

@@ -23,8 +23,6 @@ def tiny_config():
   config = module.get_config('quicktest')
   config.envs = ('one', 'two')
   config.pretrain.width, config.pretrain.depth = 16, 1
-  runs = config.pretrain.runs
-  del runs['masked_raw_zero']
   return config
 
 
