@@ -19,7 +19,7 @@ def start(config, workdir, *flags):
   command = [sys.executable, '-m', 'rpt_jax.main']
   command += [f'--config=configs/{config}.py:quicktest', *flags]
   if config == 'hubert_units':  # Discrete and continuous actions.
-    command += ['--config.envs=CartPole-v1,Pendulum-v1']
+    command += ["--config.envs=('CartPole-v1', 'Pendulum-v1')"]
   environment = os.environ | {'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
   return subprocess.Popen(
     [*command, f'--workdir={workdir}'],
