@@ -124,10 +124,4 @@ def _batches(clips, config, ahead):
   c = config.pretrain
   table = windows.windows(clips.lengths, c.context, lead=c.context - 1)
   order = loader.Order(table.first.shape[0], c.batch_size, config.seed)
-
-  def batch_at(step):
-    picked = table.take(order(step))
-    rows_BS, valid_BS = windows.rows(picked, c.context + ahead)
-    return windows.gather(clips.arrays, rows_BS) | {'valid': valid_BS}
-
-  return batch_at
+  return loader.window_batches(clips.arrays, table, c.context + ahead, order)

@@ -13,8 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rpt_jax import precision
-from rpt_jax.models.transformer import Transformer
+from rpt_jax.models.transformer import Transformer, dense
 from rpt_jax.types import Array, PyTree
 from rpt_jax.vision import vit, weights
 from rpt_jax.vision.model import VisionModel, encoder_model
@@ -108,13 +107,7 @@ class _Network(nn.Module):
     return self._dense(values, 'predict', x_NTD[:, 1:])
 
   def _dense(self, features, name, x_NTD):
-    layer = nn.Dense(
-      features,
-      dot_general=precision.dot_general,
-      kernel_init=nn.initializers.xavier_uniform(),
-      name=name,
-    )
-    flat = layer(x_NTD.reshape(-1, x_NTD.shape[-1]))
+    flat = dense(features, name)(x_NTD.reshape(-1, x_NTD.shape[-1]))
     return flat.reshape(*x_NTD.shape[:-1], features)
 
 

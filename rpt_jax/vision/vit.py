@@ -8,8 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from rpt_jax import precision
-from rpt_jax.models.transformer import Transformer
+from rpt_jax.models.transformer import Transformer, dense
 from rpt_jax.types import Array
 
 
@@ -77,12 +76,7 @@ class Encoder(nn.Module):
       x_NPK = jnp.take_along_axis(x_NPK, keep_NK[..., None], axis=1)
       place_PD = place_PD[keep_NK]
     num, tokens, values = x_NPK.shape
-    embed = nn.Dense(
-      self.width,
-      dot_general=precision.dot_general,
-      kernel_init=nn.initializers.xavier_uniform(),
-      name='embed',
-    )
+    embed = dense(self.width, 'embed')
     x_NPD = embed(x_NPK.reshape(-1, values)).reshape(num, tokens, -1)
     x_NPD = x_NPD + jnp.broadcast_to(place_PD, x_NPD.shape)
     cls_D = self.param('cls', nn.initializers.normal(0.02), (self.width,))
