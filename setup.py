@@ -26,6 +26,8 @@ CORE = [
 EXTRAS = {
   'tpu': ['jax[tpu]>=0.10'],
   'cuda': ['jax[cuda12]>=0.10'],
+  'video': ['av>=12.0', 'pyarrow>=15.0'],
+  'hdf5': ['h5py>=3.8'],
   'test': [
     'pytest>=8.0',
     'pytest-timeout>=2.3',

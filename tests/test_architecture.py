@@ -26,11 +26,14 @@ ALLOWED = {
 # Who may import what: one owner each.
 OWNERS = {
   'array_record': ('episodes/rlds.py',),
+  'av': ('episodes/decode.py',),
   'flax': ('models/', 'vision/'),
   'grain': ('episodes/loader.py',),
   'gymnax': ('envs/',),
+  'h5py': ('episodes/hdf5.py',),
   'matplotlib': ('reporting/',),
   'orbax': ('training/checkpoint.py',),
+  'pyarrow': ('episodes/lerobot.py',),
   'tensorboardX': ('training/metrics.py',),
   'tensorflow': (),
   'tensorflow_datasets': ('episodes/rlds.py',),

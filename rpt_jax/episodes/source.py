@@ -1,0 +1,296 @@
+"""One face for datasets of every format: episodes in RLDS terms, NumPy.
+
+A format is a store: what its columns are called and how one episode is read.
+`Source` names streams after columns, completes episodes, checks them, and
+reads all: written once. A store has
+
+  name, path, fps     words for messages; control rate in Hz, or None
+  columns             {column: Column}, everything a step can hold
+  defaults            {stream: column}, the streams if none are asked for
+  lengths             [episodes] int64, steps of each (0: cannot be opened)
+  read(index, columns) -> {column: [T, ...]}, only what is asked for
+  metadata(index) -> what there is beside the steps
+
+and is picklable: workers open files again.
+"""
+
+import concurrent.futures
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rpt_jax.episodes.windows import Clips
+from rpt_jax.types import Episode
+
+STEP_FIELDS = Episode._fields[1:]
+_FROM_EXTENT = ('is_first', 'is_last')
+
+
+class CorruptEpisode(ValueError):
+  """An episode that cannot be read; names its file and what is wrong."""
+
+
+class Column(NamedTuple):
+  """What a step holds: kind 'image', 'values' or 'text', shape of one."""
+
+  kind: str
+  shape: tuple[int, ...] = ()
+  dtype: np.dtype | None = None
+
+
+class Source:
+  """Random access to episodes: `len(source)`, `source[i]` -> Episode.
+
+  `mapping` names the column of a stream, as in `image='observation/image_0',
+  action='action'`; `'a+b'` joins columns along their last axis. Keys that
+  are no field of an Episode become observations; without such keys the
+  format's own are taken. `instruction` names a column of text.
+
+  Raises ValueError for a column that the dataset does not have.
+  """
+
+  def __init__(self, store, mapping: Mapping[str, str]):
+    self.store = store
+    self._instruction = (mapping := dict(mapping)).pop('instruction', None)
+    self._columns = _resolve(store, mapping)
+    if self._instruction is not None:
+      _split_columns(store, 'instruction', self._instruction)
+
+  @property
+  def name(self) -> str:
+    return self.store.name
+
+  @property
+  def path(self) -> str:
+    return self.store.path
+
+  @property
+  def fps(self) -> float | None:
+    """Steps per second, where the dataset says so."""
+    return self.store.fps
+
+  @property
+  def lengths(self) -> np.ndarray:
+    """[episodes] int64, without decoding where the format knows them."""
+    return self.store.lengths
+
+  @property
+  def streams(self) -> dict[str, Column]:
+    """What a step of this source holds: observations, action, reward, ..."""
+    return {
+      name: _joined([self.store.columns[c] for c in columns])
+      for name, columns in self._columns.items()
+    }
+
+  @property
+  def observations(self) -> tuple[str, ...]:
+    return tuple(k for k in self._columns if k not in STEP_FIELDS)
+
+  @property
+  def fields(self) -> tuple[str, ...]:
+    """All that `read` knows: observations, then the fields of a step."""
+    return (*self.observations, *STEP_FIELDS)
+
+  def __len__(self) -> int:
+    return len(self.store.lengths)
+
+  def __iter__(self) -> Iterator[Episode]:
+    return (self[i] for i in range(len(self)))
+
+  def __getitem__(self, index: int) -> Episode:
+    values = self.read(index)
+    observation = {k: values.pop(k) for k in self.observations}
+    return Episode(observation=observation, **values)
+
+  def read(
+    self,
+    index: int,
+    fields: Sequence[str] | None = None,
+    *,
+    finite: bool = True,
+  ) -> dict[str, np.ndarray]:
+    """Reads `fields` (None: all) of one episode; others are not decoded.
+
+    What a dataset lacks is completed: action [T, 0], reward 0; first and last
+    come from the record's extent, never from stored flags.
+
+    Raises CorruptEpisode where it cannot be decoded, columns disagree in
+    length, or (unless `finite` is False) a value is NaN or infinite.
+    """
+    fields = self._known(fields)
+    if not 0 <= index < len(self):
+      raise IndexError(f'episode {index} of {len(self)} in {self.path}')
+    wanted = set(fields)
+    if 'discount' in wanted:
+      wanted.add('is_terminal')
+    wanted = {k: v for k, v in self._columns.items() if k in wanted}
+    columns = list(dict.fromkeys(sum(wanted.values(), [])))
+    found = self.store.read(index, columns) if columns else {}
+    length = self._length(index, found)
+    values = {
+      k: _standard(k, [found[c] for c in columns])
+      for k, columns in wanted.items()
+    }
+    if finite:
+      self._check_finite(index, values)
+    values = _complete(values, length)
+    return {k: values[k] for k in fields}
+
+  def metadata(self, index: int) -> dict[str, Any]:
+    """What there is beside the steps; always has 'instruction', a string."""
+    values = {'instruction': '', **self.store.metadata(index)}
+    if self._instruction is not None:
+      texts = self.store.read(index, [self._instruction])[self._instruction]
+      values['instruction'] = text(texts[0])
+    return values
+
+  def read_all(self, fields: Sequence[str] | None = None) -> Clips:
+    """Reads everything into memory, one array per field, clips end to end.
+
+    `fields` are observations ('image', 'state', ...) and fields of steps
+    ('action', 'reward', ...); None reads all. Arrays are [N, ...] with N the
+    steps of all episodes, in order.
+    """
+    fields = self._known(fields)
+
+    def read(index):
+      return self.read(index, fields)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      episodes = list(pool.map(read, range(len(self))))
+    arrays = {k: np.concatenate([e[k] for e in episodes]) for k in fields}
+    lengths = [len(e[fields[0]]) for e in episodes]
+    return Clips(arrays, np.array(lengths, np.int32))
+
+  def _known(self, fields):
+    if fields is None:
+      return self.fields
+    for field in fields:
+      if field not in self.fields:
+        raise ValueError(
+          f'{self.path}: field {field!r} not found; it has {self.fields}'
+        )
+    return tuple(fields)
+
+  def _length(self, index, found):
+    lengths = {c: len(x) for c, x in found.items()}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+      raise CorruptEpisode(
+        f'{self.path}: episode {index} has columns of lengths {lengths}, '
+        'expected one length of at least 1'
+      )
+    return next(iter(lengths.values()), None) or int(self.lengths[index])
+
+  def _check_finite(self, index, values):
+    for name, x in values.items():
+      if x.dtype.kind == 'f' and not np.isfinite(x).all():
+        bad = np.argwhere(~np.isfinite(x))[0]
+        raise CorruptEpisode(
+          f'{self.path}: episode {index}, {name}: step {bad[0]} is not finite'
+        )
+
+
+def needs(package: str, extra: str) -> ValueError:
+  """The error for an optional package that is not installed."""
+  return ValueError(
+    f"this dataset needs {package}: pip install -e '.[{extra}]'"
+  )
+
+
+def text(value: Any) -> str:
+  """A string from a string, bytes, or an array of their codes, 0-padded."""
+  if isinstance(value, np.ndarray) and value.dtype.kind in 'iu':
+    value = bytes(value[value != 0].astype(np.uint8))
+  if isinstance(value, bytes):
+    return value.decode('utf-8', 'replace')
+  return str(value)
+
+
+def short_names(columns: Sequence[str], separator: str) -> dict[str, str]:
+  """{last part of a column's name: column}; the whole name where two agree."""
+  last = [c.rsplit(separator, 1)[-1] for c in columns]
+  return {
+    name if last.count(name) == 1 else column: column
+    for name, column in zip(last, columns, strict=True)
+  }
+
+
+def sole_image(
+  streams: Mapping[str, str], columns: Mapping[str, Column]
+) -> dict[str, str]:
+  """Calls the only camera among the streams 'image'; else as they were."""
+  images = [k for k, c in streams.items() if columns[c].kind == 'image']
+  if len(images) != 1 or 'image' in streams:
+    return dict(streams)
+  return {('image' if k in images else k): c for k, c in streams.items()}
+
+
+def _resolve(store, mapping) -> dict[str, list[str]]:
+  """{stream: its columns}, observations first."""
+  if extent := [k for k in mapping if k in _FROM_EXTENT]:
+    raise ValueError(
+      f'{store.path}: {extent[0]} cannot be mapped: it comes from the '
+      "record's extent"
+    )
+  chosen = {k: v for k, v in mapping.items() if k not in STEP_FIELDS}
+  defaults = {k: v for k, v in store.defaults.items() if k not in _FROM_EXTENT}
+  if not chosen:
+    chosen = {k: v for k, v in defaults.items() if k not in STEP_FIELDS}
+  if not chosen:
+    raise ValueError(
+      f'{store.path}: found no observation among {sorted(store.columns)}; '
+      "name one, as in image='path/to/image'"
+    )
+  fields = {k: v for k, v in defaults.items() if k in STEP_FIELDS}
+  fields |= {k: v for k, v in mapping.items() if k in STEP_FIELDS}
+  return {
+    k: _split_columns(store, k, v) for k, v in {**chosen, **fields}.items()
+  }
+
+
+def _split_columns(store, stream, expression) -> list[str]:
+  whole = expression in store.columns
+  columns = [expression] if whole else expression.split('+')
+  for column in columns:
+    if column not in store.columns:
+      raise ValueError(
+        f'{store.path}: {stream}={expression!r} is not among its columns; it '
+        f'has {sorted(store.columns)}'
+      )
+  return columns
+
+
+def _joined(columns: Sequence[Column]) -> Column:
+  if len(columns) == 1:
+    return columns[0]
+  width = sum(int(np.prod(c.shape)) for c in columns)
+  return Column('values', (width,), np.dtype(np.float32))
+
+
+def _standard(name, parts) -> np.ndarray:
+  """One array of a stream: floats are float32, actions never int64."""
+  if len(parts) > 1:
+    flat = [x.reshape(len(x), -1).astype(np.float32) for x in parts]
+    return np.concatenate(flat, axis=-1)
+  x = np.asarray(parts[0])
+  if x.dtype.kind == 'f':
+    return x.astype(np.float32, copy=False)
+  return x.astype(np.int32) if name == 'action' else x
+
+
+def _complete(values, length) -> dict[str, np.ndarray]:
+  """Fills what a dataset leaves out; ends come from the record's extent."""
+  steps = np.arange(length)
+  terminal = values.get('is_terminal', np.zeros(length, bool)).astype(bool)
+  reward = values.get('reward', np.zeros(length))
+  discount = values.get('discount', ~terminal)
+  return {
+    'action': np.zeros((length, 0), np.float32),
+    **values,
+    'reward': reward.reshape(length).astype(np.float32),
+    'discount': discount.reshape(length).astype(np.float32),
+    'is_first': steps == 0,
+    'is_last': steps == length - 1,
+    'is_terminal': terminal.reshape(length),
+  }
