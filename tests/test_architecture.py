@@ -25,7 +25,11 @@ ALLOWED = {
 }
 # Who may import what: one owner each.
 OWNERS = {
-  'array_record': ('episodes/rlds.py',),
+  'array_record': (
+    'episodes/rlds',
+    'episodes/streams.py',
+    'episodes/tfrecord.py',
+  ),
   'av': ('episodes/decode.py',),
   'flax': ('models/', 'vision/'),
   'grain': ('episodes/loader.py',),
@@ -36,7 +40,7 @@ OWNERS = {
   'pyarrow': ('episodes/lerobot.py',),
   'tensorboardX': ('training/metrics.py',),
   'tensorflow': (),
-  'tensorflow_datasets': ('episodes/rlds.py',),
+  'tensorflow_datasets': ('episodes/rlds',),
   'torch': (),
 }
 

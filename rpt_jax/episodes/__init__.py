@@ -31,6 +31,6 @@ def open(
     from rpt_jax.episodes import lerobot
 
     return Source(lerobot.LeRobotStore(path, split, size), mapping)
-  from rpt_jax.episodes import rlds
+  from rpt_jax.episodes import rlds_reader
 
-  return rlds.open_source(path_or_name, split=split, **mapping)
+  return Source(rlds_reader.RldsStore(path_or_name, split), mapping)

@@ -18,6 +18,7 @@ from rpt_jax.episodes.source import (
   Column,
   CorruptEpisode,
   needs,
+  reopen,
   short_names,
   sole_image,
 )
@@ -41,7 +42,7 @@ class LeRobotStore:
     split: str = 'all',
     size: tuple[int, int] | None = None,
   ):
-    self._arguments = (path, split, size)
+    self._arguments = (str(path), split, size)
     self._root = pathlib.Path(path)
     self._info = _read_info(self._root)
     self._size = size
@@ -58,7 +59,7 @@ class LeRobotStore:
     self.lengths = np.array([e['length'] for e in self._episodes], np.int64)
 
   def __reduce__(self):
-    return type(self), self._arguments
+    return reopen, (type(self), *self._arguments)
 
   def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
     """The columns of one episode; cameras are decoded only if asked for."""

@@ -15,6 +15,7 @@ and is picklable: workers open files again.
 """
 
 import concurrent.futures
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -189,6 +190,12 @@ class Source:
         raise CorruptEpisode(
           f'{self.path}: episode {index}, {name}: step {bad[0]} is not finite'
         )
+
+
+@functools.lru_cache(maxsize=16)
+def reopen(store_type, *arguments):
+  """What a pickled store becomes: opened once in each process."""
+  return store_type(*arguments)
 
 
 def needs(package: str, extra: str) -> ValueError:

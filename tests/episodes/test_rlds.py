@@ -72,7 +72,12 @@ def test_round_trip(folder):
   assert len(source) == 3
   for found, expected in zip(source, EPISODES[:3], strict=True):
     assert_same(found, expected)
-  assert source.metadata(2) == {'index': 2, 'seed': 9, 'env': 'toy'}
+  assert source.metadata(2) == {
+    'instruction': '',
+    'index': 2,
+    'seed': 9,
+    'env': 'toy',
+  }
   with pytest.raises(IndexError):
     source[3]
 
