@@ -1,9 +1,13 @@
 """Frames as image models were trained to see them: resize, crop, normalise.
 
-The resize is Pillow's, to the level, as two matrix products.
+The resize is Pillow's, to the level, as two matrix products. What a published
+model wants is in its folder's preprocessor_config.json (transformers).
 """
 
 import dataclasses
+import json
+import os
+import pathlib
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +15,22 @@ from jax import lax
 
 from rpt_jax.types import Array
 
+CONFIGS = ('preprocessor_config.json', 'processor_config.json')
+# Pillow's numbers, which configs use.
+INTERPOLATIONS = (
+  'nearest',
+  'lanczos',
+  'bilinear',
+  'bicubic',
+  'box',
+  'hamming',
+)
+HALF = (0.5, 0.5, 0.5)
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLIP = (
+  (0.48145466, 0.4578275, 0.40821073),
+  (0.26862954, 0.26130258, 0.27577711),
+)
 _BITS = 22  # Fixed-point weights, as in Pillow's 8-bit resampling.
 
 
@@ -52,9 +72,45 @@ class Preprocess:
   resize: tuple[int, int] | int | None = None
   crop: int | None = None
   interpolation: str = 'bilinear'
-  mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-  std: tuple[float, ...] = (0.5, 0.5, 0.5)
+  mean: tuple[float, ...] = HALF
+  std: tuple[float, ...] = HALF
   scale: float = 1 / 255
+
+  @classmethod
+  def from_config(
+    cls, folder: str | os.PathLike, image_size: int | None = None
+  ) -> 'Preprocess':
+    """What the model in `folder` wants, at `image_size` if one is given.
+
+    Reads preprocessor_config.json (or the image part of
+    processor_config.json); where there is none, what is published for the
+    'model_type' of config.json, at that config's image size.
+    Raises ValueError for settings that are not understood.
+    """
+    folder = pathlib.Path(folder)
+    for path in (folder / name for name in CONFIGS):
+      if path.exists():
+        config = _read(path)
+        found = _parse(path, config.get('image_processor', config))
+        return found.at(image_size) if image_size else found
+    path = folder / 'config.json'
+    config = _read(path)
+    kind = config.get('model_type')
+    if kind not in PUBLISHED:
+      raise ValueError(
+        f'{path}: model_type {kind!r} has no known preprocessing; add a '
+        f'{CONFIGS[0]}, or use one of {sorted(PUBLISHED)}'
+      )
+    size = config.get('vision_config', config).get('image_size', 224)
+    return PUBLISHED[kind].at(image_size or size)
+
+  def at(self, image_size: int) -> 'Preprocess':
+    """The same for `image_size` squared; the share cut away stays the same."""
+    if self.crop is None or not isinstance(self.resize, int):
+      crop = self.crop and image_size
+      return dataclasses.replace(self, resize=2 * (image_size,), crop=crop)
+    edge = self.resize * image_size // self.crop
+    return dataclasses.replace(self, resize=edge, crop=image_size)
 
   def __call__(self, image_NHWC: Array) -> Array:
     """Raises ValueError for frames that are not uint8 [N, H, W, C]."""
@@ -73,6 +129,104 @@ class Preprocess:
     return (x_NHWC - mean[None, None, None]) / std[None, None, None]
 
 
+PUBLISHED = {
+  'clip': Preprocess(224, 224, 'bicubic', *CLIP),
+  'dinov2': Preprocess(256, 224, 'bicubic', *IMAGENET),
+  'resnet': Preprocess(256, 224, 'bicubic', *IMAGENET),
+  'siglip': Preprocess((224, 224), None, 'bicubic'),
+  'vit': Preprocess((224, 224), None, 'bilinear'),
+  'vit_mae': Preprocess((224, 224), None, 'bilinear', *IMAGENET),
+}
+PUBLISHED |= {
+  'clip_vision_model': PUBLISHED['clip'],
+  'dinov2_with_registers': PUBLISHED['dinov2'],
+  'siglip_vision_model': PUBLISHED['siglip'],
+}
+# Image processors of transformers: (what their absent fields are, and which
+# edge a bare number is: that of a square, or the shortest).
+_PROCESSORS = {
+  'BitImageProcessor': (Preprocess(224, 224, 'bicubic', *CLIP), 'shortest'),
+  'CLIPImageProcessor': (Preprocess(224, 224, 'bicubic', *CLIP), 'shortest'),
+  'ConvNextImageProcessor': (Preprocess(384, None, 'bicubic'), 'shortest'),
+  'SiglipImageProcessor': (PUBLISHED['siglip'], 'square'),
+  'ViTImageProcessor': (PUBLISHED['vit'], 'square'),
+}
+
+
+def _read(path):
+  try:
+    found = json.loads(path.read_text())
+  except (OSError, ValueError) as error:
+    raise ValueError(f'{path}: cannot be read: {error}') from error
+  if not isinstance(found, dict):
+    raise ValueError(f'{path}: found a {type(found).__name__}, expected object')
+  return found
+
+
+def _parse(path, config):
+  """A Preprocess of the fields transformers writes, absent ones as there."""
+  kind = config.get(
+    'image_processor_type', config.get('feature_extractor_type')
+  )
+  name = str(kind).removesuffix('Fast').removesuffix('Pil')
+  name = name.replace('FeatureExtractor', 'ImageProcessor')
+  if name not in _PROCESSORS:
+    raise ValueError(
+      f'{path}: image processor {kind!r}, expected one of {sorted(_PROCESSORS)}'
+    )
+  default, edge = _PROCESSORS[name]
+  size = _size(path, config.get('size', default.resize), edge)
+  crop = None
+  if config.get('do_center_crop', default.crop is not None):
+    crop = _size(path, config.get('crop_size', default.crop), 'square')
+    if crop[0] != crop[1]:
+      raise ValueError(f'{path}: crop_size {crop}, expected a square')
+    crop = crop[0]
+  if name == 'ConvNextImageProcessor':
+    size, crop = _convnext(size, config.get('crop_pct'))
+  if config.get('do_resize', True) is False:
+    size = None
+  mean = config.get('image_mean', default.mean)
+  std = config.get('image_std', default.std)
+  if config.get('do_normalize', True) is False:
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+  scale = config.get('rescale_factor', default.scale)
+  if config.get('do_rescale', True) is False:
+    scale = 1.0
+  number = config.get('resample')
+  if number is None:
+    number = INTERPOLATIONS.index(default.interpolation)
+  if number not in range(len(INTERPOLATIONS)):
+    raise ValueError(f'{path}: resample {number!r}, expected 0 to 5')
+  name = INTERPOLATIONS[number]
+  return Preprocess(size, crop, name, tuple(mean), tuple(std), scale)
+
+
+def _size(path, size, edge):
+  """(height, width), or the shortest edge, of the forms a size is given in."""
+  if isinstance(size, dict) and size.keys() == {'height', 'width'}:
+    return size['height'], size['width']
+  if isinstance(size, dict) and size.keys() == {'shortest_edge'}:
+    return size['shortest_edge']
+  if isinstance(size, int):
+    return size if edge == 'shortest' else (size, size)
+  if isinstance(size, tuple):
+    return size
+  raise ValueError(
+    f"{path}: size {size!r}, expected a number, 'height' and 'width', or "
+    "'shortest_edge'"
+  )
+
+
+def _convnext(size, crop_pct):
+  """(resize, crop): a share of the middle below 384, all squeezed above."""
+  if not isinstance(size, int):
+    size = size[0]
+  if size >= 384:
+    return (size, size), None
+  return int(size / (crop_pct or 224 / 256)), size
+
+
 def centre_crop(image_NHWC: Array, size: int) -> Array:
   """The middle `size` x `size` of each frame; ValueError if it is smaller."""
   height, width = image_NHWC.shape[1:3]
@@ -89,8 +243,9 @@ def resize(
 ) -> Array:
   """uint8 frames at (height, width) `size`, as `PIL.Image.resize` makes them.
 
-  Horizontal, then vertical, each rounded to whole levels; filters widen when
-  shrinking. `interpolation`: 'nearest' or one of `FILTERS`.
+  Horizontal, then vertical (the other way round where frames become wider
+  and lower, as in Pillow 13), each rounded to whole levels; filters widen
+  when shrinking. `interpolation`: 'nearest' or one of `FILTERS`.
   Raises ValueError for frames that are not uint8 and for unknown names.
   """
   if image_NHWC.dtype != np.uint8 or image_NHWC.ndim != 4:
@@ -108,15 +263,20 @@ def resize(
       f'{sorted(FILTERS)}'
     )
   x = jnp.asarray(image_NHWC)
-  if width != size[1]:
-    x = _resample(x, 2, _weights(width, size[1], interpolation))
-  if height != size[0]:
-    x = _resample(x, 1, _weights(height, size[0], interpolation))
+  passes = [(2, width, size[1]), (1, height, size[0])]
+  if size[1] > width and size[0] < height:
+    passes.reverse()
+  for axis, old, new in passes:
+    if old != new:
+      x = _resample(x, axis, _weights(old, new, interpolation))
   return x
 
 
 def _nearest(size, new):
-  return np.floor((np.arange(new) + 0.5) * (size / new)).astype(np.int32)
+  """Source indices; summed step by step as in Pillow, which decides ties."""
+  steps = np.full(new, size / new)
+  steps[0] /= 2
+  return np.cumsum(steps).astype(np.int32)
 
 
 def _weights(size, new, interpolation):
