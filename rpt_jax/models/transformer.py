@@ -18,11 +18,22 @@ REMAT = {
 }
 
 
-def dense(features, name):
-  """Linear layer with bf16 operands and f32 sums."""
+ACTIVATIONS = {
+  'gelu': lambda x: nn.gelu(x, approximate=False),
+  'gelu_tanh': nn.gelu,
+  'quick_gelu': lambda x: x * nn.sigmoid(1.702 * x),
+  'relu': nn.relu,
+}
+
+
+def dense(features, name, dtype='bfloat16', use_bias=True):
+  """Linear layer: f32 sums of bf16 operands, or exactly f32 throughout."""
+  exact = dtype == 'float32'
   return nn.Dense(
     features,
-    dot_general=precision.dot_general,
+    use_bias=use_bias,
+    dot_general=None if exact else precision.dot_general,
+    precision='highest' if exact else None,
     kernel_init=nn.initializers.xavier_uniform(),
     name=name,
   )
@@ -42,27 +53,55 @@ def attention(q_BTHK, k_BTHK, v_BTHK, mask=None):
 
 
 class Block(nn.Module):
-  """One pre-LN block on flat tokens x_ND, N = B * length."""
+  """One pre-LN block on flat tokens x_ND, N = B * length.
+
+  `activation` is one of `ACTIVATIONS` or 'swiglu' (silu of one half of a
+  doubled hidden layer times the other); `layer_scale` learns a factor for
+  each channel of both branches; `dtype` as in `dense`.
+  """
 
   num_heads: int
   mlp_ratio: float
+  activation: str = 'gelu_tanh'
+  epsilon: float = 1e-6
+  layer_scale: bool = False
+  dtype: str = 'bfloat16'
 
   @nn.compact
   def __call__(self, x_ND, length, mask=None):
     width = x_ND.shape[-1]
     heads = (-1, length, self.num_heads, width // self.num_heads)
-    h = nn.LayerNorm(name='norm_attention')(x_ND)
-    qkv = jnp.split(dense(3 * width, 'qkv')(h), 3, axis=-1)
+    h = self._norm('norm_attention', x_ND)
+    qkv = jnp.split(self._dense(3 * width, 'qkv', h), 3, axis=-1)
     h = attention(*(y.reshape(heads) for y in qkv), mask)
-    x_ND = x_ND + dense(width, 'out')(h.reshape(x_ND.shape))
-    h = nn.LayerNorm(name='norm_mlp')(x_ND)
-    h = nn.gelu(dense(int(self.mlp_ratio * width), 'up')(h))
-    return x_ND + dense(width, 'down')(h)
+    h = self._dense(width, 'out', h.reshape(x_ND.shape))
+    x_ND = x_ND + self._scaled('scale_attention', h)
+    h = self._hidden(self._norm('norm_mlp', x_ND))
+    return x_ND + self._scaled('scale_mlp', self._dense(width, 'down', h))
+
+  def _norm(self, name, x_ND):
+    return nn.LayerNorm(self.epsilon, name=name)(x_ND)
+
+  def _dense(self, features, name, x_ND):
+    return dense(features, name, self.dtype)(x_ND)
+
+  def _hidden(self, x_ND):
+    features = round(self.mlp_ratio * x_ND.shape[-1])
+    if self.activation == 'swiglu':
+      h = self._dense(2 * features, 'up', x_ND)
+      return nn.silu(h[:, :features]) * h[:, features:]
+    return ACTIVATIONS[self.activation](self._dense(features, 'up', x_ND))
+
+  def _scaled(self, name, x_ND):
+    if not self.layer_scale:
+      return x_ND
+    return x_ND * self.param(name, nn.initializers.ones, x_ND.shape[-1:])
 
 
 class Transformer(nn.Module):
   """`depth` blocks; no embedding before them and no norm after.
 
+  `activation`, `epsilon`, `layer_scale` and `dtype` are those of `Block`.
   `scan_layers=None` scans on TPU and GPU and unrolls on CPU. `remat` is
   'none', 'dots' (keep the results of dense layers) or 'full'.
   """
@@ -73,6 +112,10 @@ class Transformer(nn.Module):
   mlp_ratio: float = 4.0
   scan_layers: bool | None = None
   remat: str = 'none'
+  activation: str = 'gelu_tanh'
+  epsilon: float = 1e-6
+  layer_scale: bool = False
+  dtype: str = 'bfloat16'
 
   @nn.compact
   def __call__(self, x_BTD, mask=None):
@@ -86,7 +129,15 @@ class Transformer(nn.Module):
         f'{self.num_heads}; change one of them'
       )
     shape = x_BTD.shape
-    block = Block(self.num_heads, self.mlp_ratio, parent=None)
+    block = Block(
+      self.num_heads,
+      self.mlp_ratio,
+      self.activation,
+      self.epsilon,
+      self.layer_scale,
+      self.dtype,
+      parent=None,
+    )
 
     def init(key):
       def one(key):

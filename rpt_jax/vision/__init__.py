@@ -1,35 +1,71 @@
-"""Image models: `load` one by name or folder, apply it to frames."""
+"""Image models: `load` one by name, folder or Hugging Face id, apply it."""
 
 import importlib
-import importlib.util
 import os
 import pathlib
+import re
 
 from rpt_jax.vision import weights
 from rpt_jax.vision.model import VisionModel
 
 __all__ = ['VisionModel', 'load']
 
+CONTROLS = ('random', 'pixels')
+# What config.json calls a model: (the file that reads it, its Family there).
+FAMILIES = {
+  'clip': ('clip', 'FAMILY'),
+  'clip_vision_model': ('clip', 'FAMILY'),
+  'dinov2': ('dinov2', 'FAMILY'),
+  'dinov2_with_registers': ('dinov2', 'WITH_REGISTERS'),
+  'siglip': ('siglip', 'FAMILY'),
+  'siglip2': ('siglip', 'NAFLEX'),
+  'siglip2_vision_model': ('siglip', 'NAFLEX'),
+  'siglip_vision_model': ('siglip', 'FAMILY'),
+  'vit': ('vit', 'FAMILY'),
+  'vit_mae': ('vit_mae', 'FAMILY'),
+}
+_HUB_ID = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*')
+
 
 def load(name_or_path: str | os.PathLike, **settings) -> VisionModel:
   """Loads an image model: `.apply(params, x)`, `.params`, `.preprocess(u8)`.
 
-  A folder is loaded by the module its config.json names as 'kind' (what
-  `mae.save` wrote); any other name is a module of this room: 'random',
-  'pixels'. `settings` (`output`, `layer`, ...) go to the module's `load`.
+  A folder with a config.json as transformers or `mae.save` writes it, a
+  safetensors file of MobileNetV1, an id 'organisation/name' of Hugging Face
+  (extra 'hub'), or a control: 'random', 'pixels'. `settings`: `output` ('cls',
+  'mean_patch', 'patches', 'grid<g>', 'pooled', 'projected'), `layer` (-1 the
+  end), `image_size`, `dtype` ('bfloat16' or 'float32').
 
   Raises ValueError for an unknown name and for weights that do not fit.
   """
-  path = pathlib.Path(name_or_path)
-  kind = str(name_or_path)
+  name, path = str(name_or_path), pathlib.Path(name_or_path)
+  if name in CONTROLS:
+    return _module(name).load(name, **settings)
   if path.is_dir():
-    kind = weights.read_config(path)['kind']
-  name = f'{__name__}.{kind}'
-  found = kind.isidentifier() and importlib.util.find_spec(name)
-  module = importlib.import_module(name) if found else None
-  if not hasattr(module, 'load'):
+    return _load_folder(path, settings)
+  if path.suffix == '.safetensors' and path.is_file():
+    return _module('mobilenet').load(path, **settings)
+  if _HUB_ID.fullmatch(name):
+    return _load_folder(_module('hub').download(name), settings)
+  raise ValueError(
+    f'{name}: no folder, no .safetensors file and no image model of that '
+    f"name; expected one of those, 'organisation/name' or one of {CONTROLS}"
+  )
+
+
+def _load_folder(folder, settings):
+  kind = weights.read_config(folder)['model_type']
+  if kind == 'resnet':
+    return _module('resnet').load(folder, **settings)
+  if kind not in FAMILIES:
     raise ValueError(
-      f'{name_or_path}: no folder of a saved model, and {kind!r} is no image '
-      "model; give a folder with a config.json, 'random' or 'pixels'"
+      f'{folder / weights.CONFIG}: model_type {kind!r} is no image model read '
+      f'here; expected one of {sorted([*FAMILIES, "resnet"])}'
     )
-  return module.load(name_or_path, **settings)
+  module, family = FAMILIES[kind]
+  family = getattr(_module(f'families.{module}'), family)
+  return _module('published').load(folder, family, **settings)
+
+
+def _module(name):
+  return importlib.import_module(f'{__name__}.{name}')

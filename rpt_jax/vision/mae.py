@@ -12,13 +12,12 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rpt_jax.models.transformer import Transformer, dense
 from rpt_jax.types import Array, PyTree
-from rpt_jax.vision import vit, weights
-from rpt_jax.vision.model import VisionModel, encoder_model
-
-KIND = 'mae'
+from rpt_jax.vision import layout, positions, vit, weights
+from rpt_jax.vision.families import vit_mae
 
 
 class Masking(NamedTuple):
@@ -86,14 +85,13 @@ class _Network(nn.Module):
   @nn.compact
   def __call__(self, image_NHWC, masking: Masking):
     encoder = self.encoder
-    seen_NTD, _ = encoder(image_NHWC, masking.keep)
+    seen_NTD = encoder(image_NHWC, masking.keep).tokens
     num, patches = masking.restore.shape
     width = self.decoder_width
     x_NTD = self._dense(width, 'decoder_embed', seen_NTD)
     mask_D = self.param('mask', nn.initializers.normal(0.02), (width,))
     x_NPD = fill_in(x_NTD[:, 1:], masking, mask_D)
-    side = encoder.image_size // encoder.patch
-    x_NPD = x_NPD + jnp.asarray(vit.positions(side, width))[None]
+    x_NPD = x_NPD + jnp.asarray(positions.fixed(encoder.side, width))[None]
     x_NTD = jnp.concatenate([x_NTD[:, :1], x_NPD], axis=1)
     x_NTD, _ = Transformer(
       width,
@@ -199,24 +197,100 @@ def reconstruct(
   }
 
 
+# Field here: field of a ViTMAEConfig.
+_FIELDS = {
+  'image_size': 'image_size',
+  'patch': 'patch_size',
+  'width': 'hidden_size',
+  'depth': 'num_hidden_layers',
+  'num_heads': 'num_attention_heads',
+  'decoder_width': 'decoder_hidden_size',
+  'decoder_depth': 'decoder_num_hidden_layers',
+  'mask_ratio': 'mask_ratio',
+}
+
+
 def save(model: Autoencoder, params: PyTree, directory) -> None:
-  """Writes `weights.safetensors` and a `config.json` that describes them."""
-  config = {'kind': KIND, **dataclasses.asdict(model)}
-  weights.write(pathlib.Path(directory), config, params)
+  """Writes the model as transformers' ViTMAEForPreTraining does.
+
+  `config.json`, `model.safetensors` and `preprocessor_config.json`; what
+  `vision.load` and `restore` read.
+  """
+  tensors = layout.export(params, vit_mae.AUTOENCODER)
+  for name in vit_mae.TOKENS:
+    tensors[name] = tensors[name][None, None]
+  tensors |= _positions(model)
+  size = {'height': model.image_size, 'width': model.image_size}
+  half = [0.5] * 3
+  preprocessor = dict(
+    image_processor_type='ViTImageProcessor',
+    do_resize=True,
+    size=size,
+    resample=2,
+    do_rescale=True,
+    rescale_factor=1 / 255,
+    do_normalize=True,
+    image_mean=half,
+    image_std=half,
+  )
+  config = _config(model)
+  weights.write(directory, config, tensors, preprocessor_config=preprocessor)
 
 
 def restore(directory) -> tuple[Autoencoder, PyTree]:
-  """The whole autoencoder, as saved; errors as in `weights.read`."""
+  """The whole autoencoder, as `save` wrote it.
+
+  Raises ValueError for a model this one is not (another activation, learned
+  positions), and as `layout.read` for weights that do not fit.
+  """
   directory = pathlib.Path(directory)
-  config = weights.read_config(directory, KIND)
-  model = weights.build(Autoencoder, config, directory)
+  path = directory / weights.CONFIG
+  config = weights.read_config(directory)
+  names = (*_FIELDS.values(), 'intermediate_size')
+  *values, hidden = weights.require(config, path, *names)
+  fields = dict(zip(_FIELDS, values, strict=True))
+  model = Autoencoder(**fields, mlp_ratio=hidden / fields['width'])
+  for name, expected in _config(model).items():
+    if config.get(name) != expected:
+      raise ValueError(
+        f'{path}: {name} is {config.get(name)!r}, expected {expected!r}, as '
+        'mae.save writes it; `vision.load` reads the encoder of any ViTMAE'
+      )
+  tensors = weights.open_tensors(directory)
+  place = _positions(model)
   shapes = jax.eval_shape(model.init, jax.random.key(0))
-  return model, weights.read(directory, shapes)
+  params = layout.read(tensors, shapes, vit_mae.AUTOENCODER, place.__contains__)
+  for name, expected in place.items():
+    if name not in tensors.shapes or not np.allclose(tensors[name], expected):
+      raise ValueError(f'{tensors.path}: {name} is not the fixed positions')
+  return model, params
 
 
-def load(directory, *, output: str = 'patches', layer: int = -1) -> VisionModel:
-  """The encoder of a saved autoencoder, decoder left behind."""
-  model, params = restore(directory)
-  return encoder_model(
-    str(directory), model.encoder, params['encoder'], output, layer
-  )
+def _config(model):
+  """config.json of a ViTMAEForPreTraining that is `model`."""
+  return {
+    'architectures': ['ViTMAEForPreTraining'],
+    'model_type': 'vit_mae',
+    'hidden_act': 'gelu_pytorch_tanh',
+    'layer_norm_eps': 1e-6,
+    'num_channels': 3,
+    'qkv_bias': True,
+    'norm_pix_loss': True,
+    'intermediate_size': round(model.mlp_ratio * model.width),
+    'decoder_num_attention_heads': model.num_heads,
+    'decoder_intermediate_size': round(model.mlp_ratio * model.decoder_width),
+    **{theirs: getattr(model, ours) for ours, theirs in _FIELDS.items()},
+  }
+
+
+def _positions(model):
+  """The fixed positions as tensors, a row of zeros for the class token."""
+  side = model.encoder.side
+
+  def tensor(width):
+    return np.pad(positions.fixed(side, width), ((1, 0), (0, 0)))[None]
+
+  return {
+    'vit.embeddings.position_embeddings': tensor(model.width),
+    'decoder.decoder_pos_embed': tensor(model.decoder_width),
+  }

@@ -40,21 +40,38 @@ def build(name, apply, params, preprocess, image_size) -> VisionModel:
 
 
 def encoder_model(
-  name: str, encoder: vit.Encoder, params: PyTree, output: str, layer: int
+  name: str,
+  encoder: vit.Encoder,
+  params: PyTree,
+  output: str,
+  layer: int,
+  preprocess: Callable[[Array], Array] = vit.preprocess,
 ) -> VisionModel:
   """A ViT read at one place.
 
-  `output` as in `vit.readout`; `layer` -1 is the normed end, k >= 0 the
-  output of block k (later blocks are then not computed).
+  `output` as in `vit.read`; `layer` -1 is the end, k >= 0 the output of
+  block k before any norm (later blocks are then neither kept nor computed).
   """
   if not -1 <= layer < encoder.depth:
     raise ValueError(
       f'layer: found {layer}, expected -1 (the end) or a block from 0 to '
       f'{encoder.depth - 1}'
     )
+  if layer >= 0:
+    encoder, params = _first_blocks(encoder, params, layer + 1)
 
   def apply(params, image_NHWC):
-    x_NTD, layers = encoder.apply({'params': params}, image_NHWC)
-    return vit.readout(x_NTD if layer < 0 else layers[layer], output)
+    found = encoder.apply({'params': params}, image_NHWC)
+    if layer >= 0:
+      found = vit.Features(found.layers[-1], (), None, None)
+    return vit.read(found, encoder, output)
 
-  return build(name, apply, params, vit.preprocess, encoder.image_size)
+  return build(name, apply, params, preprocess, encoder.image_size)
+
+
+def _first_blocks(encoder, params, depth):
+  """The encoder cut after `depth` blocks."""
+  stacked = params['transformer']['blocks']
+  blocks = jax.tree.map(lambda x: x[:depth], stacked)
+  params = {**params, 'transformer': {'blocks': blocks}}
+  return encoder.clone(depth=depth), params

@@ -1,15 +1,23 @@
-"""A vision transformer for small frames: patches, positions, blocks, readout.
+"""The vision transformer of every family: patches, blocks, what is read.
 
-Patches are cut by reshape and embedded by one dense layer; positions are
-fixed 2-D sine and cosine (MAE, He et al. 2021, section 3).
+Patches are cut by reshape and embedded by one dense layer. What sets ViT,
+CLIP, DINOv2, SigLIP and MAE apart is a field of `Encoder` each.
 """
+
+import functools
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 
-from rpt_jax.models.transformer import Transformer, dense
+from rpt_jax.models.transformer import (
+  ACTIVATIONS,
+  Transformer,
+  attention,
+  dense,
+)
 from rpt_jax.types import Array
+from rpt_jax.vision import positions
 
 
 def preprocess(image_NHWC: Array) -> Array:
@@ -37,23 +45,30 @@ def unpatchify(x_NPK: Array, patch: int) -> Array:
   return x.swapaxes(2, 3).reshape(num, side * patch, side * patch, -1)
 
 
-def positions(side: int, width: int) -> np.ndarray:
-  """Fixed positions [side * side, width]: half for rows, half for columns.
+class Features(NamedTuple):
+  """What an encoder makes of N frames.
 
-  Raises ValueError where width is no multiple of 4.
+  `tokens` [N, prefix + K, D], class token and registers first; `layers` the
+  tokens after every block, before any norm; `pooled` [N, D] and `projected`
+  [N, E] as the model was trained to summarise a frame, None where it was not.
   """
-  if width % 4:
-    raise ValueError(f'width: found {width}, expected a multiple of 4')
-  omega = 10000.0 ** -(np.arange(width // 4) / (width // 4))
-  angle = np.arange(side)[:, None] * omega
-  axis = np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
-  rows = np.repeat(axis, side, axis=0)
-  columns = np.tile(axis, (side, 1))
-  return np.concatenate([rows, columns], axis=1).astype(np.float32)
+
+  tokens: Array
+  layers: tuple[Array, ...]
+  pooled: Array | None
+  projected: Array | None
 
 
 class Encoder(nn.Module):
-  """Patches of a frame (all, or those kept) to tokens, a CLS token first."""
+  """Patches of a frame (all, or those kept) to tokens; hashable, so static.
+
+  The defaults are our own small MAE's; published families differ as follows:
+  `learned_positions` (else `positions.fixed`), `cls` and `registers` tokens
+  before the patches, `pre_norm` before the blocks, `norm_tokens` after them
+  (else on the pooled token alone), `pool` 'cls', 'attention' or 'none', and a
+  `projection` of what was pooled to that many features. `activation`,
+  `epsilon`, `layer_scale` and `dtype` are the transformer's.
+  """
 
   image_size: int = 64
   patch: int = 16
@@ -61,35 +76,148 @@ class Encoder(nn.Module):
   depth: int = 2
   num_heads: int = 4
   mlp_ratio: float = 4.0
+  activation: str = 'gelu_tanh'
+  epsilon: float = 1e-6
+  layer_scale: bool = False
+  dtype: str = 'bfloat16'
+  learned_positions: bool = False
+  cls: bool = True
+  registers: int = 0
+  patch_bias: bool = True
+  pre_norm: bool = False
+  norm_tokens: bool = True
+  pool: str = 'cls'
+  projection: int = 0
+
+  @property
+  def side(self) -> int:
+    """Patches in a row."""
+    return self.image_size // self.patch
+
+  @property
+  def num_prefix(self) -> int:
+    """Tokens before the patches."""
+    return self.cls + self.registers
 
   @nn.compact
   def __call__(
     self, image_NHWC: Array, keep_NK: Array | None = None
-  ) -> tuple[Array, tuple[Array, ...]]:
-    """f32 frames -> (x [N, 1 + K, D] after the final norm, all blocks').
+  ) -> Features:
+    """f32 frames [N, H, W, 3], H = W = image_size -> Features.
 
     `keep_NK` are the patches to look at; None looks at all, in order.
     """
-    x_NPK = patchify(image_NHWC, self.patch)
-    place_PD = jnp.asarray(positions(self.image_size // self.patch, self.width))
-    if keep_NK is not None:
-      x_NPK = jnp.take_along_axis(x_NPK, keep_NK[..., None], axis=1)
-      place_PD = place_PD[keep_NK]
-    num, tokens, values = x_NPK.shape
-    embed = dense(self.width, 'embed')
-    x_NPD = embed(x_NPK.reshape(-1, values)).reshape(num, tokens, -1)
-    x_NPD = x_NPD + jnp.broadcast_to(place_PD, x_NPD.shape)
-    cls_D = self.param('cls', nn.initializers.normal(0.02), (self.width,))
-    cls_N1D = jnp.broadcast_to(cls_D, (num, 1, self.width))
-    x_NTD = jnp.concatenate([cls_N1D, x_NPD], axis=1)
+    x_NTD = self._embed(image_NHWC, keep_NK)
+    if self.pre_norm:
+      x_NTD = self._norm('pre_norm')(x_NTD)
     x_NTD, layers = Transformer(
       self.width,
       self.depth,
       self.num_heads,
       self.mlp_ratio,
+      activation=self.activation,
+      epsilon=self.epsilon,
+      layer_scale=self.layer_scale,
+      dtype=self.dtype,
       name='transformer',
     )(x_NTD)
-    return nn.LayerNorm(name='norm')(x_NTD), layers
+    norm = self._norm('norm')
+    tokens_NTD = norm(x_NTD) if self.norm_tokens else x_NTD
+    pooled_ND = self._pool(tokens_NTD)
+    if pooled_ND is not None and not self.norm_tokens:
+      pooled_ND = norm(pooled_ND)
+    projected = None
+    if self.projection:
+      project = dense(self.projection, 'projection', self.dtype, use_bias=False)
+      projected = project(pooled_ND)
+    return Features(tokens_NTD, layers, pooled_ND, projected)
+
+  def _norm(self, name):
+    return nn.LayerNorm(self.epsilon, name=name)
+
+  def _embed(self, image_NHWC, keep_NK):
+    x_NPK = patchify(image_NHWC, self.patch)
+    if x_NPK.shape[1] != self.side**2:
+      height, width = image_NHWC.shape[1:3]
+      raise ValueError(
+        f'image: found {height}x{width}, expected {self.image_size}x'
+        f'{self.image_size}; preprocess it, or load with another image_size'
+      )
+    place_TD = self._positions()
+    prefix = len(place_TD) - self.side**2
+    place_PD = place_TD[prefix:]
+    if keep_NK is not None:
+      x_NPK = jnp.take_along_axis(x_NPK, keep_NK[..., None], axis=1)
+      place_PD = place_PD[keep_NK]
+    num, tokens, values = x_NPK.shape
+    embed = dense(self.width, 'embed', self.dtype, self.patch_bias)
+    x_NPD = embed(x_NPK.reshape(-1, values)).reshape(num, tokens, -1)
+    x_NPD = x_NPD + jnp.broadcast_to(place_PD, x_NPD.shape)
+    first = []
+    if self.cls:
+      cls_D = self.param('cls', nn.initializers.normal(0.02), (self.width,))
+      first.append((cls_D + place_TD[:prefix].sum(0))[None])
+    if self.registers:
+      shape = (self.registers, self.width)
+      first.append(self.param('registers', nn.initializers.normal(0.02), shape))
+    first = [jnp.broadcast_to(x, (num, *x.shape)) for x in first]
+    return jnp.concatenate([*first, x_NPD], axis=1)
+
+  def _positions(self):
+    """[cls + P, D] where learned, else [P, D]."""
+    if not self.learned_positions:
+      return jnp.asarray(positions.fixed(self.side, self.width))
+    shape = (self.cls + self.side**2, self.width)
+    return self.param('positions', nn.initializers.normal(0.02), shape)
+
+  def _pool(self, x_NTD):
+    if self.pool == 'attention':
+      return AttentionPool(
+        self.num_heads,
+        self.mlp_ratio,
+        self.activation,
+        self.epsilon,
+        self.dtype,
+        name='pool',
+      )(x_NTD)
+    return x_NTD[:, 0] if self.pool == 'cls' else None
+
+
+class AttentionPool(nn.Module):
+  """A learned query attends to all tokens, then an MLP (SigLIP's head)."""
+
+  num_heads: int
+  mlp_ratio: float
+  activation: str
+  epsilon: float
+  dtype: str
+
+  @nn.compact
+  def __call__(self, x_NTD: Array) -> Array:
+    """Tokens [N, T, D] -> one vector a frame [N, D]."""
+    num, _, width = x_NTD.shape
+    layer = functools.partial(dense, dtype=self.dtype)
+    query_D = self.param('query', nn.initializers.normal(0.02), (width,))
+    query_N1D = jnp.broadcast_to(query_D, (num, 1, width))
+    x_MD = jnp.concatenate([query_N1D, x_NTD], axis=1).reshape(-1, width)
+    heads = (num, -1, self.num_heads, width // self.num_heads)
+    qkv = jnp.split(layer(3 * width, 'qkv')(x_MD), 3, axis=-1)
+    q, k, v = (y.reshape(heads) for y in qkv)
+    h_N1HK = attention(q[:, :1], k[:, 1:], v[:, 1:])
+    x_ND = layer(width, 'out')(h_N1HK.reshape(num, width))
+    h = nn.LayerNorm(self.epsilon, name='norm')(x_ND)
+    h = layer(round(self.mlp_ratio * width), 'up')(h)
+    return x_ND + layer(width, 'down')(ACTIVATIONS[self.activation](h))
+
+
+def read(found: Features, encoder: Encoder, output: str) -> Array:
+  """One latent a frame, [N, dim]: 'pooled', 'projected' or a `readout`."""
+  special = {'pooled': found.pooled, 'projected': found.projected}
+  if special.get(output) is not None:
+    return special[output]
+  if output in special:
+    raise ValueError(f'output: {output!r} is not something this model has')
+  return readout(found.tokens, output, encoder.num_prefix)
 
 
 def readout(x_NTD: Array, output: str, num_prefix: int = 1) -> Array:

@@ -1,93 +1,179 @@
-"""Weights on disk: safetensors and a config.json that says what they are."""
+"""Weights on disk: safetensors, and a config.json that says what they are.
 
-import dataclasses
+Files are those of the transformers library: `model.safetensors`, or several
+files and `model.safetensors.index.json`. Nothing here can run code from them.
+"""
+
 import json
 import os
 import pathlib
+from typing import NamedTuple
 
-import jax
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
-from rpt_jax.types import PyTree
-
-CONFIG, WEIGHTS = 'config.json', 'weights.safetensors'
-
-
-def write(directory: pathlib.Path, config: dict, params: PyTree) -> None:
-  """Writes both files, the config last; each appears whole or not at all."""
-  directory.mkdir(parents=True, exist_ok=True)
-  flat = {k: np.ascontiguousarray(v) for k, v in flatten(params).items()}
-  _write(directory / WEIGHTS, safetensors.save(flat))
-  text = json.dumps(config, indent=2, sort_keys=True) + '\n'
-  _write(directory / CONFIG, text.encode())
+CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
+INDEX = f'{WEIGHTS}.index.json'
+_FLOATS = ('F64', 'F32', 'F16', 'BF16')
 
 
-def read_config(directory: pathlib.Path, kind: str | None = None) -> dict:
-  """Reads config.json; ValueError where absent, broken or of another kind."""
-  path = directory / CONFIG
+class Tensors(NamedTuple):
+  """Named tensors on disk, read one at a time.
+
+  `shapes` {name: shape} of all, `files` {name: path} where they are; `path`
+  is what to name in an error.
+  """
+
+  path: pathlib.Path
+  shapes: dict[str, tuple[int, ...]]
+  files: dict[str, pathlib.Path]
+
+  def __getitem__(self, name: str) -> np.ndarray:
+    """One tensor as f32; ValueError where a value is not finite."""
+    with _opened(self.files[name]) as file:
+      found = file.get_slice(name).get_dtype()
+      if found not in _FLOATS:
+        raise ValueError(
+          f'{self.path}: {name} is {found}, expected one of {_FLOATS}'
+        )
+      value = file.get_tensor(name).astype(np.float32)
+    if not np.isfinite(value).all():
+      raise ValueError(
+        f'{self.path}: {name} has values that are not finite; the file is '
+        'damaged, fetch it again'
+      )
+    return value
+
+
+def open_tensors(path: str | os.PathLike) -> Tensors:
+  """The tensors of a safetensors file, or of a folder that holds a model.
+
+  Raises ValueError for what is missing, truncated or no safetensors file.
+  """
+  path = pathlib.Path(path)
+  if not path.is_dir():
+    return Tensors(path, *_contents(path))
+  if not (path / INDEX).exists():
+    return Tensors(path / WEIGHTS, *_contents(path / WEIGHTS))
+  index = read_json(path / INDEX)
+  listed = index.get('weight_map')
+  if not isinstance(listed, dict):
+    raise ValueError(f"{path / INDEX}: no 'weight_map' of names to files")
+  shapes, files = {}, {}
+  for name in sorted(set(listed.values())):
+    part_shapes, part_files = _contents(path / name)
+    shapes |= part_shapes
+    files |= part_files
+  missing = sorted(listed.keys() - files.keys())
+  if missing:
+    raise ValueError(f'{path / INDEX}: {_some(missing)} in none of its files')
+  return Tensors(path / INDEX, shapes, files)
+
+
+def read_json(path: pathlib.Path) -> dict:
+  """The object in a JSON file; ValueError where absent or none."""
   if not path.exists():
     raise ValueError(f'{path}: no such file; give the folder of a saved model')
   try:
-    config = json.loads(path.read_text())
-    found = config['kind']
-  except (json.JSONDecodeError, KeyError, TypeError) as error:
-    raise ValueError(f"{path}: no JSON object with a 'kind'") from error
-  if kind not in (None, found):
-    raise ValueError(f'{path}: kind is {found!r}, expected {kind!r}')
+    found = json.loads(path.read_text())
+  except ValueError as error:
+    raise ValueError(f'{path}: no JSON: {error}') from error
+  if not isinstance(found, dict):
+    raise ValueError(f'{path}: found a {type(found).__name__}, expected object')
+  return found
+
+
+def read_config(folder: str | os.PathLike) -> dict:
+  """config.json of a model; ValueError where it has no 'model_type'."""
+  path = pathlib.Path(folder) / CONFIG
+  config = read_json(path)
+  if not isinstance(config.get('model_type'), str):
+    raise ValueError(
+      f"{path}: no 'model_type', so what the weights are is unknown; expected "
+      'a folder that transformers (save_pretrained) or rpt_jax wrote'
+    )
   return config
 
 
-def build(cls, config: dict, directory: pathlib.Path):
-  """An instance of dataclass `cls` from exactly its fields."""
-  fields = {k: v for k, v in config.items() if k != 'kind'}
-  known = {f.name for f in dataclasses.fields(cls)}
-  if fields.keys() != known:
-    raise ValueError(
-      f'{directory / CONFIG}: missing {sorted(known - fields.keys())}, '
-      f'unknown {sorted(fields.keys() - known)}; it was written by another '
-      'version'
-    )
-  return cls(**fields)
+def require(config: dict, path: os.PathLike, *names: str) -> list:
+  """The values of fields that must be there; ValueError names the others."""
+  missing = [name for name in names if name not in config]
+  if missing:
+    raise ValueError(f'{path}: {_some(missing)} missing')
+  return [config[name] for name in names]
 
 
-def read(directory: pathlib.Path, shapes: PyTree) -> PyTree:
-  """Reads weights into the structure of `shapes` (arrays or abstract).
+def check(tensors: Tensors, expected: dict, ignored=lambda name: False) -> None:
+  """Raises ValueError unless exactly the `expected` {name: shape} are there.
 
-  Raises ValueError naming what is missing, not expected, or has another
-  shape or dtype.
+  Names of which `ignored` is true may be there too. Axes of length 1 do not
+  count: a class token is [D], [1, D] or [1, 1, D].
   """
-  path = directory / WEIGHTS
-  if not path.exists():
-    raise ValueError(f'{path}: no such file')
-  try:
-    found = safetensors.load_file(path)
-  except SafetensorError as error:
-    raise ValueError(f'{path}: not a whole safetensors file') from error
-  expected = flatten(shapes)
-  problems = [f'{k} is missing' for k in expected if k not in found]
-  problems += [f'{k} is not expected' for k in found if k not in expected]
-  for name in expected.keys() & found.keys():
-    have, want = found[name], expected[name]
-    if have.shape != want.shape or have.dtype != want.dtype:
-      problems.append(
-        f'{name} is {have.dtype}{list(have.shape)}, expected '
-        f'{want.dtype}{list(want.shape)}'
-      )
+  found = tensors.shapes
+  problems = [f'{name} is missing' for name in expected if name not in found]
+  problems += [
+    f'{name} is not expected'
+    for name in found
+    if name not in expected and not ignored(name)
+  ]
+  problems += [
+    f'{name} is {list(found[name])}, expected {list(expected[name])}'
+    for name in expected
+    if name in found and _long(found[name]) != _long(expected[name])
+  ]
   if problems:
-    raise ValueError(f'{path}: ' + '; '.join(sorted(problems)))
-  leaves = [found[name] for name in expected]
-  return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+    raise ValueError(f'{tensors.path}: {_some(sorted(problems), "; ")}')
 
 
-def flatten(tree: PyTree) -> dict:
-  """{'a/b': leaf} of nested dictionaries, in the order of their leaves."""
-  paths = jax.tree_util.tree_flatten_with_path(tree)[0]
-  return {'/'.join(key.key for key in path): leaf for path, leaf in paths}
+def write(
+  folder: str | os.PathLike, config: dict, tensors: dict, **jsons: dict
+) -> None:
+  """Writes weights, other `jsons` ({stem: object}) and the config, in order.
+
+  Each file appears whole or not at all.
+  """
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  flat = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
+  content = safetensors.save(flat, metadata={'format': 'pt'})
+  _write(folder / WEIGHTS, content)
+  for stem, value in (*jsons.items(), ('config', config)):
+    text = json.dumps(value, indent=2, sort_keys=True) + '\n'
+    _write(folder / f'{stem}.json', text.encode())
+
+
+def _contents(path):
+  """({name: shape}, {name: path}) of one file, from its header alone."""
+  if not path.is_file():
+    raise ValueError(f'{path}: no such file')
+  with _opened(path) as file:
+    names = list(file.keys())
+    shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+  return shapes, dict.fromkeys(names, path)
+
+
+def _opened(path):
+  try:
+    return safe_open(path, 'np')
+  except (SafetensorError, OSError) as error:
+    raise ValueError(
+      f'{path}: not a whole safetensors file ({error}); fetch it again'
+    ) from error
+
+
+def _long(shape):
+  return tuple(size for size in shape if size != 1)
+
+
+def _some(names, separator=', '):
+  """All of a short list, the first of a long one."""
+  names = list(names)
+  more = f'{separator}and {len(names) - 8} more' if len(names) > 8 else ''
+  return separator.join(names[:8]) + more
 
 
 def _write(path, content):
-  partial = path.with_name(f'.{path.name}.partial')
+  partial = path.with_name(f'.{path.name}.partial-{os.getpid()}')
   partial.write_bytes(content)
   os.replace(partial, path)

@@ -1,6 +1,7 @@
 """Image models by name and by folder, saved bit-equal, loaded strictly."""
 
 import json
+import sys
 
 import jax
 import numpy as np
@@ -48,7 +49,7 @@ def test_a_folder_loads_as_its_encoder(folder, params, image):
   assert model.dim == 16 * 16 and model.image_size == 32
   x = model.preprocess(image)
   forward = jax.jit(MODEL.encoder.apply)
-  tokens, layers = forward({'params': params['encoder']}, x)
+  tokens, layers, *_ = forward({'params': params['encoder']}, x)
   latent = jax.jit(model.apply)(model.params, x)
   assert latent.shape == (2, model.dim)
   expected = tokens[:, 1:].reshape(2, -1)
@@ -78,19 +79,43 @@ def test_controls(image):
   )
 
 
-@pytest.mark.parametrize('name', ['nothing', 'vit', 'weights', '../mae'])
-def test_unknown_names_are_named(name):
-  with pytest.raises(ValueError, match='image'):
+@pytest.mark.parametrize('name', ['nothing', 'vit', '../mae/', 'a/b/c', '.'])
+def test_unknown_names_are_named(name, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(ValueError, match='no image model|config.json'):
     vision.load(name)
 
 
-def test_a_name_that_needs_a_folder():
-  with pytest.raises(ValueError, match='config.json'):
-    vision.load('mae')
+@pytest.mark.parametrize('extra', [True, False])
+def test_an_identifier_that_cannot_be_fetched(extra, monkeypatch):
+  def refuse(repository, **settings):
+    raise OSError('no network\nlong story')
+
+  class Hub:
+    snapshot_download = staticmethod(refuse)
+
+  monkeypatch.setitem(sys.modules, 'huggingface_hub', Hub if extra else None)
+  with pytest.raises(ValueError, match='no network$' if extra else r'\[hub\]'):
+    vision.load('google/vit-base-patch16-224')
+
+
+def test_only_safe_files_are_fetched(folder, monkeypatch):
+  asked = {}
+
+  class Hub:
+    @staticmethod
+    def snapshot_download(repository, allow_patterns):
+      asked[repository] = allow_patterns
+      return str(folder)
+
+  monkeypatch.setitem(sys.modules, 'huggingface_hub', Hub)
+  assert vision.load('facebook/vit-mae-base').dim == 16
+  (patterns,) = asked.values()
+  assert all('json' in x or x.endswith('.safetensors') for x in patterns)
 
 
 def change_weights(folder, change):
-  path = folder / 'weights.safetensors'
+  path = folder / 'model.safetensors'
   flat = safetensors.load_file(path)
   change(flat)
   safetensors.save_file(flat, path)
@@ -98,46 +123,114 @@ def change_weights(folder, change):
 
 def test_wrong_weights_are_named(folder):
   def change(flat):
-    del flat['mask']
+    del flat['vit.layernorm.bias']
     flat['extra'] = np.zeros(3, np.float32)
-    flat['encoder/cls'] = flat['encoder/cls'][:4].copy()
-    flat['predict/bias'] = flat['predict/bias'].astype(np.float16)
+    flat['vit.embeddings.cls_token'] = np.zeros((1, 1, 4), np.float32)
 
   change_weights(folder, change)
-  with pytest.raises(ValueError) as error:
+  for load in (vision.load, mae.restore):
+    with pytest.raises(ValueError) as error:
+      load(folder)
+    message = str(error.value)
+    assert 'model.safetensors' in message
+    for part in (
+      'vit.layernorm.bias is missing',
+      'extra is not expected',
+      'vit.embeddings.cls_token is [1, 1, 4], expected [16]',
+    ):
+      assert part in message
+
+
+@pytest.mark.parametrize(
+  'value, message',
+  [
+    (np.full(16, np.nan, np.float32), 'layernorm.bias has values that are not'),
+    (np.zeros(16, np.int32), 'layernorm.bias is I32'),
+  ],
+)
+def test_damaged_values_are_named(folder, value, message):
+  change_weights(
+    folder, lambda flat: flat.update({'vit.layernorm.bias': value})
+  )
+  with pytest.raises(ValueError, match=message):
     vision.load(folder)
-  message = str(error.value)
-  assert 'weights.safetensors' in message
-  for part in (
-    'mask is missing',
-    'extra is not expected',
-    'encoder/cls is float32[4], expected float32[16]',
-    'predict/bias is float16[192], expected float32[192]',
-  ):
-    assert part in message
 
 
-def test_wrong_files_are_named(folder):
-  weights, config = folder / 'weights.safetensors', folder / 'config.json'
+@pytest.mark.parametrize('kept', [0, 4, 100, 0.5, 0.999])
+def test_truncated_weights_are_refused(folder, kept):
+  weights = folder / 'model.safetensors'
   content = weights.read_bytes()
-  weights.write_bytes(content[: len(content) // 2])
+  kept = kept if isinstance(kept, int) else int(kept * len(content))
+  weights.write_bytes(content[:kept])
   with pytest.raises(ValueError, match='not a whole safetensors'):
     vision.load(folder)
-  weights.unlink()
-  with pytest.raises(ValueError, match='weights.safetensors: no such file'):
+
+
+def test_a_missing_file_is_named(folder):
+  (folder / 'model.safetensors').unlink()
+  with pytest.raises(ValueError, match='model.safetensors: no such file'):
     vision.load(folder)
-  values = json.loads(config.read_text())
-  del values['patch']
-  values['colour'] = 1
-  config.write_text(json.dumps(values))
-  with pytest.raises(ValueError, match=r"missing \['patch'\].*\['colour'\]"):
-    vision.load(folder)
-  config.write_text('[]')
-  with pytest.raises(ValueError, match="no JSON object with a 'kind'"):
-    vision.load(folder)
-  config.write_text('{"kind": "nothing"}')
-  with pytest.raises(ValueError, match="'nothing' is no image model"):
-    vision.load(folder)
-  config.unlink()
+  (folder / 'config.json').unlink()
   with pytest.raises(ValueError, match='config.json: no such file'):
     vision.load(folder)
+
+
+@pytest.mark.parametrize(
+  'text, message',
+  [
+    ('[]', 'found a list, expected object'),
+    ('{"model', 'no JSON'),
+    ('{}', "no 'model_type'"),
+    ('{"model_type": "nothing"}', "'nothing' is no image model"),
+  ],
+)
+def test_wrong_configs_are_named(folder, text, message):
+  (folder / 'config.json').write_text(text)
+  with pytest.raises(ValueError, match=message):
+    vision.load(folder)
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'hidden_act': 'mish'}, "hidden_act is 'mish'"),
+    ({'num_channels': 1}, 'num_channels=1'),
+    ({'patch_size': [8, 4]}, 'patch_size is'),
+    ({'hidden_size': 24}, r'expected \[24\]'),
+  ],
+)
+def test_configs_that_do_not_fit_are_named(folder, change, message):
+  path = folder / 'config.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | change))
+  with pytest.raises(ValueError, match=message):
+    vision.load(folder)
+
+
+@pytest.mark.parametrize(
+  'settings, message',
+  [
+    ({'dtype': 'float16'}, 'dtype'),
+    ({'image_size': 30}, 'multiple of the patch, 8'),
+    ({'output': 'projected'}, "'projected' is not something"),
+    ({'output': 'grid3'}, 'grid3'),
+  ],
+)
+def test_settings_that_do_not_fit_are_named(folder, settings, message):
+  with pytest.raises(ValueError, match=message):
+    vision.load(folder, **settings)
+
+
+def test_an_autoencoder_that_is_not_ours_is_not_restored(folder):
+  path = folder / 'config.json'
+  config = json.loads(path.read_text())
+  path.write_text(json.dumps(config | {'hidden_act': 'gelu'}))
+  with pytest.raises(ValueError, match="hidden_act is 'gelu'"):
+    mae.restore(folder)
+  path.write_text(json.dumps(config))
+
+  def change(flat):
+    flat['decoder.decoder_pos_embed'][0, 3] += 0.1
+
+  change_weights(folder, change)
+  with pytest.raises(ValueError, match='decoder_pos_embed is not the fixed'):
+    mae.restore(folder)

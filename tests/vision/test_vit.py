@@ -34,17 +34,6 @@ def test_patchify_refuses_remainders():
     vit.patchify(np.zeros((1, 32, 32, 3)), 5)
 
 
-def test_positions_are_distinct_and_separable():
-  place = vit.positions(4, 16)
-  distance = np.abs(place[:, None] - place[None]).sum(-1)
-  assert (distance + np.eye(16) > 0.1).all()
-  grid = place.reshape(4, 4, 16)
-  np.testing.assert_array_equal(grid[2, :, :8], grid[2, ::-1, :8])
-  np.testing.assert_array_equal(grid[:, 1, 8:], grid[::-1, 1, 8:])
-  with pytest.raises(ValueError, match='multiple of 4'):
-    vit.positions(4, 18)
-
-
 def test_preprocess_spans_minus_one_to_one():
   x = vit.preprocess(np.array([0, 255], np.uint8))
   assert x.dtype == jnp.float32
@@ -53,17 +42,17 @@ def test_preprocess_spans_minus_one_to_one():
 
 def test_keeping_all_is_not_masking(setup):
   params, image = setup
-  whole, _ = apply(params, image)
+  whole = apply(params, image).tokens
   all_patches = jnp.broadcast_to(jnp.arange(16), (3, 16))
-  kept, _ = apply(params, image, all_patches)
+  kept = apply(params, image, all_patches).tokens
   np.testing.assert_allclose(kept, whole, atol=1e-6)
 
 
 def test_order_of_kept_patches_only_orders_tokens(setup):
   params, image = setup
   order = jax.random.permutation(jax.random.key(2), 16)
-  whole, _ = apply(params, image)
-  moved, _ = apply(params, image, jnp.tile(order, (3, 1)))
+  whole = apply(params, image).tokens
+  moved = apply(params, image, jnp.tile(order, (3, 1))).tokens
   np.testing.assert_allclose(moved[:, 0], whole[:, 0], atol=2e-2)
   np.testing.assert_allclose(moved[:, 1:], whole[:, 1:][:, order], atol=2e-2)
 
@@ -74,14 +63,15 @@ def test_kept_patches_are_all_that_is_seen(setup):
   blind = vit.patchify(image, 8)
   blind = jnp.zeros_like(blind).at[:, keep[0]].set(blind[:, keep[0]])
   blind = vit.unpatchify(blind, 8)
-  seen, _ = apply(params, image, keep)
-  again, _ = apply(params, blind, keep)
+  seen = apply(params, image, keep).tokens
+  again = apply(params, blind, keep).tokens
   np.testing.assert_array_equal(seen, again)
 
 
 def test_readouts(setup):
   params, image = setup
-  x_NTD, layers = apply(params, image)
+  x_NTD, layers, pooled, _ = apply(params, image)
+  np.testing.assert_array_equal(pooled, x_NTD[:, 0])
   assert x_NTD.shape == (3, 17, 16) and len(layers) == 2
   patches = np.asarray(x_NTD[:, 1:])
   grid = patches.reshape(3, 2, 2, 2, 2, 16).mean((2, 4)).reshape(3, 64)
@@ -98,3 +88,9 @@ def test_readouts(setup):
       vit.readout(x_NTD, output)
   with pytest.raises(ValueError, match='output'):
     vit.readout(x_NTD, 'cls', num_prefix=0)
+
+
+def test_frames_of_another_size_are_refused(setup):
+  params, _ = setup
+  with pytest.raises(ValueError, match='found 40x40, expected 32x32'):
+    apply(params, jnp.zeros((1, 40, 40, 3)))
