@@ -233,8 +233,7 @@ def _check_format(builder):
   if kind is not None and kind.value != 'array_record':
     raise ValueError(
       f'{builder.data_dir}: its records are kept as {kind.value}; convert '
-      'them once: python -m rpt_jax.main --convert='
-      f'{builder.data_dir} --workdir=<new folder>'
+      f'them once: python -m rpt_jax.main --convert={builder.data_dir}'
     )
 
 
