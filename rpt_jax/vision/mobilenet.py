@@ -5,25 +5,24 @@ bias and relu6: on a CPU six times the speed of `lax.conv`. The pointwise ones
 are products of flat pixels.
 """
 
+import functools
 import os
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors
 
 from rpt_jax import precision
 from rpt_jax.types import Array, PyTree
-from rpt_jax.vision import maps
+from rpt_jax.vision import maps, weights
 from rpt_jax.vision.model import VisionModel
 from rpt_jax.vision.preprocessing import Preprocess
 
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 WIDTHS = (32, 64, 128, 128, 256, 256, *6 * (512,), 1024, 1024)
-DTYPES = {'float32': jnp.matmul, 'bfloat16': precision.matmul_bf16}
+_exact = functools.partial(jnp.matmul, precision='highest')
+DTYPES = {'float32': _exact, 'bfloat16': precision.matmul_bf16}
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
@@ -93,37 +92,20 @@ def load(
   preprocess = Preprocess(
     resize=side, mean=3 * (128 / 255,), std=3 * (128 / 255,)
   )
-  params = _read(pathlib.Path(path))
+  tensors, expected = weights.open_tensors(path), shapes()
+  weights.check(tensors, expected)
+  params = {k: tensors[k].reshape(v) for k, v in expected.items()}
   size = image_size or 224
   frame = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
   dim = jax.eval_shape(apply, params, frame).shape[-1]
   return VisionModel(str(path), apply, params, preprocess, dim, image_size)
 
 
-def _read(path):
-  """All weights; ValueError naming what is missing, extra or misshaped."""
-  try:
-    found = safetensors.load_file(path)
-  except (SafetensorError, OSError) as error:
-    raise ValueError(f'{path}: not a whole safetensors file') from error
-  expected = shapes()
-  problems = [f'{k} is missing' for k in expected if k not in found]
-  problems += [f'{k} is not expected' for k in found if k not in expected]
-  for name in expected.keys() & found.keys():
-    if found[name].shape != expected[name]:
-      problems.append(
-        f'{name} is {list(found[name].shape)}, expected {list(expected[name])}'
-      )
-  if problems:
-    raise ValueError(f'{path}: ' + '; '.join(sorted(problems)))
-  return {k: found[k].astype(np.float32) for k in expected}
-
-
 def _stem(params, x_NHWC):
   """conv_0, a stride-2 convolution of 3 channels, as one product."""
   taps = jnp.concatenate(list(_shifts(x_NHWC, 2)), axis=-1)
   kernel, bias = params['conv_0.conv.kernel'], params['conv_0.conv.bias']
-  return _dense(taps, kernel.reshape(-1, len(bias)), bias, jnp.matmul)
+  return _dense(taps, kernel.reshape(-1, len(bias)), bias, _exact)
 
 
 def _separable(params, name, x_NHWC, stride, matmul):

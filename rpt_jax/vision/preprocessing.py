@@ -76,6 +76,12 @@ class Preprocess:
   std: tuple[float, ...] = HALF
   scale: float = 1 / 255
 
+  @property
+  def size(self) -> int | None:
+    """The height of what comes out, where it is the same for all frames."""
+    whole = self.resize[0] if isinstance(self.resize, tuple) else None
+    return self.crop or whole
+
   @classmethod
   def from_config(
     cls, folder: str | os.PathLike, image_size: int | None = None

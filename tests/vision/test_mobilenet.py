@@ -139,3 +139,5 @@ def test_wrong_weights_are_named(tmp_path):
   path.write_bytes(path.read_bytes()[:1000])
   with pytest.raises(ValueError, match='not a whole safetensors'):
     mobilenet.load(path)
+  with pytest.raises(ValueError, match='y.safetensors: no such file'):
+    mobilenet.load(tmp_path / 'y.safetensors')
