@@ -95,7 +95,8 @@ class Block(nn.Module):
   def _scaled(self, name, x_ND):
     if not self.layer_scale:
       return x_ND
-    return x_ND * self.param(name, nn.initializers.ones, x_ND.shape[-1:])
+    scale_D = self.param(name, nn.initializers.ones, x_ND.shape[-1:])
+    return x_ND * scale_D[None]
 
 
 class Transformer(nn.Module):

@@ -7,8 +7,9 @@ import re
 
 from rpt_jax.vision import weights
 from rpt_jax.vision.model import VisionModel
+from rpt_jax.vision.text import TextModel
 
-__all__ = ['VisionModel', 'load']
+__all__ = ['TextModel', 'VisionModel', 'load', 'load_text']
 
 CONTROLS = ('random', 'pixels')
 # What config.json calls a model: (the file that reads it, its Family there).
@@ -23,6 +24,14 @@ FAMILIES = {
   'siglip_vision_model': ('siglip', 'FAMILY'),
   'vit': ('vit', 'FAMILY'),
   'vit_mae': ('vit_mae', 'FAMILY'),
+}
+TEXT_FAMILIES = {
+  'clip': 'clip',
+  'clip_text_model': 'clip',
+  'siglip': 'siglip',
+  'siglip2': 'siglip',
+  'siglip2_text_model': 'siglip',
+  'siglip_text_model': 'siglip',
 }
 _HUB_ID = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*')
 
@@ -51,6 +60,26 @@ def load(name_or_path: str | os.PathLike, **settings) -> VisionModel:
     f'{name}: no folder, no .safetensors file and no image model of that '
     f"name; expected one of those, 'organisation/name' or one of {CONTROLS}"
   )
+
+
+def load_text(
+  name_or_path: str | os.PathLike, *, dtype: str = 'bfloat16'
+) -> TextModel:
+  """Loads the text tower of CLIP or SigLIP: `.apply(params, ids [N, T])`.
+
+  A folder or an id of Hugging Face, as in `load`; errors too.
+  """
+  name, folder = str(name_or_path), pathlib.Path(name_or_path)
+  if not folder.is_dir() and _HUB_ID.fullmatch(name):
+    folder = _module('hub').download(name)
+  kind = weights.read_config(folder)['model_type']
+  if kind not in TEXT_FAMILIES:
+    raise ValueError(
+      f'{folder / weights.CONFIG}: model_type {kind!r} has no text tower read '
+      f'here; expected one of {sorted(TEXT_FAMILIES)}'
+    )
+  family = _module(f'families.{TEXT_FAMILIES[kind]}').TEXT
+  return _module('text').load(folder, family, dtype=dtype)
 
 
 def _load_folder(folder, settings):

@@ -35,7 +35,8 @@ class Family:
   `encoder(config, tensors)` is the network of a config.json; `table(prefix,
   tensors)` names its parameters; `prefixes` are those under which a larger
   model keeps it; `ignored` (a pattern of whole names) is what a file may hold
-  besides; `resize` as in `positions.resize`.
+  besides; `resize` as in `positions.resize`; `preprocess` where it is not what
+  preprocessor_config.json says.
   """
 
   encoder: Callable[[dict, weights.Tensors], vit.Encoder]
@@ -43,6 +44,7 @@ class Family:
   prefixes: tuple[str, ...]
   ignored: str
   resize: str = 'bicubic'
+  preprocess: Preprocess | None = None
 
 
 def load(
@@ -56,13 +58,19 @@ def load(
 ) -> VisionModel:
   """The image model saved in `folder`.
 
-  `image_size` other than the model's own resizes its position embeddings.
-  `dtype` 'bfloat16' rounds the operands of products, 'float32' is exact.
+  `image_size` is that of its preprocessor_config.json unless given; other
+  than the model's own, it resizes position embeddings. `dtype` 'bfloat16'
+  rounds the operands of products, 'float32' is exact.
   Raises ValueError for settings and for files that do not fit.
   """
-  folder = pathlib.Path(folder)
-  encoder, params = read(folder, family, image_size=image_size, dtype=dtype)
-  preprocess = Preprocess.from_config(folder, encoder.image_size)
+  preprocess = family.preprocess
+  if preprocess is None:
+    preprocess = Preprocess.from_config(folder, image_size)
+  elif image_size is not None:
+    preprocess = preprocess.at(image_size)
+  size = preprocess.crop or preprocess.resize
+  size = size if isinstance(size, int) or size is None else size[0]
+  encoder, params = read(folder, family, image_size=size, dtype=dtype)
   return encoder_model(str(folder), encoder, params, output, layer, preprocess)
 
 

@@ -50,7 +50,8 @@ class Features(NamedTuple):
 
   `tokens` [N, prefix + K, D], class token and registers first; `layers` the
   tokens after every block, before any norm; `pooled` [N, D] and `projected`
-  [N, E] as the model was trained to summarise a frame, None where it was not.
+  [N, E] as the model was trained to summarise a frame, None where it was not
+  (what SigLIP pools needs no projection into the space of its text).
   """
 
   tokens: Array
@@ -126,7 +127,7 @@ class Encoder(nn.Module):
     pooled_ND = self._pool(tokens_NTD)
     if pooled_ND is not None and not self.norm_tokens:
       pooled_ND = norm(pooled_ND)
-    projected = None
+    projected = pooled_ND if self.pool == 'attention' else None
     if self.projection:
       project = dense(self.projection, 'projection', self.dtype, use_bias=False)
       projected = project(pooled_ND)

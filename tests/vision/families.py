@@ -4,7 +4,7 @@ import json
 
 SHAPE = dict(
   hidden_size=32,
-  num_hidden_layers=3,
+  num_hidden_layers=2,
   num_attention_heads=2,
   intermediate_size=48,
   image_size=32,
@@ -22,6 +22,7 @@ TEXT = dict(
   eos_token_id=49,
 )
 PREPROCESSOR = dict(
+  image_processor_type='ViTImageProcessor',
   do_resize=True,
   size={'height': 32, 'width': 32},
   resample=2,

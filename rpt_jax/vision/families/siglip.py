@@ -4,8 +4,9 @@ SigLIP 2 is of the first kind at a fixed resolution; its NaFlex checkpoints
 ('siglip2') are read here on square frames.
 """
 
-from rpt_jax.vision import layout, published, vit
+from rpt_jax.vision import layout, published, text, vit
 from rpt_jax.vision.families.clip import BLOCK
+from rpt_jax.vision.preprocessing import Preprocess
 
 DEFAULTS = dict(
   image_size=224,
@@ -17,6 +18,16 @@ DEFAULTS = dict(
   hidden_act='gelu_pytorch_tanh',
   layer_norm_eps=1e-6,
   num_patches=256,
+)
+TEXT_DEFAULTS = dict(
+  vocab_size=32000,
+  max_position_embeddings=64,
+  hidden_size=768,
+  num_hidden_layers=12,
+  num_attention_heads=12,
+  intermediate_size=3072,
+  hidden_act='gelu_pytorch_tanh',
+  layer_norm_eps=1e-6,
 )
 
 
@@ -64,4 +75,30 @@ NAFLEX = published.Family(
   ('vision_model.',),
   _IGNORED,
   resize='bilinear_antialias',
+  preprocess=Preprocess((256, 256)),
+)
+
+
+def text_encoder(config, tensors=None) -> text.TextEncoder:
+  """The text tower of a config.json."""
+  del tensors
+  config = TEXT_DEFAULTS | config.get('text_config', config)
+  return text.TextEncoder(
+    **text.fields(config),
+    causal=False,
+    projection=config.get('projection_size') or config['hidden_size'],
+    projection_bias=True,
+  )
+
+
+def text_table(prefix) -> layout.Table:
+  """Names of the text tower's tensors."""
+  return {'projection': f'{prefix}head', **text.table(prefix, BLOCK)}
+
+
+TEXT = text.TextFamily(
+  text_encoder,
+  text_table,
+  prefixes=('text_model.',),
+  ignored=r'vision_model\..*|logit_scale|logit_bias|.*\.position_ids',
 )
