@@ -41,6 +41,7 @@ OWNERS = {
   'tensorboardX': ('training/metrics.py',),
   'tensorflow': (),
   'tensorflow_datasets': ('episodes/rlds',),
+  'tokenizers': ('vision/tokens.py',),
   'torch': (),
 }
 
