@@ -26,8 +26,11 @@ def get_config(arg=''):
   if arg not in ('', 'all', 'quicktest'):
     raise ValueError(f'config argument {arg!r}: expected all or quicktest')
   config = ConfigDict()
+  config.title = 'Hidden units from action-free clips'
+  config.question = 'Do they help a policy learn from few demonstrations?'
   config.seed = 0
   config.envs = ('CartPole-v1', 'Acrobot-v1', 'Pendulum-v1', 'MountainCar-v0')
+  config.datasets = ConfigDict()  # Recorded ones, as in robot_video.py.
   config.nuisance = 1.0  # Strength of the look that is constant over a clip.
   config.mesh = ConfigDict({'data': -1, 'fsdp': 1, 'tensor': 1})
 
@@ -38,9 +41,21 @@ def get_config(arg=''):
   config.collect.demos = 64  # Whole expert episodes per environment.
   config.collect.score_episodes = 1024  # For the random and expert returns.
 
-  config.encoder = ConfigDict()
-  config.encoder.name = 'mae'  # Controls: 'random', 'pixels', 'state'.
-  config.encoder.output = 'patches'  # 'cls', 'mean_patch'.
+  config.encoder = 'mae'  # A saved model, or controls: random, pixels, state.
+  config.encode = ConfigDict()
+  config.encode.output = 'patches'  # 'cls', 'mean_patch', 'grid2'.
+  config.encode.layer = -1  # The normed end, or a block from 0.
+  config.encode.image_size = 0  # Pixels; 0: as the model was trained.
+  config.encode.batch_size = 256  # Frames.
+  config.encode.workers = 0  # Processes that decode; 0: threads.
+  config.encode.ahead = 32  # Episodes decoded ahead of their use.
+  config.encode.shard_frames = 20_000
+  config.encode.error_budget = 0.01  # Share of undecodable episodes borne.
+
+  config.frames = ConfigDict()
+  config.frames.size = 64  # Pixels, of what the MAE trains on.
+  config.frames.workers = 0
+  config.frames.error_budget = 0.01
 
   config.mae = ConfigDict()
   config.mae.patch = 16  # Pixels.
@@ -59,6 +74,7 @@ def get_config(arg=''):
   config.quantize.levels = 2  # Of residual and product codebooks.
   config.quantize.restarts = 1
   config.quantize.max_iterations = 20
+  config.quantize.batch_size = 0  # Of mini-batch k-means; 0: full Lloyd.
   config.quantize.trunk_layer = 2  # What later iterations cluster.
   config.quantize.recipes = _recipes()
 

@@ -16,7 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from rpt_jax import envs, vision
-from rpt_jax.stages import dry_run, finetune, pipeline
+from rpt_jax.stages import domains, dry_run, encode, finetune, pipeline
 from rpt_jax.training import memory
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -51,7 +51,7 @@ def check(config) -> None:
     for number in numbers:
       if not isinstance(number, (int, float)):
         continue
-      free = name.startswith('mesh.') and number == -1
+      free = number == -1 and name.startswith(('mesh.', 'encode.layer'))
       if not (math.isfinite(number) and number >= 0 or free):
         raise ValueError(
           f'config.{name}: found {number}, expected a finite number >= 0'
@@ -61,22 +61,29 @@ def check(config) -> None:
 
 def _check_names(config):
   """Names that only a later stage would miss."""
-  envs_known = set(envs.NAMES)
-  unknown = [name for name in config.envs if name not in envs_known]
-  if unknown or not config.envs:
+  unknown = sorted(set(config.envs) - set(envs.NAMES))
+  if unknown or not domains.names(config):
     raise ValueError(
       f'config.envs: found {unknown or "none"}, expected some of '
-      f'{", ".join(envs.NAMES)}'
+      f'{", ".join(envs.NAMES)}, or config.datasets'
     )
+  for settings in config.datasets.values():
+    domains.open_dataset(settings)
+  if 'pretrain' in config:
+    _check_runs(config)
+  if 'finetune' in config:
+    finetune.cells(config)
+  if config.encoder not in ('mae', 'state'):
+    vision.load(config.encoder, **encode.vision_settings(config.encode))
+
+
+def _check_runs(config):
   for name, run in config.pretrain.runs.items():
     if run.recipe not in config.quantize.recipes:
       raise ValueError(
         f'config.pretrain.runs.{name}.recipe: found {run.recipe!r}, expected '
         f'one of {sorted(config.quantize.recipes)}'
       )
-  finetune.cells(config)
-  if config.encoder.name not in ('mae', 'state'):
-    vision.load(config.encoder.name, output=config.encoder.output)
 
 
 def main(argv) -> int:

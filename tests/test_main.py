@@ -38,7 +38,7 @@ def command(*arguments, workdir):
     ((CONFIG, '--stages=encode'), 'collect'),
     ((CONFIG, '--nosuchflag=1'), 'nosuchflag'),
     ((CONFIG, '--config.envs=("Pong",)'), 'Pong'),
-    ((CONFIG, '--config.encoder.name=resnet'), 'resnet'),
+    ((CONFIG, '--config.encoder=alexnet'), 'alexnet'),
   ],
   ids=lambda value: str(value)[-30:],
 )

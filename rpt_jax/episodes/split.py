@@ -30,3 +30,43 @@ def assign(key: str, fractions: dict[str, float], salt: str = '') -> str:
   edges = np.cumsum(list(fractions.values()))
   index = int(np.searchsorted(edges[:-1], place, side='right'))
   return list(fractions)[index]
+
+
+def hold_out(
+  source, fraction: float, order: str = 'hash'
+) -> tuple[np.ndarray, np.ndarray]:
+  """Training and held-out episodes of a source, by index, both in order.
+
+  'ordered' holds out the last `fraction` of them; 'hash' those whose content
+  hashes into it, so that copies stay on one side (frames are not read: it is
+  the content of the other streams, or the index where there are none).
+
+  Raises ValueError for another order and where either part would be empty.
+  """
+  size = len(source)
+  if order == 'ordered':
+    held = np.arange(size) >= size - round(fraction * size)
+  elif order == 'hash':
+    shares = {'train': 1 - fraction, 'heldout': fraction}
+    parts = [assign(_key(source, i), shares) for i in range(size)]
+    held = np.array([part == 'heldout' for part in parts])
+  else:
+    raise ValueError(f"order: found {order!r}, expected 'ordered' or 'hash'")
+  if held.all() or not held.any():
+    raise ValueError(
+      f'{source.path}: holding out {fraction} of {size} episodes leaves one '
+      'part empty; change the fraction'
+    )
+  return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _key(source, index):
+  known = {k: c.kind for k, c in source.streams.items()}
+  fields = [k for k, kind in known.items() if kind == 'values']
+  if not fields:
+    return f'{source.path}:{index}'
+  digest = hashlib.blake2b(digest_size=16)
+  for name, array in sorted(source.read(index, fields).items()):
+    digest.update(f'{name} {array.dtype} {array.shape};'.encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+  return digest.hexdigest()

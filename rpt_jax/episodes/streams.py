@@ -1,39 +1,153 @@
-"""Streams of clips cached on disk: one `.npy` a stream, clips end to end."""
+"""Streams of episodes cached on disk: ArrayRecord shards and a manifest.
 
+A record is one episode, the safetensors bytes of {stream: [T, ...]}. A shard
+appears whole or not at all, its counts and sha256 beside it; `seal` gathers
+those into `manifest.json`, without which there is nothing to read. So a killed
+writer goes on with the first shard that is not there.
+"""
+
+import hashlib
+import json
+import os
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from array_record.python import array_record_module
+from safetensors import numpy as safetensors
 
 from rpt_jax.episodes.windows import Clips
+from rpt_jax.types import Array
+
+MANIFEST = 'manifest.json'
+
+
+class Shard(NamedTuple):
+  """Shard `index` of `total`, for episodes `start` to `stop` (excluded)."""
+
+  index: int
+  total: int
+  start: int
+  stop: int
+
+  @property
+  def name(self) -> str:
+    return f'{self.index:05d}-of-{self.total:05d}.array_record'
+
+
+def plan(lengths: Sequence[int], frames: int) -> list[Shard]:
+  """Cuts episodes into shards of at least `frames` frames (the last: fewer)."""
+  starts, count = [0], 0
+  for episode, length in enumerate(lengths):
+    if count >= frames:
+      starts.append(episode)
+      count = 0
+    count += length
+  stops = (*starts[1:], len(lengths))
+  total = len(starts)
+  return [
+    Shard(i, total, *ends)
+    for i, ends in enumerate(zip(starts, stops, strict=True))
+  ]
+
+
+def write_shard(
+  directory: pathlib.Path,
+  shard: Shard,
+  episodes: dict[int, dict[str, Array]],
+  skipped: dict[int, str],
+) -> None:
+  """Writes {episode: {stream: [T, ...]}}, and why others are left out."""
+  directory.mkdir(parents=True, exist_ok=True)
+  path = directory / shard.name
+  partial = path.with_name(f'.{path.name}.partial')
+  writer = array_record_module.ArrayRecordWriter(str(partial), 'group_size:1')
+  for arrays in episodes.values():
+    flat = {k: np.ascontiguousarray(x) for k, x in arrays.items()}
+    writer.write(safetensors.save(flat))
+  writer.close()
+  lengths = [len(next(iter(x.values()))) for x in episodes.values()]
+  entry = {
+    'file': path.name,
+    'bytes': partial.stat().st_size,
+    'sha256': _sha256(partial),
+    'episodes': list(episodes),
+    'lengths': lengths,
+    'skipped': {str(k): why for k, why in skipped.items()},
+  }
+  os.replace(partial, path)
+  _write_json(_entry(path), entry)
+
+
+def read_entry(directory: pathlib.Path, shard: Shard) -> dict | None:
+  """What is known of a finished shard; None where it must be written."""
+  path = directory / shard.name
+  entry = _entry(path)
+  if not (path.exists() and entry.exists()):
+    return None
+  found = json.loads(entry.read_text())
+  return found if path.stat().st_size == found['bytes'] else None
+
+
+def seal(directory: pathlib.Path, shards: Sequence[Shard]) -> dict:
+  """Gathers finished shards into `manifest.json` and returns it."""
+  entries = [read_entry(directory, shard) for shard in shards]
+  missing = [s.name for s, e in zip(shards, entries, strict=True) if e is None]
+  if missing:
+    raise ValueError(f'{directory}: shards {missing} were never finished')
+  manifest = {'shards': entries}
+  _write_json(directory / MANIFEST, manifest)
+  for shard in shards:
+    _entry(directory / shard.name).unlink()
+  return manifest
 
 
 def save(directory: pathlib.Path, clips: Clips) -> None:
-  """Write `<stream>.npy` ([N, ...]) and `length.npy` ([clips])."""
-  directory.mkdir(parents=True, exist_ok=True)
-  np.save(directory / 'length.npy', clips.lengths)
-  for name, array in clips.arrays.items():
-    np.save(directory / f'{name}.npy', array)
+  """Writes clips as one shard and its manifest."""
+  cuts = clips.offsets
+  episodes = {
+    i: {k: x[cuts[i] : cuts[i + 1]] for k, x in clips.arrays.items()}
+    for i in range(len(clips.lengths))
+  }
+  shard = Shard(0, 1, 0, len(episodes))
+  write_shard(directory, shard, episodes, {})
+  seal(directory, [shard])
+
+
+def manifest(directory: pathlib.Path) -> dict:
+  """The manifest; ValueError where the streams were never finished."""
+  path = directory / MANIFEST
+  if not path.exists():
+    raise ValueError(f'{path}: no such file; these streams were never finished')
+  return json.loads(path.read_text())
+
+
+def kept(directory: pathlib.Path) -> list[int]:
+  """The episodes that are there, in order: those not skipped."""
+  return [e for s in manifest(directory)['shards'] for e in s['episodes']]
 
 
 def load(directory: pathlib.Path, names: Sequence[str]) -> Clips:
-  """Read the named streams; no other file is opened.
+  """Reads the named streams of all episodes, end to end.
 
-  Raises ValueError where a stream is missing or shorter than its clips.
+  Raises ValueError where a shard is missing, truncated or damaged, or holds
+  no such stream.
   """
-  lengths = np.load(directory / 'length.npy')
-  arrays = {}
-  for name in names:
-    path = directory / f'{name}.npy'
-    if not path.exists():
-      found = sorted(p.stem for p in directory.glob('*.npy'))
-      raise ValueError(f'{path}: no such stream; {directory} has {found}')
-    arrays[name] = np.load(path)
-    if len(arrays[name]) != lengths.sum():
-      raise ValueError(
-        f'{path}: {len(arrays[name])} rows, expected {lengths.sum()}'
-      )
-  return Clips(arrays, lengths)
+  parts, lengths = [], []
+  for entry in manifest(directory)['shards']:
+    parts += [
+      _episode(directory / entry['file'], record, names)
+      for record in _records(directory / entry['file'], entry)
+    ]
+    lengths += entry['lengths']
+  if not lengths:
+    raise ValueError(f'{directory}: holds no episode')
+  found = [len(next(iter(p.values()))) for p in parts]
+  if found != lengths:
+    raise ValueError(f'{directory}: lengths {found} differ from its manifest')
+  arrays = {name: np.concatenate([p[name] for p in parts]) for name in names}
+  return Clips(arrays, np.array(lengths, np.int32))
 
 
 def concatenate(parts: Sequence[Clips]) -> Clips:
@@ -41,3 +155,52 @@ def concatenate(parts: Sequence[Clips]) -> Clips:
   names = parts[0].arrays
   arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in names}
   return Clips(arrays, np.concatenate([p.lengths for p in parts]))
+
+
+def _records(path, entry):
+  """All records of a shard; ArrayRecord opens a truncated one as empty."""
+  expected = len(entry['episodes'])
+  size = path.stat().st_size if path.exists() else 0
+  if size != entry['bytes']:
+    raise ValueError(
+      f'{path}: {size} bytes, its manifest counts {entry["bytes"]}; the shard '
+      'is truncated or missing, encode again'
+    )
+  if not expected:
+    return []
+  try:
+    reader = array_record_module.ArrayRecordReader(str(path))
+    records = reader.read_all()
+  except (RuntimeError, ValueError) as error:
+    raise ValueError(f'{path}: damaged ({error}); encode again') from error
+  if len(records) != expected:
+    raise ValueError(
+      f'{path}: {len(records)} records, its manifest counts {expected}; '
+      'encode again'
+    )
+  return records
+
+
+def _episode(path, record, names):
+  arrays = safetensors.load(record)
+  missing = [name for name in names if name not in arrays]
+  if missing:
+    raise ValueError(
+      f'{path}: no stream {", ".join(missing)}; it has {sorted(arrays)}'
+    )
+  return {name: arrays[name] for name in names}
+
+
+def _entry(path):
+  return path.with_name(path.name + '.json')
+
+
+def _sha256(path):
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _write_json(path, value):
+  partial = path.with_name(f'.{path.name}.partial')
+  partial.write_text(json.dumps(value, indent=1) + '\n')
+  os.replace(partial, path)

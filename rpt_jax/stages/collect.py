@@ -1,10 +1,13 @@
-"""Episodes from every environment, as TFDS datasets in ArrayRecord.
+"""Episodes of every domain: environments are rolled out, datasets indexed.
 
-Three splits: `pretrain` and `heldout` are clips of mixed behaviour, `demos`
-are whole expert episodes. The returns of a random and of the expert policy,
-which scores are normalised by, are the stage's results.
+Environments become TFDS datasets in ArrayRecord with three splits: `pretrain`
+and `heldout` are clips of mixed behaviour, `demos` are whole expert episodes.
+The returns of a random and of the expert policy, which scores are normalised
+by, are results. A recorded dataset stays where it is: what is written down is
+which episodes are held out, and the scale of its actions.
 """
 
+import json
 import zlib
 
 import jax
@@ -13,7 +16,8 @@ import numpy as np
 from rpt_jax import envs
 from rpt_jax.envs import behaviours, rollout
 from rpt_jax.episodes import clips, rlds
-from rpt_jax.stages import pipeline
+from rpt_jax.episodes.split import hold_out
+from rpt_jax.stages import domains, pipeline
 
 # Every split draws from its own range of episode indices.
 _FIRST_INDEX = {'pretrain': 0, 'heldout': 1 << 20, 'demos': 2 << 20}
@@ -23,7 +27,7 @@ _RECORD = ('image', 'state', 'action', 'reward', 'valid', 'terminated')
 
 
 def run(config, inputs, directory):
-  """Write `<env>/` datasets; rows: expert and random return per environment."""
+  """Write a folder a domain; rows: returns, or sizes of recorded datasets."""
   del inputs
   rows = []
   for name in config.envs:
@@ -34,6 +38,8 @@ def run(config, inputs, directory):
     rlds.write(directory / name, name, splits)
     print(f'  {name}: frames {frames}', flush=True)
     rows += _returns(env, key, config.collect.score_episodes)
+  for name in config.datasets:
+    rows += _index(name, config.datasets[name], directory / name)
   return rows
 
 
@@ -98,3 +104,38 @@ def _returns(env, key, num):
     )
     print(f'  {env.name}: {name} {mean:.2f} ± {1.96 * error:.2f}', flush=True)
   return rows
+
+
+def _index(name, settings, directory):
+  """Writes `index.json` of a recorded dataset; rows: its sizes."""
+  source = domains.open_dataset(settings)
+  train, heldout = hold_out(source, settings.heldout, settings.order)
+  found = {
+    'pretrain': train.tolist(),
+    'heldout': heldout.tolist(),
+    'lengths': source.lengths.tolist(),
+    'fps': source.fps,
+    **_action_moments(source, train),
+  }
+  directory.mkdir(parents=True, exist_ok=True)
+  (directory / domains.INDEX).write_text(json.dumps(found) + '\n')
+  rows = []
+  for part, episodes in (('pretrain', train), ('heldout', heldout)):
+    frames = source.lengths[episodes].sum()
+    print(f'  {name} {part}: {len(episodes)} episodes, {frames} frames')
+    rows += [
+      pipeline.row('collect', 'episodes', len(episodes), env=name, split=part),
+      pipeline.row('collect', 'frames', frames, env=name, split=part),
+    ]
+  return rows
+
+
+def _action_moments(source, episodes):
+  """Mean and deviation of the training episodes' actions."""
+  action = [source.read(i, ('action',))['action'] for i in episodes]
+  action_NA = np.concatenate(action).astype(np.float64)
+  scale_A = np.maximum(action_NA.std(0), 1e-6)
+  return {
+    'action_mean': action_NA.mean(0).tolist(),
+    'action_scale': scale_A.tolist(),
+  }

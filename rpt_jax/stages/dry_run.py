@@ -8,7 +8,15 @@ from clu import parameter_overview
 
 from rpt_jax import envs, vision
 from rpt_jax.models import sequence, visibility
-from rpt_jax.stages import encode, finetune, mae, pipeline, pretrain, trunk
+from rpt_jax.stages import (
+  domains,
+  encode,
+  finetune,
+  mae,
+  pipeline,
+  pretrain,
+  trunk,
+)
 from rpt_jax.training import optimizer, sharding, step
 from rpt_jax.vision.model import encoder_model
 
@@ -22,7 +30,7 @@ def describe(config) -> None:
   print(json.dumps(config.to_dict(), indent=1))
   _title('stages')
   for stage in pipeline.plan(config):
-    print(f'{stage.name:12} <- {", ".join(stage.inputs) or "simulators"}')
+    print(f'{stage.name:12} <- {", ".join(stage.inputs) or "domains"}')
   _title('mesh')
   mesh = sharding.make_mesh(config.mesh)
   print(dict(mesh.shape), [d.device_kind for d in mesh.devices.flat][:1])
@@ -38,17 +46,28 @@ def describe(config) -> None:
       f'{name:26} image [T, 64, 64, 3] u8, state [T, {len(env.state_names)}], '
       f'{action}; T <= {env.horizon}, {env.action_repeat} simulator steps each'
     )
+  for name, settings in config.datasets.items():
+    _dataset(name, domains.open_dataset(settings))
   dim = _image_model(config)
-  for name, settings in trunk.runs(config).items():
-    _pretraining_run(name, settings, dim, config)
-  _title('fine-tuning')
-  cells = finetune.cells(config)
-  c = config.finetune
-  print(
-    f'{len(config.envs)} environments x {len(cells)} cells x {c.seeds} seeds: '
-    f'{len(config.envs) * len(cells) * c.seeds} policies, '
-    f'{config.evaluate.episodes} episodes each'
-  )
+  if 'pretrain' in config:
+    dim *= max(len(domains.cameras(config, n)) for n in domains.names(config))
+    for name, settings in trunk.runs(config).items():
+      _pretraining_run(name, settings, dim, config)
+  if 'finetune' in config:
+    _title('fine-tuning')
+    names, cells = domains.acting(config), finetune.cells(config)
+    seeds = config.finetune.seeds
+    print(
+      f'{len(names)} domains x {len(cells)} cells x {seeds} seeds: '
+      f'{len(names) * len(cells) * seeds} policies'
+    )
+
+
+def _dataset(name, source):
+  frames = int(source.lengths.sum())
+  print(f'{name:26} {len(source)} episodes, {frames} steps, {source.fps} Hz')
+  for stream, column in source.streams.items():
+    print(f'{"":26} {stream} [T, {", ".join(map(str, column.shape))}]')
 
 
 def _title(text):
@@ -57,21 +76,23 @@ def _title(text):
 
 def _image_model(config) -> int:
   """Prints the image model; returns the width of its latents."""
-  _title(f'image model {config.encoder.name}')
-  c, key = config.mae, jax.random.key(0)
-  output = config.encoder.output
-  if config.encoder.name == 'state':
+  _title(f'image model {config.encoder}')
+  key = jax.random.key(0)
+  if config.encoder == 'state':
     return encode.load_encoder(config, {}).dim
-  if config.encoder.name == 'mae':
-    autoencoder = mae.autoencoder(c)
+  if config.encoder == 'mae':
+    c = config.mae
+    size = config.frames.size
+    autoencoder = mae.autoencoder(c, size)
     params = jax.eval_shape(autoencoder.init, key)
-    batch = jax.ShapeDtypeStruct((c.batch_size, 64, 64, 3), jnp.uint8)
+    batch = jax.ShapeDtypeStruct((c.batch_size, size, size, 3), jnp.uint8)
     tx = optimizer.adamw(c.learning_rate, c.steps)
     _step_cost(autoencoder.loss, tx, params, batch)
     encoder = autoencoder.encoder
-    model = encoder_model('mae', encoder, params['encoder'], output, -1)
+    output, layer = config.encode.output, config.encode.layer
+    model = encoder_model('mae', encoder, params['encoder'], output, layer)
   else:
-    model = vision.load(config.encoder.name, output=output)
+    model = vision.load(config.encoder, **encode.vision_settings(config.encode))
   _parameters(model.params)
   frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
 

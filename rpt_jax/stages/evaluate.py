@@ -17,8 +17,8 @@ from rpt_jax.envs import rollout
 from rpt_jax.evals import policy, statistics
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
-from rpt_jax.stages import collect, encode, pipeline, trunk
-from rpt_jax.stages.finetune import Cell, action_spec, cells, policy_model
+from rpt_jax.stages import collect, domains, encode, scores, trunk
+from rpt_jax.stages.finetune import Cell, cells, policy_model
 from rpt_jax.training import checkpoint
 
 _FIRST_INDEX = 4 << 20  # No episode of any split is seen again.
@@ -27,14 +27,9 @@ _FIRST_INDEX = 4 << 20  # No episode of any split is seen again.
 def run(config, inputs, directory):
   """Roll out every cell of every environment; rows: scores, differences."""
   encoder = encode.load_encoder(config, inputs)
-  standardise = trunk.standardiser(inputs['encode'])
-
-  def see(observation):
-    return standardise(encoder.encode(observation))
-
   returns, films = {}, {}
   for name in config.envs:
-    player = _Player(config, inputs, name, see, encoder.dim)
+    player = _Player(config, inputs, name, encoder)
     for cell in cells(config):
       returns[name, cell] = player.returns(cell)
       mean = returns[name, cell].mean()
@@ -45,39 +40,40 @@ def run(config, inputs, directory):
     **{f'{name}/{cell.name}': x for (name, cell), x in returns.items()},
   )
   np.savez_compressed(directory / 'films.npz', **films)
-  scores = _normalised(returns, inputs['collect'])
-  return _score_rows(scores, config.envs) + _difference_rows(
-    scores, config.envs
-  )
+  found = _normalised(returns, inputs['collect'])
+  return [
+    *scores.score_rows('evaluate', found, config.envs),
+    *scores.difference_rows('evaluate', found, config.envs),
+  ]
 
 
 class _Player:
   """The cells of one environment; all their policies are one program."""
 
-  def __init__(self, config, inputs, name, see, dim):
+  def __init__(self, config, inputs, name, encoder):
     self.env = envs.make(name)
     self._config, self._inputs = config, inputs
     key = collect.environment_key(config.seed, name)
     self._keys_S = jax.random.split(key, config.finetune.seeds)
     self._model, _ = policy_model(config, inputs, filmed(config)[0], name)
-    self._policy = policy.make(see, self._act)
+    self._encoder = encoder
+    self._standardise = trunk.standardiser(inputs['encode'])
     self._start = functools.partial(
-      policy.start, context=self._model.context, dim=dim
+      policy.start, context=self._model.context, dim=encoder.dim
     )
-    self._play = jax.jit(
-      lambda *params_keys: jax.lax.map(lambda x: self._one(*x), params_keys)
-    )
+    self._play = jax.jit(self._all)
 
   def returns(self, cell: Cell) -> np.ndarray:
     """Returns [S, episodes]: every seed meets its own initial states."""
-    return np.asarray(self._play(self._params(cell), self._keys_S))
+    params_S = self._params(cell)
+    return np.asarray(self._play(self._encoder.params, params_S, self._keys_S))
 
   def film(self, cell: Cell) -> np.ndarray:
     """Frames [T, 64, 64, 3] of one episode of the first seed."""
     params = jax.tree.map(lambda x: x[0], self._params(cell))
     steps = rollout.rollout(
       self.env,
-      self._policy,
+      self._policy(self._encoder.params),
       self._start(params, 1),
       self._keys_S[0],
       1,
@@ -87,11 +83,25 @@ class _Player:
     )
     return np.asarray(steps['image'][0])[np.asarray(steps['valid'][0])]
 
-  def _one(self, params, key):
+  def _policy(self, encoder_params):
+    """Frames in, actions out; the image model's parameters are given."""
+
+    def see(observation):
+      latent_BD = self._encoder.apply(encoder_params, observation)
+      return self._standardise(latent_BD)
+
+    return policy.make(see, self._act)
+
+  def _all(self, encoder_params, params_S, keys_S):
+    """Returns [S, episodes], one seed after the other."""
+    play = self._policy(encoder_params)
+    return jax.lax.map(lambda x: self._one(play, *x), (params_S, keys_S))
+
+  def _one(self, play, params, key):
     episodes = self._config.evaluate.episodes
     return rollout.returns(
       self.env,
-      self._policy,
+      play,
       self._start(params, episodes),
       key,
       episodes,
@@ -104,7 +114,9 @@ class _Player:
     return checkpoint.load_params(self._inputs['finetune'] / name)
 
   def _act(self, params, latent_BTD, valid_BT):
-    env, spec = self.env, action_spec(self._config, self.env.name)
+    env = self.env
+    collected = self._inputs['collect']
+    spec = domains.action_spec(self._config, collected, env.name)
     apply = sequence.bind(self._model, params)
     output = apply({'latent': latent_BTD}, valid_BT)
     # Environments share a vocabulary; the first entries are this one's.
@@ -136,39 +148,3 @@ def _normalised(returns, collected):
     )
     for (name, cell), x in returns.items()
   }
-
-
-def _score_rows(scores, names):
-  rows = []
-  for cell in dict.fromkeys(cell for _, cell in scores):
-    for env, strata in _strata(scores, names, cell):
-      value, *interval = statistics.stratified_bootstrap(strata)
-      rows.append(_row('score', value, interval, strata, env, cell))
-  return rows
-
-
-def _difference_rows(scores, names):
-  """Pretrained minus scratch at the same number of demonstrations."""
-  rows = []
-  for cell in dict.fromkeys(cell for _, cell in scores):
-    scratch = Cell('none', 'scratch', cell.demos)
-    if cell == scratch:
-      continue
-    ours = _strata(scores, names, cell)
-    theirs = _strata(scores, names, scratch)
-    for (env, a), (_, b) in zip(ours, theirs, strict=True):
-      value, *interval = statistics.paired_difference(a, b)
-      rows.append(_row('paired_difference', value, interval, a, env, cell))
-  return rows
-
-
-def _strata(scores, names, cell):
-  """(environment, [its scores]) for each, and ('all', those of all)."""
-  each = [scores[name, cell] for name in names]
-  return [(n, [x]) for n, x in zip(names, each, strict=True)] + [('all', each)]
-
-
-def _row(name, value, interval, strata, env, cell):
-  tags = cell._asdict() | {'env': env, 'episodes': strata[0].shape[1]}
-  seeds = strata[0].shape[0]
-  return pipeline.row('evaluate', name, value, interval, seeds=seeds, **tags)

@@ -1,10 +1,10 @@
 """Behaviour cloning on few demonstrations, all seeds of a cell at once.
 
-A cell is (environment, run, method, demonstrations). Methods: `scratch` (the
-same trunk, untrained), `probe` (pretrained, frozen, a linear action head) and
-`finetune` (everything trains). Seeds differ in which demonstrations they get,
-in what is initialised, and in the order of windows; cells share them, so that
-differences between methods are paired.
+A cell is (run, method, demonstrations), for each domain. Methods: `scratch`
+(the same trunk, untrained), `probe` (pretrained, frozen, a linear action head)
+and `finetune` (everything trains). Seeds differ in which demonstrations they
+get, in what is initialised, and in the order of windows; cells share them, so
+that differences between methods are paired.
 """
 
 import functools
@@ -14,13 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rpt_jax import envs
 from rpt_jax.episodes import streams, windows
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
-from rpt_jax.stages import pipeline, trunk
+from rpt_jax.stages import domains, pipeline, trunk
 from rpt_jax.training import checkpoint, optimizer, step
-from rpt_jax.types import StreamSpec
 
 
 class Cell(NamedTuple):
@@ -36,7 +34,7 @@ class Cell(NamedTuple):
 
 
 def cells(config) -> list[Cell]:
-  """Every cell of an environment: the demo curve, then the other runs.
+  """Every cell of a domain: the demo curve, then the other runs.
 
   Raises ValueError where the other runs would have no scratch beside them, or
   the main run is none of the runs.
@@ -64,10 +62,10 @@ def cells(config) -> list[Cell]:
 def run(config, inputs, directory):
   """Write `<env>/<cell>.safetensors`, [S, ...] each; rows: final losses."""
   standardise = trunk.standardiser(inputs['encode'])
-  demos = _load_demos(config, inputs['encode'])
+  demos = _load_demos(config, inputs)
   keys_S = seed_keys(config)
   rows = []
-  for name in config.envs:
+  for name in domains.acting(config):
     data, table = demos[name]
     for cell in cells(config):
       model, pretrained = policy_model(config, inputs, cell, name)
@@ -89,19 +87,6 @@ def run(config, inputs, directory):
   return rows
 
 
-def action_spec(config, name: str) -> StreamSpec:
-  """The action stream of an environment.
-
-  Discrete ones share the largest vocabulary of the config, so that one
-  compiled training serves them all.
-  """
-  env = envs.make(name)
-  if not env.num_actions:
-    return StreamSpec('action', 'continuous', dim=env.action_dim)
-  vocab = max(envs.make(n).num_actions for n in config.envs)
-  return StreamSpec('action', 'discrete', vocab=vocab)
-
-
 def policy_model(config, inputs, cell: Cell, name: str):
   """(model with an action head, pretrained parameters; none from scratch).
 
@@ -111,7 +96,9 @@ def policy_model(config, inputs, cell: Cell, name: str):
   run = config.pretrain.main if cell.run == 'none' else cell.run
   _, params = trunk.load_run(config, inputs, run)
   heads = behaviour_cloning.heads(
-    config.finetune, (), (action_spec(config, name),)
+    config.finetune,
+    (),
+    (domains.action_spec(config, inputs['collect'], name),),
   )
   dim = params['stem_latent']['project']['kernel'].shape[0]
   model = trunk.model(config, dim, heads, behaviour_cloning.VISIBILITY)
@@ -178,26 +165,34 @@ def _batch(data, picks_B, standardise, model, chunk):
   }
 
 
-def _load_demos(config, encode):
-  """Per environment: arrays padded to the rows of the longest, and windows.
+def _load_demos(config, inputs):
+  """Per domain: arrays padded to the rows of the longest, and windows.
 
-  Continuous actions come in units of the environment's limit.
+  Continuous actions come standardised, or in units of their limit.
   """
   clips = {
-    name: streams.load(encode / name / 'demos', ('latent', 'action'))
-    for name in config.envs
+    name: with_actions(config, inputs, name, domains.demos_split(config, name))
+    for name in domains.acting(config)
   }
   size = max(c.lengths.sum() for c in clips.values())
-  demos = {}
+  context, demos = config.pretrain.context, {}
   for name, c in clips.items():
-    env, context = envs.make(name), config.pretrain.context
     table = windows.windows(c.lengths, context, lead=context - 1)
     data = c.arrays | {'table': table}
-    if not env.num_actions:
-      data['action'] = data['action'] / env.action_limit
     padded = jax.tree.map(lambda x: _pad_rows(x, size), data)
     demos[name] = jax.tree.map(jnp.asarray, padded), table
   return demos
+
+
+def with_actions(config, inputs, name: str, split: str) -> windows.Clips:
+  """Latents and the actions a policy of this domain is to give."""
+  latent = streams.load(inputs['encode'] / name / split, ('latent',))
+  known = domains.labels(config, inputs, name, split, ('action',))
+  action = known.arrays['action']
+  if action.ndim > 1 or action.dtype.kind == 'f':
+    mean, scale = domains.action_scale(config, inputs['collect'], name)
+    action = ((action - mean) / scale).astype(np.float32)
+  return windows.Clips(latent.arrays | {'action': action}, latent.lengths)
 
 
 def _pad_rows(x, size):

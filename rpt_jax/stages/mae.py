@@ -9,9 +9,8 @@ import json
 import jax
 import numpy as np
 
-from rpt_jax import episodes
 from rpt_jax.episodes import loader
-from rpt_jax.stages import pipeline
+from rpt_jax.stages import frames, pipeline
 from rpt_jax.training import loop, optimizer, sharding, step
 from rpt_jax.vision import mae
 
@@ -22,9 +21,9 @@ def run(config, inputs, directory):
   """Train and save the autoencoder; rows: loss on held-out frames."""
   c = config.mae
   mesh = sharding.make_mesh(config.mesh)
-  model = autoencoder(c)
-  image_NHWC = _frames(config, inputs, 'pretrain')
-  order = loader.Order(len(image_NHWC), c.batch_size, config.seed)
+  found = frames.load(config, inputs['frames'], 'pretrain')
+  model = autoencoder(c, found[0].shape[1])
+  order = loader.Order(sum(map(len, found)), c.batch_size, config.seed)
   tx = optimizer.adamw(
     c.learning_rate, c.steps, weight_decay=c.weight_decay, b2=0.95
   )
@@ -38,7 +37,7 @@ def run(config, inputs, directory):
   state, history = loop.fit(
     jax.device_put(state, shardings),
     step.make_train_step(loss_fn, tx, shardings),
-    lambda i: sharding.shard_batch(image_NHWC[order(i)], mesh),
+    lambda i: sharding.shard_batch(_gather(found, order(i)), mesh),
     c.steps,
     directory=directory,
     log_every=max(c.steps // 20, 1),
@@ -48,19 +47,17 @@ def run(config, inputs, directory):
   params = jax.device_get(state.params)
   mae.save(model, params, directory / 'model')
   (directory / 'curve.json').write_text(json.dumps(history))
-  heldout = _frames(config, inputs, 'heldout')
-  at = np.linspace(0, len(heldout) - 1, _PICTURES).astype(int)
-  pictures = mae.reconstruct(model, params, heldout[at], key)
+  heldout = frames.load(config, inputs['frames'], 'heldout')
+  pictures = mae.reconstruct(model, params, _spread(heldout, _PICTURES), key)
   np.savez(directory / 'reconstructions.npz', **pictures)
-  loss, _ = jax.jit(loss_fn)(
-    params, heldout[:: max(len(heldout) // 512, 1)], key
-  )
+  loss, _ = jax.jit(loss_fn)(params, _spread(heldout, 512), key)
   return [pipeline.row('mae', 'heldout_loss', loss)]
 
 
-def autoencoder(settings) -> mae.Autoencoder:
-  """The model of `config.mae`."""
+def autoencoder(settings, image_size: int) -> mae.Autoencoder:
+  """The model of `config.mae` for frames of a size."""
   return mae.Autoencoder(
+    image_size=image_size,
     patch=settings.patch,
     width=settings.width,
     depth=settings.depth,
@@ -69,11 +66,19 @@ def autoencoder(settings) -> mae.Autoencoder:
   )
 
 
-def _frames(config, inputs, split):
-  """uint8 frames of all environments; nothing else is read."""
-  sources = [
-    episodes.open(inputs['collect'] / env, split=split) for env in config.envs
-  ]
-  return np.concatenate(
-    [source.read_all(('image',)).arrays['image'] for source in sources]
-  )
+def _gather(arrays, picks):
+  """Rows `picks` of arrays that lie end to end."""
+  starts = np.cumsum([0, *map(len, arrays)])
+  which = np.searchsorted(starts, picks, side='right') - 1
+  rows = np.empty((len(picks), *arrays[0].shape[1:]), arrays[0].dtype)
+  for i in np.unique(which):
+    mine = which == i
+    rows[mine] = arrays[i][picks[mine] - starts[i]]
+  return rows
+
+
+def _spread(arrays, count):
+  """At most `count` rows, evenly over arrays that lie end to end."""
+  total = sum(map(len, arrays))
+  places = np.linspace(0, total - 1, min(count, total)).astype(int)
+  return _gather(arrays, places)

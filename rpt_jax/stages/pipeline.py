@@ -61,60 +61,55 @@ class Stage(NamedTuple):
 
 
 def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
-  """The stages a config asks for, in order, each with what it depends on."""
+  """The stages a config asks for, in order, each with what it depends on.
+
+  A config asks for a stage by having its section; `mae` also by naming it as
+  its encoder, `evaluate` by having environments, `openloop` datasets.
+  """
   c = config.to_dict()
-  shared = {'seed': c['seed'], 'mesh': c['mesh']}
+  shared = ('seed', 'mesh', 'envs', 'datasets')
+  stages = []
 
-  def stage(name, sections, inputs, verb=None, **extra):
-    settings = {s: c[s] for s in sections} | shared | extra
-    return Stage(name, verb or name, settings, inputs)
+  def add(name, sections, inputs, verb=None, **extra):
+    settings = {s: c[s] for s in (*shared, *sections) if s in c} | extra
+    stages.append(Stage(name, verb or name, settings, inputs))
 
-  data = ('envs', 'nuisance')
-  stages = [stage('collect', (*data, 'collect'), ())]
-  vision = ()
-  if c['encoder']['name'] == 'mae':
-    stages.append(stage('mae', ('envs', 'mae'), ('collect',)))
-    vision = ('mae',)
-  sections = ('envs', 'encoder')
-  stages.append(stage('encode', sections, ('collect', *vision)))
-  trunks = ()
-  for i in range(1, c['iterations'] + 1):
-    suffix = '' if i == 1 else f'_{i}'
-    trunk = trunks[-1:]
-    stages.append(
-      stage(
-        f'quantize{suffix}',
-        ('envs', 'quantize') + (('pretrain',) if trunk else ()),
-        ('encode', *trunk),
-        'quantize',
-        iteration=i,
-      )
-    )
-    stages.append(
-      stage(
-        f'pretrain{suffix}',
-        ('envs', 'quantize', 'pretrain'),
-        ('encode', f'quantize{suffix}'),
-        'pretrain',
-        iteration=i,
-      )
-    )
-    trunks += (f'pretrain{suffix}',)
-  iterations = {'iterations': c['iterations']}
-  policy = ('envs', 'pretrain', 'finetune')
-  stages += [
-    stage('probe', ('envs', 'pretrain'), ('encode', *trunks), **iterations),
-    stage('finetune', policy, ('encode', *trunks), **iterations),
-    stage(
-      'evaluate',
-      (*data, 'encoder', 'pretrain', 'finetune', 'evaluate'),
-      ('collect', *vision, 'encode', *trunks, 'finetune'),
-      **iterations,
-    ),
-  ]
+  add('collect', ('nuisance', 'collect'), ())
+  model = ('mae',) if c['encoder'] == 'mae' else ()
+  if model:
+    add('frames', ('frames',), ('collect',))
+    add('mae', ('mae',), ('frames',))
+  add('encode', ('encoder', 'encode'), ('collect', *model))
+  trunks = _plan_trunks(c, add) if 'pretrain' in c else ()
+  data, again = ('collect', 'encode'), {'iterations': c.get('iterations', 0)}
+  add('probe', ('pretrain',), (*data, *trunks), **again)
+  if 'finetune' in c:
+    policy, inputs = ('pretrain', 'finetune'), (*data, *trunks)
+    add('finetune', policy, inputs, **again)
+    inputs = (*inputs, 'finetune')
+    if c['envs']:
+      sections = (*policy, 'nuisance', 'encoder', 'encode', 'evaluate')
+      add('evaluate', sections, (*model, *inputs), **again)
+    if c['datasets']:
+      add('openloop', policy, inputs, **again)
   everything = tuple(s.name for s in stages)
   stages.append(Stage('report', 'report', c, everything))
   return tuple(stages)
+
+
+def _plan_trunks(c, add):
+  """quantize and pretrain, as often as the config iterates."""
+  trunks = ()
+  for i in range(1, c['iterations'] + 1):
+    suffix = '' if i == 1 else f'_{i}'
+    units, trunk = f'quantize{suffix}', f'pretrain{suffix}'
+    sections = ('quantize', *(('pretrain',) if trunks else ()))
+    inputs = ('collect', 'encode', *trunks[-1:])
+    add(units, sections, inputs, 'quantize', iteration=i)
+    sections, inputs = ('quantize', 'pretrain'), ('encode', units)
+    add(trunk, sections, inputs, 'pretrain', iteration=i)
+    trunks += (trunk,)
+  return trunks
 
 
 def run(config, workdir, only=(), overwrite=False):

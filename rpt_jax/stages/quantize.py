@@ -1,8 +1,8 @@
 """Latents to hidden units, by every recipe of the config.
 
 A recipe is transforms, a codebook and an assignment. It is fitted on the
-`pretrain` clips of all environments together and judged on held-out clips, of
-each environment apart: which clip, state, velocity and action a unit tells.
+`pretrain` clips of all domains together and judged on held-out clips, of each
+domain apart: which clip, state, velocity and action a unit tells.
 From the second iteration on, what is clustered is a layer of the trunk that
 the iteration before has trained (HuBERT).
 """
@@ -10,8 +10,7 @@ the iteration before has trained (HuBERT).
 import jax
 import numpy as np
 
-from rpt_jax.episodes import streams
-from rpt_jax.stages import pipeline, trunk
+from rpt_jax.stages import domains, labels, pipeline, trunk
 from rpt_jax.training import checkpoint, sharding
 from rpt_jax.units import codebook, quality, transforms
 
@@ -30,11 +29,13 @@ def run(config, inputs, directory):
     clips = {split: features(clips[split]) for split in _SPLITS}
     plain = {'transforms': (), 'codebook': 'single', 'temperature': 0.0}
     recipes = {trunk.TRUNK_RECIPE: trunk.ConfigDict(plain)}
-  labels = {env: _labels(inputs['encode'] / env) for env in config.envs}
+  known = {
+    name: labels.heldout(config, inputs, name) for name in domains.names(config)
+  }
   rows = []
   for name, recipe in recipes.items():
     units = _quantize(clips, recipe, config, mesh, directory / name)
-    scores = _score(units['heldout'], labels, config)
+    scores = _score(units['heldout'], known, config)
     for env, values in scores.items():
       rows += [
         pipeline.row(
@@ -47,12 +48,12 @@ def run(config, inputs, directory):
         )
         for metric, value in values.items()
       ]
-    mean = scores['mean']
-    print(
-      f'  {name}: NMI(clip) {mean["nmi_clip"]:.3f} PNMI(action) '
-      f'{mean["pnmi_action"]:.3f} PNMI(velocity) {mean["pnmi_velocity"]:.3f}',
-      flush=True,
+    shown = ' '.join(
+      f'{metric} {value:.3f}'
+      for metric, value in scores['mean'].items()
+      if metric == 'nmi_clip' or _is_pnmi(metric)
     )
+    print(f'  {name}: {shown}', flush=True)
   return rows
 
 
@@ -73,6 +74,7 @@ def _quantize(clips, recipe, config, mesh, directory):
     levels=1 if recipe.codebook == 'single' else c.levels,
     restarts=c.restarts,
     max_iterations=c.max_iterations,
+    batch_size=c.batch_size,
     mesh=mesh,
   )
   # Relative to the mean squared distance of a frame to its centroid.
@@ -95,34 +97,30 @@ def _quantize(clips, recipe, config, mesh, directory):
   return units
 
 
-def _labels(directory):
-  """Held-out clip ids and integer labels of one environment."""
-  clips = streams.load(directory / 'heldout', ('state', 'action'))
-  state, action = clips.arrays['state'], clips.arrays['action']
-  velocity = quality.velocity(state, clips.clip_N)
-  values = {'state': state, 'velocity': velocity, 'action': action}
-  return clips.clip_N, {k: quality.bins(v) for k, v in values.items()}
-
-
 def _name(metric):
   """`nmi/clip` of `units.quality` as `nmi_clip` of the results."""
   short = {'dead': 'dead_units', 'mean_segment_length': 'segment_length'}
   return short.get(metric, metric.replace('/', '_'))
 
 
-def _score(units_NL, labels, config):
-  """Metric values per environment, and their mean."""
+def _is_pnmi(metric):
+  return metric.startswith('pnmi_') and 'chance' not in metric
+
+
+def _score(units_NL, known, config):
+  """Metric values per domain, and their mean."""
   scores, start = {}, 0
-  for env, (clip_N, label) in labels.items():
+  for env, (clip_N, label) in known.items():
     mine = units_NL[start : start + len(clip_N)]
     start += len(clip_N)
     values = quality.report(
       mine, clip_N, label, vocab=config.quantize.num_clusters
     )
     scores[env] = {_name(k): v for k, v in values.items()}
-  metrics = next(iter(scores.values()))
+  metrics = dict.fromkeys(m for s in scores.values() for m in s)
   scores['mean'] = {
-    m: float(np.mean([s[m] for s in scores.values()])) for m in metrics
+    m: float(np.mean([s[m] for s in scores.values() if m in s]))
+    for m in metrics
   }
   vocab = config.quantize.num_clusters
   scores['mean']['dead_units'] = sum(

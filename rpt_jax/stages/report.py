@@ -5,11 +5,12 @@ import json
 import jax.numpy as jnp
 import numpy as np
 
-from rpt_jax import episodes
+from rpt_jax.episodes import streams
 from rpt_jax.reporting import frames, page
-from rpt_jax.stages import evaluate, pipeline, trunk
+from rpt_jax.stages import domains, evaluate, pipeline, trunk
 from rpt_jax.training import checkpoint
 from rpt_jax.units import codebook, transforms
+from rpt_jax.vision import preprocessing
 
 _TIMELINE_STEPS = 32
 _GALLERY_UNITS = 12
@@ -26,17 +27,14 @@ def run(config, inputs, directory):
   rows = [row for a in done for row in a['rows'] + a['costs']]
   provenance = pipeline.provenance()
   content = page.Content(
-    title='Hidden units from action-free clips',
-    subtitle='Do they help a policy learn from few demonstrations?',
+    title=config.title,
+    subtitle=config.question,
     rows=rows,
     losses=_losses(config, inputs),
     runs=_runs(config),
-    main_run=config.pretrain.main,
-    base_recipe='raw' if 'raw' in config.quantize.recipes else None,
-    timelines=_timelines(config, inputs),
-    galleries=_galleries(config, inputs),
     reconstructions=_reconstructions(inputs),
     rollouts=_rollouts(config, inputs, rows),
+    **_units(config, inputs),
     config=config.to_dict(),
     versions=provenance['versions']
     | {k: provenance[k] for k in ('revision', 'python', 'machine')},
@@ -47,9 +45,23 @@ def run(config, inputs, directory):
   return []
 
 
+def _units(config, inputs):
+  """What the page shows of units and trunks, where a config has them."""
+  if 'pretrain' not in config:
+    return {}
+  return {
+    'main_run': config.pretrain.main,
+    'base_recipe': 'raw' if 'raw' in config.quantize.recipes else None,
+    'timelines': _timelines(config, inputs),
+    'galleries': _galleries(config, inputs),
+  }
+
+
 def _all_runs(config):
   """{run: (stage, settings)} over all iterations."""
   found = {}
+  if 'pretrain' not in config:
+    return found
   for iteration in range(1, config.iterations + 1):
     stage = 'pretrain' if iteration == 1 else f'pretrain_{iteration}'
     for name, settings in trunk.runs(config, iteration).items():
@@ -80,30 +92,60 @@ def _losses(config, inputs):
   return curves
 
 
-def _heldout_frames(inputs, env):
-  source = episodes.open(inputs['collect'] / env, split='heldout')
-  return source.read_all(('image',))
+class _Heldout:
+  """Frames of a domain's held-out episodes, decoded when they are shown."""
+
+  _SIDE = 96  # Pixels of a picture at most.
+
+  def __init__(self, config, inputs, name):
+    self._source = domains.source(config, inputs['collect'], name, 'heldout')
+    self._camera = domains.cameras(config, name)[0]
+    self.episodes = streams.kept(inputs['encode'] / name / 'heldout')
+    self.lengths = self._source.lengths[self.episodes]
+
+  def clip(self, i, steps):
+    """The first `steps` frames [T, h, w, 3] of kept episode `i`."""
+    found = self._source.read(self.episodes[i], (self._camera,))
+    return self._small(found[self._camera][:steps])
+
+  def frames(self, rows_N):
+    """The frames at rows of all episodes end to end: [N, h, w, 3]."""
+    starts = np.concatenate([[0], np.cumsum(self.lengths)])
+    clip_N = np.searchsorted(starts, rows_N, side='right') - 1
+    shown = {}
+    for clip in np.unique(clip_N):
+      mine = np.flatnonzero(clip_N == clip)
+      found = self._source.read(self.episodes[clip], (self._camera,))
+      picked = found[self._camera][rows_N[mine] - starts[clip]]
+      shown |= dict(zip(mine, self._small(picked), strict=True))
+    return np.stack([shown[i] for i in range(len(rows_N))])
+
+  def _small(self, image_NHWC):
+    height, width = image_NHWC.shape[1:3]
+    scale = min(1.0, self._SIDE / max(height, width))
+    size = (round(height * scale), round(width * scale))
+    return np.asarray(preprocessing.resize(image_NHWC, size, 'bilinear'))
 
 
 def _timelines(config, inputs):
-  """Each environment's longest held-out clip with the units of all recipes."""
+  """Each domain's longest held-out clip with the units of all recipes."""
   recipes = list(config.quantize.recipes)
   units = {r: np.load(inputs['quantize'] / r / 'heldout.npy') for r in recipes}
   timelines, start = [], 0
-  for env in config.envs:
-    clips = _heldout_frames(inputs, env)
-    clip = int(clips.lengths.argmax())
-    low = clips.offsets[clip]
-    steps = slice(low, low + min(clips.lengths[clip], _TIMELINE_STEPS))
-    shifted = slice(start + steps.start, start + steps.stop)
+  for name in domains.names(config):
+    heldout = _Heldout(config, inputs, name)
+    clip = int(heldout.lengths.argmax())
+    first = start + heldout.lengths[:clip].sum()
+    shown = heldout.clip(clip, _TIMELINE_STEPS)
+    steps = slice(first, first + len(shown))
     timelines.append(
       frames.Timeline(
-        f'{env}, one held-out clip',
-        clips.arrays['image'][steps],
-        {r: units[r][shifted] for r in recipes},
+        f'{name}, one held-out clip',
+        shown,
+        {r: units[r][steps] for r in recipes},
       )
     )
-    start += clips.lengths.sum()
+    start += heldout.lengths.sum()
   return timelines
 
 
@@ -123,9 +165,6 @@ def _galleries(config, inputs):
   x_ND = transforms.apply(
     recipe.transforms, fitted, clips.arrays['latent'], clips.clip_N
   )
-  image = np.concatenate(
-    [_heldout_frames(inputs, env).arrays['image'] for env in config.envs]
-  )
   unit_N = np.load(folder / 'heldout.npy')[:, 0]
   units, counts = np.unique(unit_N, return_counts=True)
   common = np.argsort(-counts, kind='stable')[:_GALLERY_UNITS]
@@ -134,11 +173,36 @@ def _galleries(config, inputs):
     centroid_D = level.c_KD[unit, : x_ND.shape[1]]
     distance_N = jnp.square(x_ND - centroid_D[None]).sum(1)
     nearest.append(np.argsort(distance_N)[:_GALLERY_FRAMES])
+  pictures = _pictures(config, inputs, np.concatenate(nearest))
+  shape = (len(common), -1, *pictures.shape[1:])
   return [
     frames.Gallery(
-      name, units[common].tolist(), image[nearest], counts[common].tolist()
+      name,
+      units[common].tolist(),
+      pictures.reshape(shape),
+      counts[common].tolist(),
     )
   ]
+
+
+def _pictures(config, inputs, rows_N):
+  """Held-out frames at rows counted over all domains, brought to one size."""
+  start, shown = 0, {}
+  for name in domains.names(config):
+    heldout = _Heldout(config, inputs, name)
+    stop = start + heldout.lengths.sum()
+    mine = np.flatnonzero((rows_N >= start) & (rows_N < stop))
+    if len(mine):
+      found = heldout.frames(rows_N[mine] - start)
+      shown |= dict(zip(mine, found, strict=True))
+    start = stop
+  size = shown[0].shape[:2]
+  return np.stack(
+    [
+      np.asarray(preprocessing.resize(shown[i][None], size, 'bilinear'))[0]
+      for i in range(len(rows_N))
+    ]
+  )
 
 
 def _reconstructions(inputs):
@@ -151,6 +215,8 @@ def _reconstructions(inputs):
 
 
 def _rollouts(config, inputs, rows):
+  if 'evaluate' not in inputs:
+    return ()
   scores = {
     (r['tags']['env'], r['tags']['method'], r['tags']['demos']): r['value']
     for r in rows

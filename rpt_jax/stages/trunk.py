@@ -11,6 +11,7 @@ import numpy as np
 
 from rpt_jax.episodes import streams, windows
 from rpt_jax.models import sequence
+from rpt_jax.stages import domains
 from rpt_jax.training import checkpoint
 from rpt_jax.types import StreamSpec
 
@@ -72,9 +73,12 @@ def model(config, latent_dim, heads, visibility) -> sequence.SequenceModel:
 
 
 def latents(config, encode: pathlib.Path, split: str) -> windows.Clips:
-  """All environments' latents of a split; nothing else is read."""
+  """All domains' latents of a split; nothing else is read."""
   return streams.concatenate(
-    [streams.load(encode / env / split, ('latent',)) for env in config.envs]
+    [
+      streams.load(encode / name / split, ('latent',))
+      for name in domains.names(config)
+    ]
   )
 
 

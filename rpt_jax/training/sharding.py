@@ -39,6 +39,14 @@ def make_mesh(sizes: dict[str, int]) -> Mesh:
   return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3)
 
 
+def local_mesh() -> Mesh:
+  """Mesh over this process's devices, for work processes do apart."""
+  devices = jax.local_devices()
+  return jax.make_mesh(
+    (len(devices), 1, 1), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
+  )
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
   """A whole copy on every device."""
   return NamedSharding(mesh, PartitionSpec())

@@ -141,12 +141,17 @@ def quantile_bins(value_N: Array, bins: int = BINS) -> np.ndarray:
   return np.searchsorted(np.unique(edges), value_N, side='right')
 
 
-def kmeans_bins(value_NP: Array, bins: int = BINS, seed: int = 0) -> np.ndarray:
-  """Returns k-means clusters of the standardised values."""
+def standardise(value_NP: Array) -> np.ndarray:
+  """Returns values of mean 0 and deviation 1, constant ones 0, float32."""
   value_NP = np.asarray(value_NP, np.float64)
   spread_P = value_NP.std(0)
   spread_P[spread_P < 1e-12] = 1
-  value_NP = ((value_NP - value_NP.mean(0)) / spread_P).astype(np.float32)
+  return ((value_NP - value_NP.mean(0)) / spread_P).astype(np.float32)
+
+
+def kmeans_bins(value_NP: Array, bins: int = BINS, seed: int = 0) -> np.ndarray:
+  """Returns k-means clusters of the values as they are."""
+  value_NP = np.asarray(value_NP, np.float32)
   bins = min(bins, len(np.unique(value_NP, axis=0)))
   key = jax.random.key(seed)
   fitted = kmeans.fit(value_NP, bins, key, precision='float32')
@@ -169,7 +174,7 @@ def bins(value: Array, count: int = BINS, seed: int = 0) -> np.ndarray:
     raise ValueError('label: found NaN or infinite values')
   if value.ndim == 1 or value.shape[1] == 1:
     return quantile_bins(value.reshape(-1), count)
-  return kmeans_bins(value, count, seed)
+  return kmeans_bins(standardise(value), count, seed)
 
 
 def _against(name: str, label_N, ids_N, shuffled) -> dict[str, float]:

@@ -7,7 +7,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from rpt_jax.episodes import streams, windows
+from rpt_jax.episodes import clips, rlds, streams, windows
 from rpt_jax.stages import pretrain, quantize, trunk
 from rpt_jax.training import checkpoint
 
@@ -26,21 +26,33 @@ def tiny_config():
   return config
 
 
-def write_encoded(directory, seed):
-  """Two environments' streams; `seed` moves everything but the latents."""
-  fixed, moved = np.random.default_rng(0), np.random.default_rng(seed)
+def write_encoded(directory):
+  """Latents of two environments, always the same."""
+  rng = np.random.default_rng(0)
   for env in ('one', 'two'):
     for split in ('pretrain', 'heldout'):
-      size = LENGTHS.sum()
-      arrays = {
-        'latent': fixed.normal(size=(size, DIM)).astype(np.float16),
-        'action': moved.integers(3, size=size).astype(np.int32),
-        'reward': moved.normal(size=size).astype(np.float32),
-        'state': moved.normal(size=(size, 2)).astype(np.float32),
-      }
+      latent_ND = rng.normal(size=(LENGTHS.sum(), DIM)).astype(np.float16)
+      arrays = {'latent': latent_ND}
       streams.save(directory / env / split, windows.Clips(arrays, LENGTHS))
   statistics = {'mean': np.zeros(DIM, np.float32), 'std': np.ones(DIM, 'f4')}
   checkpoint.save_params(directory / 'statistics.safetensors', statistics)
+
+
+def write_collected(directory, seed):
+  """What those environments' episodes say beside frames; `seed` moves it."""
+  rng = np.random.default_rng(seed)
+  shape = (len(LENGTHS), LENGTHS.max())
+  for env in ('one', 'two'):
+    record = {
+      'action': rng.integers(3, size=shape).astype(np.int32),
+      'reward': rng.normal(size=shape).astype(np.float32),
+      'state': rng.normal(size=(*shape, 2)).astype(np.float32),
+      'valid': np.arange(shape[1]) < LENGTHS[:, None],
+      'terminated': np.zeros(shape, bool),
+    }
+    episodes = clips.from_rollout(record)
+    splits = {'pretrain': episodes, 'heldout': episodes}
+    rlds.write(directory / env, env, splits)
 
 
 def settings_of(config, iteration=1):
@@ -50,12 +62,14 @@ def settings_of(config, iteration=1):
 
 def pretrained(tmp_path, seed):
   config = settings_of(tiny_config())
-  paths = {n: tmp_path / str(seed) / n for n in ('encode', 'quantize')}
+  stages = ('collect', 'encode', 'quantize')
+  paths = {n: tmp_path / str(seed) / n for n in stages}
   out = tmp_path / str(seed) / 'pretrain'
   for path in (*paths.values(), out):
     path.mkdir(parents=True)
-  write_encoded(paths['encode'], seed)
-  quantize.run(config, {'encode': paths['encode']}, paths['quantize'])
+  write_encoded(paths['encode'])
+  write_collected(paths['collect'], seed)
+  quantize.run(config, paths, paths['quantize'])
   pretrain.run(config, paths, out)
   return {
     name: (out / name / 'params.safetensors').read_bytes()
@@ -71,7 +85,7 @@ def test_other_actions_rewards_and_states_change_no_bit(tmp_path):
 
 def test_latents_are_all_that_is_read(tmp_path):
   config = settings_of(tiny_config())
-  write_encoded(tmp_path, 1)
+  write_encoded(tmp_path)
   clips = trunk.latents(config, tmp_path, 'pretrain')
   assert set(clips.arrays) == {'latent'}
   assert clips.arrays['latent'].shape == (2 * LENGTHS.sum(), DIM)
@@ -96,9 +110,9 @@ def test_features_of_a_frame_see_nothing_later(tmp_path):
     assert (before[5:9] != after[5:9]).any(axis=1).all()
 
 
-def test_a_stream_that_is_missing_is_named(tmp_path):
+def test_a_shard_that_is_missing_is_named(tmp_path):
   config = settings_of(tiny_config())
-  write_encoded(tmp_path, 1)
-  (tmp_path / 'two' / 'heldout' / 'latent.npy').unlink()
-  with pytest.raises(ValueError, match='two/heldout/latent.npy'):
+  write_encoded(tmp_path)
+  (tmp_path / 'two' / 'heldout' / '00000-of-00001.array_record').unlink()
+  with pytest.raises(ValueError, match='two/heldout/00000-of-00001'):
     trunk.latents(config, tmp_path, 'heldout')

@@ -1,0 +1,144 @@
+"""What a run learns from: simulated environments and recorded datasets.
+
+Both are *domains*: named sets of episodes in splits. `collect` leaves a folder
+for each; what reads episodes afterwards asks here and need not know which kind
+it is.
+"""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from rpt_jax import envs, episodes
+from rpt_jax.episodes import streams, windows
+from rpt_jax.types import StreamSpec
+
+INDEX = 'index.json'
+
+
+def names(config) -> tuple[str, ...]:
+  """All domains of a config, environments first."""
+  return (*config.envs, *config.datasets)
+
+
+def acting(config) -> tuple[str, ...]:
+  """Those domains that have actions to learn."""
+  acts = (n for n, d in config.datasets.items() if 'action' in d.mapping)
+  return (*config.envs, *acts)
+
+
+def splits(config, name: str) -> tuple[str, ...]:
+  """Demonstrations of a dataset are its pretraining episodes, with actions."""
+  common = ('pretrain', 'heldout')
+  return common if name in config.datasets else (*common, 'demos')
+
+
+def demos_split(config, name: str) -> str:
+  """The split whose actions fine-tuning may see."""
+  return splits(config, name)[-1 if name in config.envs else 0]
+
+
+def cameras(config, name: str) -> tuple[str, ...]:
+  """The observations that hold frames; their latents are concatenated."""
+  if name in config.envs:
+    return ('image',)
+  return tuple(config.datasets[name].cameras)
+
+
+def source(config, collected: pathlib.Path, name: str, split: str):
+  """The episodes of one split, wherever they lie."""
+  if name in config.envs:
+    return episodes.open(collected / name, split=split)
+  return Subset(
+    open_dataset(config.datasets[name]), index(collected, name)[split]
+  )
+
+
+def open_dataset(settings):
+  """The recorded dataset that `config.datasets.<name>` describes."""
+  return episodes.open(
+    settings.path, split=settings.split, **settings.mapping.to_dict()
+  )
+
+
+def index(collected: pathlib.Path, name: str) -> dict:
+  """What `collect` wrote down of a dataset: splits, sizes, statistics."""
+  return json.loads((collected / name / INDEX).read_text())
+
+
+class Subset:
+  """Some of a source's episodes, in a given order."""
+
+  def __init__(self, whole, indices: Sequence[int]):
+    self.whole, self.indices = whole, list(indices)
+
+  def __len__(self):
+    return len(self.indices)
+
+  def __getitem__(self, i):
+    return self.whole[self.indices[i]]
+
+  @property
+  def lengths(self):
+    return np.asarray(self.whole.lengths)[self.indices]
+
+  def read(self, i, fields):
+    return self.whole.read(self.indices[i], fields)
+
+  def metadata(self, i):
+    return self.whole.metadata(self.indices[i])
+
+
+def labels(
+  config, inputs, name: str, split: str, fields: Sequence[str]
+) -> windows.Clips:
+  """Streams of the episodes themselves, row for row beside their latents.
+
+  What no action-free stage may ask for: 'action', 'state', 'reward'. Episodes
+  that could not be encoded are left out here, too.
+  """
+  found = source(config, inputs['collect'], name, split)
+  kept = streams.kept(inputs['encode'] / name / split)
+  rows = [found.read(i, fields) for i in kept]
+  arrays = {k: np.concatenate([row[k] for row in rows]) for k in fields}
+  lengths = [len(row[fields[0]]) for row in rows]
+  return windows.Clips(arrays, np.array(lengths, np.int32))
+
+
+def instructions(config, inputs, name: str, split: str) -> np.ndarray:
+  """Which instruction each frame's episode follows: [N] integers."""
+  found = source(config, inputs['collect'], name, split)
+  kept = streams.kept(inputs['encode'] / name / split)
+  texts = [found.metadata(i).get('instruction', '') for i in kept]
+  _, ids = np.unique(texts, return_inverse=True)
+  return np.repeat(ids, found.lengths[kept])
+
+
+def action_spec(config, collected: pathlib.Path, name: str) -> StreamSpec:
+  """The action stream of a domain; no dimensions where it has no actions.
+
+  Discrete ones share the largest vocabulary of the config, so that one
+  compiled training serves them all.
+  """
+  if name in config.datasets:
+    dim = len(index(collected, name)['action_scale'])
+    return StreamSpec('action', 'continuous', dim=dim)
+  env = envs.make(name)
+  if not env.num_actions:
+    return StreamSpec('action', 'continuous', dim=env.action_dim)
+  vocab = max(envs.make(n).num_actions for n in config.envs)
+  return StreamSpec('action', 'discrete', vocab=vocab)
+
+
+def action_scale(config, collected: pathlib.Path, name: str):
+  """(mean [A], scale [A]): policies act in (action - mean) / scale."""
+  if name in config.datasets:
+    found = index(collected, name)
+    return (
+      np.array(found['action_mean'], np.float32),
+      np.array(found['action_scale'], np.float32),
+    )
+  env = envs.make(name)
+  return np.float32(0.0), np.float32(env.action_limit)

@@ -1,0 +1,108 @@
+"""Held-out episodes of recorded datasets: what would the policy have done?
+
+Open loop: every policy sees the recorded frames and predicts the next actions;
+nothing is executed. Its score is 1 - squared error / that of always giving the
+mean training action, so 0 knows nothing and 1 is perfect. `copy_last`, which
+repeats the action before, is there for scale: it sees actions, policies do not.
+Rows as of `evaluate`: per cell, and paired differences to scratch.
+"""
+
+import functools
+
+import jax
+import numpy as np
+
+from rpt_jax.episodes import windows
+from rpt_jax.models import sequence
+from rpt_jax.stages import domains, pipeline, scores, trunk
+from rpt_jax.stages.finetune import cells, policy_model, with_actions
+from rpt_jax.training import checkpoint
+
+_BATCH = 256
+
+
+def run(config, inputs, directory):
+  """Score every cell on every dataset; `errors.npz` has [S, episodes, C]."""
+  standardise = trunk.standardiser(inputs['encode'])
+  names = [n for n in domains.acting(config) if n in config.datasets]
+  found, errors, rows = {}, {}, []
+  for name in names:
+    clips = with_actions(config, inputs, name, 'heldout')
+    data = _Targets(clips, config)
+    errors[f'{name}/copy_last'] = data.error(data.copy_last()[None])[0]
+    value = data.score(errors[f'{name}/copy_last']).mean()
+    rows.append(pipeline.row('openloop', 'copy_last', value, env=name))
+    print(f'  {name} copy_last: score {value:.3f}', flush=True)
+    for cell in cells(config):
+      model, _ = policy_model(config, inputs, cell, name)
+      params_S = checkpoint.load_params(
+        inputs['finetune'] / name / f'{cell.name}.safetensors'
+      )
+      predicted = data.predict(model, params_S, standardise)
+      error_SEC = errors[f'{name}/{cell.name}'] = data.error(predicted)
+      found[name, cell] = data.score(error_SEC)
+      value = found[name, cell].mean()
+      print(f'  {name} {cell.name}: score {value:.3f}', flush=True)
+  np.savez(directory / 'errors.npz', **errors)
+  return [
+    *rows,
+    *scores.score_rows('openloop', found, names),
+    *scores.difference_rows('openloop', found, names),
+  ]
+
+
+class _Targets:
+  """The action chunks that follow every held-out step of a dataset."""
+
+  def __init__(self, clips, config):
+    self._clips, self._context = clips, config.pretrain.context
+    lead = self._context - 1
+    self._table = windows.windows(clips.lengths, self._context, lead=lead)
+    now_N = self._table.first + lead
+    chunk = config.finetune.chunk
+    rows_NC, self._valid_NC = windows.future(now_N, self._table, chunk)
+    self._action_NCA = clips.arrays['action'][rows_NC]
+    self._mean_error = self.error(np.zeros_like(self._action_NCA)[None])
+
+  def predict(self, model, params_S, standardise) -> np.ndarray:
+    """Every seed's chunks after every step: [S, N, C, A]."""
+    act = _policy(model)
+    parts, size = [], len(self._action_NCA)
+    for start in range(0, size, _BATCH):
+      picks = np.minimum(np.arange(start, start + _BATCH), size - 1)
+      rows_BT, valid_BT = windows.rows(self._table.take(picks), self._context)
+      latent_BTD = standardise(self._clips.arrays['latent'][rows_BT])
+      parts.append(np.asarray(act(params_S, latent_BTD, valid_BT)))
+    return np.concatenate(parts, axis=1)[:, :size]
+
+  def copy_last(self) -> np.ndarray:
+    """The action before each step (0 at the first), repeated: [N, C, A]."""
+    before_N1, valid_N1 = windows.future(
+      self._table.first + self._context - 1, self._table, 1, first=-1
+    )
+    last_N1A = self._clips.arrays['action'][before_N1] * valid_N1[..., None]
+    return np.broadcast_to(last_N1A, self._action_NCA.shape)
+
+  def error(self, predicted_SNCA) -> np.ndarray:
+    """Mean squared error [S, episodes, C] over valid targets."""
+    error_SNC = np.square(predicted_SNCA - self._action_NCA).mean(-1)
+    error_SNC = np.where(self._valid_NC, error_SNC, 0.0)
+    starts = self._clips.offsets[:-1]
+    total_SEC = np.add.reduceat(error_SNC, starts, axis=1)
+    count_EC = np.add.reduceat(self._valid_NC, starts, axis=0, dtype=np.int64)
+    return total_SEC / np.maximum(count_EC, 1)
+
+  def score(self, error) -> np.ndarray:
+    """1 - error / that of the mean action, over a chunk: [..., episodes]."""
+    return 1.0 - error.mean(-1) / self._mean_error.mean()
+
+
+@functools.cache
+def _policy(model):
+  """Jitted (params_S, latent_BTD, valid_BT) -> chunks [S, B, C, A]."""
+
+  def act(params, latent_BTD, valid_BT):
+    output = sequence.bind(model, params)({'latent': latent_BTD}, valid_BT)
+    return output['heads']['action'][:, -1]
+
+  return jax.jit(jax.vmap(act, in_axes=(0, None, None)))
