@@ -77,8 +77,9 @@ def test_older_files_of_clip(tmp_path):
 def test_siglip_is_that_of_transformers(tmp_path, side):
   tokenizer = siglip(side)
   tokenizer.save_pretrained(tmp_path)
-  found = tokens.load(tmp_path)(SENTENCES)
-  np.testing.assert_array_equal(found, theirs(tokenizer, 16))
+  for length in (16, 70):
+    found = tokens.load(tmp_path, length)(SENTENCES)
+    np.testing.assert_array_equal(found, theirs(tokenizer, length))
 
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
