@@ -40,7 +40,7 @@ OWNERS = {
   'pyarrow': ('episodes/lerobot.py',),
   'tensorboardX': ('training/metrics.py',),
   'tensorflow': (),
-  'tensorflow_datasets': ('episodes/rlds',),
+  'tensorflow_datasets': ('episodes/rlds', 'episodes/tfrecord.py'),
   'tokenizers': ('vision/tokens.py',),
   'torch': (),
 }

@@ -1,16 +1,22 @@
 """Frames of compressed images and videos, by Pillow and PyAV.
 
 Nothing stays open between calls, so that what reads them can be pickled.
+Animated images (GIF, WebP) go through Pillow, and so need no PyAV.
 """
 
+import contextlib
 import io
 import os
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
-from rpt_jax.episodes.source import CorruptEpisode, needs
+from rpt_jax.episodes.errors import CorruptEpisode, needs
+
+ANIMATED = ('.gif', '.webp')
+VIDEO = ('.mp4', '.webm', '.mkv', '.mov', '.avi', '.m4v', *ANIMATED)
 
 
 def image(data: bytes) -> np.ndarray:
@@ -20,6 +26,39 @@ def image(data: bytes) -> np.ndarray:
   """
   with Image.open(io.BytesIO(data)) as opened:
     return np.asarray(opened.convert('RGB'))
+
+
+def resize(image_THWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """uint8 frames at `size` (H, W): bilinear, antialiased."""
+  if image_THWC.shape[1:3] == tuple(size):
+    return image_THWC
+  return np.stack([
+    np.asarray(_fit(Image.fromarray(frame), size)) for frame in image_THWC
+  ])  # fmt: skip
+
+
+def probe(path: str | os.PathLike) -> tuple[np.ndarray, tuple[int, int]]:
+  """When the frames of a video are shown, and their (H, W), undecoded.
+
+  The times are [N] seconds, ascending. Raises CorruptEpisode for a file that
+  is no video, or has fewer frames than its own index counts.
+  """
+  av = None if _is_animated(path) else _av()
+  with _faults(path):
+    if av is None:
+      return _probe_animated(path)
+    with av.open(str(path)) as container:
+      stream = container.streams.video[0]
+      size = (stream.codec_context.height, stream.codec_context.width)
+      packets = [p for p in container.demux(stream) if p.pts is not None]
+      expected, base = stream.frames, float(stream.time_base)
+  if not packets or len(packets) < expected:
+    raise CorruptEpisode(
+      f'{path}: {len(packets)} of {expected or "unknown"} frames found; the '
+      'file is truncated'
+    )
+  pts = sorted(p.pts for p in packets if not p.is_discard)
+  return np.array(pts, np.float64) * base, size
 
 
 def frames_at(
@@ -35,63 +74,123 @@ def frames_at(
   Raises CorruptEpisode where the video cannot be decoded or has no frame
   within `tolerance` seconds of a time.
   """
-  av = _av()
-  try:
-    found = _nearest(av, path, times, tolerance, size)
-  except (av.FFmpegError, OSError, IndexError) as error:
-    raise CorruptEpisode(f'{path}: cannot be decoded ({error})') from error
-  for time, (at, _) in zip(times, found, strict=False):
-    if abs(at - time) > tolerance:
-      raise CorruptEpisode(
-        f'{path}: no frame at {time:.3f} s, the nearest is at {at:.3f} s'
-      )
+  av = None if _is_animated(path) else _av()
+  with _faults(path):
+    if av is None:
+      found = _pick(_decode_animated(path, size), times)
+    else:
+      found = _seek_and_pick(av, path, times, tolerance, size)
   if len(found) < len(times):
     raise CorruptEpisode(f'{path}: found no frame')
-  return np.stack([frame for _, frame in found])
+  for time, frame in zip(times, found, strict=True):
+    if abs(frame.time - time) > tolerance:
+      raise CorruptEpisode(
+        f'{path}: no frame at {time:.3f} s, the nearest is at '
+        f'{frame.time:.3f} s'
+      )
+  return np.stack([frame.pixels() for frame in found])
 
 
-def _nearest(av, path, times, tolerance, size):
-  """[(time, frame)], the frame nearest to each time."""
+class _Frame:
+  """A decoded frame; its pixels are converted once, when asked for."""
+
+  def __init__(self, time, convert):
+    self.time, self._convert, self._pixels = time, convert, None
+
+  def pixels(self) -> np.ndarray:
+    if self._pixels is None:
+      self._pixels, self._convert = self._convert(), None
+    return self._pixels
+
+
+def _seek_and_pick(av, path, times, tolerance, size):
   with av.open(str(path)) as container:
     stream = container.streams.video[0]
     stream.thread_type = 'AUTO'
+
+    def decoded():
+      for frame in container.decode(stream):
+        if frame.time is None:
+          raise OSError('a frame has no time stamp')
+        yield _Frame(frame.time, lambda frame=frame: _pixels(frame, size))
+
     if times[0] > 0:
       container.seek(int(times[0] / stream.time_base), stream=stream)
-    found = _pick(container.decode(stream), times, size)
-    if not times[0] or found and found[0][0] <= times[0] + tolerance:
+    found = _pick(decoded(), times)
+    if not times[0] or found and found[0].time <= times[0] + tolerance:
       return found
     container.seek(0)  # The file's index led past the first frame.
-    return _pick(container.decode(stream), times, size)
+    return _pick(decoded(), times)
 
 
-def _pick(decoded, times, size):
-  found, before, pixels = [], None, None
-
-  def take(frame):
-    nonlocal pixels
-    if pixels is None or pixels[0] is not frame:
-      pixels = (frame, _pixels(frame, size))
-    found.append((frame.time, pixels[1]))
-
-  for frame in decoded:
+def _pick(frames: Iterator[_Frame], times) -> list[_Frame]:
+  """For each time the nearest of frames in ascending order."""
+  found, before = [], None
+  for frame in frames:
     while len(found) < len(times) and frame.time >= times[len(found)]:
       time = times[len(found)]
       nearer = before is None or frame.time - time < time - before.time
-      take(frame if nearer else before)
+      found.append(frame if nearer else before)
+      found[-1].pixels()  # Now, so that no frame is kept at full size.
     if len(found) == len(times):
       return found
     before = frame
-  while before is not None and len(found) < len(times):
-    take(before)
-  return found
+  rest = [] if before is None else [before] * (len(times) - len(found))
+  return found + rest
 
 
 def _pixels(frame, size):
   if size is None:
     return frame.to_ndarray(format='rgb24')
+  height, width = size
   return frame.to_ndarray(
-    format='rgb24', height=size[0], width=size[1], interpolation='AREA'
+    format='rgb24', height=height, width=width, interpolation='AREA'
   )
+
+
+def _is_animated(path):
+  return pathlib.Path(path).suffix.lower() in ANIMATED
+
+
+def _probe_animated(path):
+  with Image.open(path) as opened:
+    times = [time for time, _ in _frames_animated(opened)]
+    return np.array(times), (opened.height, opened.width)
+
+
+def _decode_animated(path, size):
+  with Image.open(path) as opened:
+    for time, frame in _frames_animated(opened):
+      if size is not None:
+        frame = _fit(frame, size)
+      pixels = np.asarray(frame)
+      yield _Frame(time, lambda pixels=pixels: pixels)
+
+
+def _frames_animated(opened):
+  """(seconds, RGB image) of every frame; a duration of 0 counts as 100 ms."""
+  milliseconds = 0
+  for index in range(opened.n_frames):
+    opened.seek(index)
+    frame = opened.convert('RGB')
+    yield milliseconds / 1000, frame
+    milliseconds += opened.info.get('duration') or 100
+
+
+def _fit(frame, size):
+  height, width = size
+  return frame.resize((width, height), Image.Resampling.BILINEAR)
+
+
+@contextlib.contextmanager
+def _faults(path):
+  """Whatever a decoder raises, as CorruptEpisode naming the file."""
+  try:
+    yield
+  except CorruptEpisode:
+    raise
+  except Exception as error:  # FFmpeg's and Pillow's have no common base.
+    raise CorruptEpisode(f'{path}: cannot be decoded ({error})') from error
 
 
 def _av():
@@ -99,5 +198,4 @@ def _av():
     import av
   except ImportError as error:
     raise needs('av', 'video') from error
-  av.logging.set_level(av.logging.PANIC)
-  return av
+  return av  # Its log level stays unset: a callback deadlocks its threads.

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from rpt_jax.episodes import decode
+from rpt_jax.episodes.errors import CorruptEpisode, needs
 from rpt_jax.episodes.source import (
   Column,
-  CorruptEpisode,
-  needs,
   reopen,
   short_names,
   sole_image,

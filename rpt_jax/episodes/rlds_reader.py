@@ -18,10 +18,10 @@ from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
 from rpt_jax.episodes import png
+from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import (
   STEP_FIELDS,
   Column,
-  CorruptEpisode,
   reopen,
   short_names,
   sole_image,

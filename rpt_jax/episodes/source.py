@@ -21,15 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rpt_jax.episodes import decode
+from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.windows import Clips
 from rpt_jax.types import Episode
 
 STEP_FIELDS = Episode._fields[1:]
 _FROM_EXTENT = ('is_first', 'is_last')
-
-
-class CorruptEpisode(ValueError):
-  """An episode that cannot be read; names its file and what is wrong."""
 
 
 class Column(NamedTuple):
@@ -46,13 +44,19 @@ class Source:
   `mapping` names the column of a stream, as in `image='observation/image_0',
   action='action'`; `'a+b'` joins columns along their last axis. Keys that
   are no field of an Episode become observations; without such keys the
-  format's own are taken. `instruction` names a column of text.
+  format's own are taken. `instruction` names a column of text. `size` (H, W)
+  scales the frames of all cameras.
 
   Raises ValueError for a column that the dataset does not have.
   """
 
-  def __init__(self, store, mapping: Mapping[str, str]):
-    self.store = store
+  def __init__(
+    self,
+    store,
+    mapping: Mapping[str, str],
+    size: tuple[int, int] | None = None,
+  ):
+    self.store, self._size = store, size
     self._instruction = (mapping := dict(mapping)).pop('instruction', None)
     self._columns = _resolve(store, mapping)
     if self._instruction is not None:
@@ -80,7 +84,7 @@ class Source:
   def streams(self) -> dict[str, Column]:
     """What a step of this source holds: observations, action, reward, ..."""
     return {
-      name: _joined([self.store.columns[c] for c in columns])
+      name: _joined([self.store.columns[c] for c in columns], self._size)
       for name, columns in self._columns.items()
     }
 
@@ -129,6 +133,8 @@ class Source:
     columns = list(dict.fromkeys(sum(wanted.values(), [])))
     found = self.store.read(index, columns) if columns else {}
     length = self._length(index, found)
+    if self._size is not None:
+      found = {c: self._scaled(c, x) for c, x in found.items()}
     values = {
       k: _standard(k, [found[c] for c in columns])
       for k, columns in wanted.items()
@@ -160,7 +166,7 @@ class Source:
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
       episodes = list(pool.map(read, range(len(self))))
-    arrays = {k: np.concatenate([e[k] for e in episodes]) for k in fields}
+    arrays = {k: self._end_to_end(k, [e[k] for e in episodes]) for k in fields}
     lengths = [len(e[fields[0]]) for e in episodes]
     return Clips(arrays, np.array(lengths, np.int32))
 
@@ -173,6 +179,19 @@ class Source:
           f'{self.path}: field {field!r} not found; it has {self.fields}'
         )
     return tuple(fields)
+
+  def _scaled(self, column, x):
+    is_image = self.store.columns[column].kind == 'image'
+    return decode.resize(x, self._size) if is_image else x
+
+  def _end_to_end(self, field, parts):
+    shapes = {x.shape[1:] for x in parts}
+    if len(shapes) > 1:
+      raise ValueError(
+        f'{self.path}: {field} has steps of shapes {sorted(shapes)}; open the '
+        'dataset with size=(height, width) for frames of one size'
+      )
+    return np.concatenate(parts)
 
   def _length(self, index, found):
     lengths = {c: len(x) for c, x in found.items()}
@@ -196,13 +215,6 @@ class Source:
 def reopen(store_type, *arguments):
   """What a pickled store becomes: opened once in each process."""
   return store_type(*arguments)
-
-
-def needs(package: str, extra: str) -> ValueError:
-  """The error for an optional package that is not installed."""
-  return ValueError(
-    f"this dataset needs {package}: pip install -e '.[{extra}]'"
-  )
 
 
 def text(value: Any) -> str:
@@ -268,9 +280,12 @@ def _split_columns(store, stream, expression) -> list[str]:
   return columns
 
 
-def _joined(columns: Sequence[Column]) -> Column:
+def _joined(columns: Sequence[Column], size=None) -> Column:
   if len(columns) == 1:
-    return columns[0]
+    (column,) = columns
+    if column.kind == 'image' and size is not None:
+      return column._replace(shape=(*size, *column.shape[2:]))
+    return column
   width = sum(int(np.prod(c.shape)) for c in columns)
   return Column('values', (width,), np.dtype(np.float32))
 
