@@ -5,6 +5,8 @@ depth whatever runs them, so that a checkpoint written by the scanned form (TPU,
 GPU) is read by the unrolled one (CPU, where a scan costs a factor of two).
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -39,17 +41,24 @@ def dense(features, name, dtype='bfloat16', use_bias=True):
   )
 
 
-def attention(q_BTHK, k_BTHK, v_BTHK, mask=None):
-  """Softmax attention -> [B, T, H, K]; True in `mask` [B, 1, T, T] = visible.
+def attention(q_BTHK, k_BSHK, v_BSHK, mask=None, dtype='bfloat16'):
+  """Softmax attention -> [B, T, H, K]; True in `mask` [B, 1, T, S] = visible.
 
-  In f32: at the lengths used here bf16 gains nothing. A query that sees
+  On f32 operands: at the lengths used here bf16 gains little; 'float32' also
+  forbids accelerators to round them. Weights are normalised after the second
+  product, or XLA on CPU computes every exponential twice. A query that sees
   nothing gets the mean of all values, never NaN.
   """
+  precision = 'highest' if dtype == 'float32' else None
+  einsum = functools.partial(jnp.einsum, precision=precision)
   scale = q_BTHK.shape[-1] ** -0.5
-  score = jnp.einsum('bqhk,bshk->bhqs', q_BTHK * scale, k_BTHK)
+  score = einsum('bqhk,bshk->bhqs', q_BTHK * scale, k_BSHK)
   if mask is not None:
     score = jnp.where(mask, score, -1e9)
-  return jnp.einsum('bhqs,bshk->bqhk', jax.nn.softmax(score), v_BTHK)
+  top = lax.stop_gradient(score.max(axis=-1, keepdims=True))
+  weight = jnp.exp(score - top)
+  total_BTH1 = weight.sum(axis=-1).swapaxes(1, 2)[..., None]
+  return einsum('bhqs,bshk->bqhk', weight, v_BSHK) / total_BTH1
 
 
 class Block(nn.Module):
@@ -73,7 +82,8 @@ class Block(nn.Module):
     heads = (-1, length, self.num_heads, width // self.num_heads)
     h = self._norm('norm_attention', x_ND)
     qkv = jnp.split(self._dense(3 * width, 'qkv', h), 3, axis=-1)
-    h = attention(*(y.reshape(heads) for y in qkv), mask)
+    q, k, v = (y.reshape(heads) for y in qkv)
+    h = attention(q, k, v, mask, self.dtype)
     h = self._dense(width, 'out', h.reshape(x_ND.shape))
     x_ND = x_ND + self._scaled('scale_attention', h)
     h = self._hidden(self._norm('norm_mlp', x_ND))

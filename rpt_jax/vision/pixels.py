@@ -2,6 +2,7 @@
 
 from rpt_jax.vision import vit
 from rpt_jax.vision.model import VisionModel, build
+from rpt_jax.vision.preprocessing import Preprocess
 
 
 def load(
@@ -24,4 +25,4 @@ def load(
     x_NPC = x.mean(axis=(2, 4)).reshape(num, size * size, channels)
     return vit.readout(x_NPC, output, num_prefix=0)
 
-  return build(name, apply, {}, vit.preprocess, image_size)
+  return build(name, apply, {}, Preprocess(2 * (image_size,)), image_size)

@@ -105,6 +105,8 @@ def resized(
   encoder: vit.Encoder, params: PyTree, image_size: int, method: str
 ) -> tuple[vit.Encoder, PyTree]:
   """The same encoder for frames of another size."""
+  if image_size == encoder.image_size:
+    return encoder, params
   if image_size < 1 or image_size % encoder.patch:
     raise ValueError(
       f'image_size: found {image_size}, expected a multiple of the patch, '

@@ -137,13 +137,7 @@ class Encoder(nn.Module):
     return nn.LayerNorm(self.epsilon, name=name)
 
   def _embed(self, image_NHWC, keep_NK):
-    x_NPK = patchify(image_NHWC, self.patch)
-    if x_NPK.shape[1] != self.side**2:
-      height, width = image_NHWC.shape[1:3]
-      raise ValueError(
-        f'image: found {height}x{width}, expected {self.image_size}x'
-        f'{self.image_size}; preprocess it, or load with another image_size'
-      )
+    x_NPK = patchify(self._whole_patches(image_NHWC), self.patch)
     place_TD = self._positions()
     prefix = len(place_TD) - self.side**2
     place_PD = place_TD[prefix:]
@@ -163,6 +157,17 @@ class Encoder(nn.Module):
       first.append(self.param('registers', nn.initializers.normal(0.02), shape))
     first = [jnp.broadcast_to(x, (num, *x.shape)) for x in first]
     return jnp.concatenate([*first, x_NPD], axis=1)
+
+  def _whole_patches(self, image_NHWC):
+    """Rows and columns that fill no patch are not seen, as in PyTorch."""
+    size, used = self.image_size, self.side * self.patch
+    height, width = image_NHWC.shape[1:3]
+    if (height, width) != (size, size):
+      raise ValueError(
+        f'image: found {height}x{width}, expected {size}x{size}; preprocess '
+        'it, or load the model with that image_size'
+      )
+    return image_NHWC[:, :used, :used]
 
   def _positions(self):
     """[cls + P, D] where learned, else [P, D]."""
@@ -204,7 +209,7 @@ class AttentionPool(nn.Module):
     heads = (num, -1, self.num_heads, width // self.num_heads)
     qkv = jnp.split(layer(3 * width, 'qkv')(x_MD), 3, axis=-1)
     q, k, v = (y.reshape(heads) for y in qkv)
-    h_N1HK = attention(q[:, :1], k[:, 1:], v[:, 1:])
+    h_N1HK = attention(q[:, :1], k[:, 1:], v[:, 1:], dtype=self.dtype)
     x_ND = layer(width, 'out')(h_N1HK.reshape(num, width))
     h = nn.LayerNorm(self.epsilon, name='norm')(x_ND)
     h = layer(round(self.mlp_ratio * width), 'up')(h)

@@ -73,6 +73,9 @@ def test_controls(image):
   assert (encode(random, image) != encode(other, image)).any()
   pixels = vision.load('pixels', image_size=32, size=8)
   assert pixels.dim == 8 * 8 * 3
+  wide = np.zeros((2, 48, 64, 3), np.uint8)
+  assert encode(pixels, wide).shape == (2, pixels.dim)
+  assert encode(random, wide).shape == (2, random.dim)
   small = image.astype(np.float64).reshape(2, 8, 4, 8, 4, 3).mean((2, 4))
   np.testing.assert_allclose(
     encode(pixels, image), small.reshape(2, -1) / 127.5 - 1, atol=1e-6
