@@ -35,6 +35,7 @@ OWNERS = {
   'grain': ('episodes/loader.py',),
   'gymnax': ('envs/',),
   'h5py': ('episodes/hdf5.py',),
+  'huggingface_hub': ('vision/hub.py',),
   'matplotlib': ('reporting/',),
   'orbax': ('training/checkpoint.py',),
   'pyarrow': ('episodes/lerobot.py',),
@@ -43,6 +44,7 @@ OWNERS = {
   'tensorflow_datasets': ('episodes/rlds', 'episodes/tfrecord.py'),
   'tokenizers': ('vision/tokens.py',),
   'torch': (),
+  'transformers': (),
 }
 
 

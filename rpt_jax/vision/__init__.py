@@ -40,10 +40,11 @@ def load(name_or_path: str | os.PathLike, **settings) -> VisionModel:
   """Loads an image model: `.apply(params, x)`, `.params`, `.preprocess(u8)`.
 
   A folder with a config.json as transformers or `mae.save` writes it, a
-  safetensors file of MobileNetV1, an id 'organisation/name' of Hugging Face
-  (extra 'hub'), or a control: 'random', 'pixels'. `settings`: `output` ('cls',
-  'mean_patch', 'patches', 'grid<g>', 'pooled', 'projected'), `layer` (-1 the
-  end), `image_size`, `dtype` ('bfloat16' or 'float32').
+  safetensors file of MobileNetV1 or a ResNet (torchvision's or R3M's names),
+  an id 'organisation/name' of Hugging Face (extra 'hub'), or a control:
+  'random', 'pixels'. `settings`: `output` ('cls', 'mean_patch', 'patches',
+  'grid<g>', 'pooled', 'projected', as far as the model has them), `layer` (-1
+  the end), `image_size`, `dtype` ('bfloat16' or 'float32').
 
   Raises ValueError for an unknown name and for weights that do not fit.
   """
@@ -53,7 +54,9 @@ def load(name_or_path: str | os.PathLike, **settings) -> VisionModel:
   if path.is_dir():
     return _load_folder(path, settings)
   if path.suffix == '.safetensors' and path.is_file():
-    return _module('mobilenet').load(path, **settings)
+    mobile = 'conv_0.conv.kernel' in weights.open_tensors(path).shapes
+    module = _module('mobilenet' if mobile else 'resnet')
+    return module.load(path, **settings)
   if _HUB_ID.fullmatch(name):
     return _load_folder(_module('hub').download(name), settings)
   raise ValueError(

@@ -68,9 +68,10 @@ def load(
     preprocess = Preprocess.from_config(folder, image_size)
   elif image_size is not None:
     preprocess = preprocess.at(image_size)
-  size = preprocess.crop or preprocess.resize
-  size = size if isinstance(size, int) or size is None else size[0]
+  size = image_size or preprocess.size
   encoder, params = read(folder, family, image_size=size, dtype=dtype)
+  if preprocess.size is None:
+    preprocess = preprocess.at(encoder.image_size)
   return encoder_model(str(folder), encoder, params, output, layer, preprocess)
 
 

@@ -2,7 +2,7 @@
 
     pip install -e '.[bench]'
     python -m tests.benchmarks              all of them, about ten minutes
-    python -m tests.benchmarks kmeans       one: kmeans, rollouts, trunk
+    python -m tests.benchmarks kmeans       one: encode, kmeans, ...
 
 A ratio above 1 says that rpt_jax is faster. Run it on a quiet machine.
 """
@@ -12,7 +12,7 @@ import sys
 
 from rpt_jax.training import memory
 
-NAMES = ('kmeans', 'rollouts', 'trunk')
+NAMES = ('encode', 'kmeans', 'rollouts', 'trunk')
 
 
 def main(names):

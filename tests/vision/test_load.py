@@ -9,7 +9,7 @@ import pytest
 from safetensors import numpy as safetensors
 
 from rpt_jax import vision
-from rpt_jax.vision import mae
+from rpt_jax.vision import mae, mobilenet, resnet
 
 MODEL = mae.Autoencoder(
   image_size=32, patch=8, width=16, depth=2, num_heads=2, decoder_width=16
@@ -115,6 +115,27 @@ def test_only_safe_files_are_fetched(folder, monkeypatch):
   assert vision.load('facebook/vit-mae-base').dim == 16
   (patterns,) = asked.values()
   assert all('json' in x or x.endswith('.safetensors') for x in patterns)
+
+
+@pytest.mark.parametrize(
+  'tensor, module',
+  [('conv_0.conv.kernel', mobilenet), ('layer1.0.conv1.weight', resnet)],
+)
+def test_a_file_is_known_by_its_tensors(tensor, module, tmp_path, monkeypatch):
+  path = tmp_path / 'x.safetensors'
+  safetensors.save_file({tensor: np.zeros(2, np.float32)}, path)
+  monkeypatch.setattr(module, 'load', lambda path, layer: (path, layer))
+  assert vision.load(path, layer=3) == (path, 3)
+
+
+def test_frames_of_any_shape_are_made_to_fit(folder, image):
+  path = folder / 'preprocessor_config.json'
+  settings = json.loads(path.read_text())
+  path.write_text(json.dumps(settings | {'size': {'shortest_edge': 20}}))
+  model = vision.load(folder)
+  wide = np.concatenate([image, image], axis=2)
+  assert model.image_size == 32
+  assert encode(model, wide).shape == (2, model.dim)
 
 
 def change_weights(folder, change):
