@@ -48,8 +48,11 @@ class Order:
     self._epoch = functools.lru_cache(maxsize=2)(self._permutation)
 
   def __call__(self, step: int) -> np.ndarray:
-    at = step * self.batch_size + self._local
-    epochs, places = np.divmod(at, self.size)
+    return self.at(step * self.batch_size + self._local)
+
+  def at(self, positions: np.ndarray) -> np.ndarray:
+    """The samples at any positions of the endless order: int64 indices."""
+    epochs, places = np.divmod(positions, self.size)
     picks = np.empty_like(places)
     for epoch in np.unique(epochs):
       mine = epochs == epoch

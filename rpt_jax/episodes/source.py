@@ -97,6 +97,10 @@ class Source:
     """All that `read` knows: observations, then the fields of a step."""
     return (*self.observations, *STEP_FIELDS)
 
+  def columns_of(self, fields: Sequence[str]) -> dict[str, list[str]]:
+    """Which columns of the dataset each field is made of."""
+    return {k: self._columns.get(k, []) for k in self._known(fields)}
+
   def __len__(self) -> int:
     return len(self.store.lengths)
 

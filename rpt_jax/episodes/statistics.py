@@ -1,0 +1,253 @@
+"""What a dataset's streams range over, and normalisation by it.
+
+Moments are merged episode by episode (Chan et al. 1979), so that no dataset
+need fit in memory; quantiles come from a sample of rows. Results are cached
+under a hash of the dataset's files, with where they come from.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rpt_jax.episodes.errors import CorruptEpisode
+from rpt_jax.types import Array
+
+VERSION = 1
+MODES = ('mean_std', 'quantiles', 'none')
+_SAMPLE = 200_000  # Rows that quantiles are taken from.
+_FLOOR = 1e-6  # A smaller range is that of a constant.
+
+
+class Statistics(NamedTuple):
+  """Of one stream over its steps: count and [A] float64 arrays."""
+
+  count: int
+  mean: np.ndarray
+  std: np.ndarray
+  min: np.ndarray
+  max: np.ndarray
+  q01: np.ndarray
+  q99: np.ndarray
+
+
+class Table(NamedTuple):
+  """Statistics of streams by name, and where they come from."""
+
+  streams: dict[str, Statistics]
+  provenance: dict[str, Any]
+
+
+def compute(
+  source,
+  fields: Sequence[str] = ('state', 'action'),
+  episodes: Sequence[int] | None = None,
+) -> Table:
+  """Reads the streams of some episodes (None: all), no frame decoded.
+
+  Episodes that cannot be read are left out and named in the provenance.
+  Raises ValueError where none can be read, or a stream has no numbers.
+  """
+  indices = range(len(source)) if episodes is None else [*map(int, episodes)]
+  parts, skipped = {field: _Moments() for field in fields}, {}
+  for index in indices:
+    try:
+      found = source.read(index, fields)
+    except CorruptEpisode as error:
+      skipped[str(index)] = str(error)
+      continue
+    for field, x in found.items():
+      parts[field].add(_rows(x, field, source))
+  if len(skipped) == len(indices):
+    raise ValueError(f'{source.path}: none of its episodes can be read')
+  provenance = {
+    'version': VERSION,
+    'dataset': source.path,
+    'dataset_hash': content_hash(source.path),
+    'fields': list(fields),
+    'episodes': len(indices) - len(skipped),
+    'episodes_hash': _digest(json.dumps(list(indices))),
+    'skipped': skipped,
+  }
+  return Table({k: p.result() for k, p in parts.items()}, provenance)
+
+
+def cached(
+  directory: str | os.PathLike,
+  source,
+  fields: Sequence[str] = ('state', 'action'),
+  episodes: Sequence[int] | None = None,
+) -> Table:
+  """`compute`, kept as `<directory>/<hash>.json`.
+
+  The hash is of the dataset's content, the columns the streams are made of,
+  the episodes and this version: a change of any computes anew.
+  """
+  indices = range(len(source)) if episodes is None else [*map(int, episodes)]
+  key = [VERSION, content_hash(source.path), source.columns_of(fields)]
+  key = _digest(json.dumps([*key, list(fields), list(indices)]))
+  path = pathlib.Path(directory) / f'{key}.json'
+  if path.exists():
+    return load(path)
+  table = compute(source, fields, episodes)
+  save(path, table)
+  return table
+
+
+def save(path: str | os.PathLike, table: Table) -> None:
+  """Writes a table as JSON, whole or not at all."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  streams = {
+    name: {k: np.asarray(v).tolist() for k, v in one._asdict().items()}
+    for name, one in table.streams.items()
+  }
+  partial = path.with_name(f'.{path.name}.partial-{os.getpid()}')
+  partial.write_text(json.dumps({**table.provenance, 'streams': streams}))
+  os.replace(partial, path)
+
+
+def load(path: str | os.PathLike) -> Table:
+  """Reads a table; ValueError where it is not one of this version."""
+  try:
+    provenance = json.loads(pathlib.Path(path).read_text())
+    streams = {
+      name: Statistics(
+        count=one.pop('count'),
+        **{k: np.array(v, np.float64) for k, v in one.items()},
+      )
+      for name, one in provenance.pop('streams').items()
+    }
+  except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+    raise ValueError(
+      f'{path}: no table of statistics ({error!r}); delete it'
+    ) from error
+  if provenance.get('version') != VERSION:
+    raise ValueError(
+      f'{path}: version {provenance.get("version")}, expected {VERSION}; '
+      'delete it'
+    )
+  return Table(streams, provenance)
+
+
+def normalise(x: Array, one: Statistics, mode: str) -> Array:
+  """Scales [..., A]: 'mean_std' to z-scores, 'quantiles' q01..q99 to -1..1.
+
+  A dimension that does not vary is only shifted, so nothing is blown up;
+  'none' changes nothing. Values beyond the quantiles are not clipped.
+  """
+  centre, scale = _affine(one, mode)
+  return (x - centre) / scale
+
+
+def unnormalise(x: Array, one: Statistics, mode: str) -> Array:
+  """The inverse of `normalise`."""
+  centre, scale = _affine(one, mode)
+  return x * scale + centre
+
+
+def content_hash(path: str | os.PathLike) -> str:
+  """A cheap hash of a dataset: names and sizes of files, bytes of small ones.
+
+  Files below 1 MiB (info, episode tables, short shards) are hashed whole, of
+  others the first and last 64 KiB; times of change are not looked at, so a
+  copy has the hash of its original. A change in the middle of a large file
+  that keeps its size is not seen: record checksums guard that.
+  """
+  root = pathlib.Path(path)
+  files = [root] if root.is_file() else sorted(root.rglob('*'))
+  digest = hashlib.blake2b(digest_size=16)
+  for file in files:
+    if file.is_file():
+      name = file.relative_to(root).as_posix() if file != root else file.name
+      digest.update(f'{name} {file.stat().st_size};'.encode())
+      digest.update(_ends(file))
+  return digest.hexdigest()
+
+
+class _Moments:
+  """Count, mean, squared deviations and bounds of rows seen so far."""
+
+  def __init__(self):
+    self._count, self._mean, self._squares = 0, 0.0, 0.0
+    self._low, self._high = np.inf, -np.inf
+    self._sample = _Reservoir()
+
+  def add(self, x_NA):
+    count, mean = len(x_NA), x_NA.mean(0)
+    total, delta = self._count + count, mean - self._mean
+    within = ((x_NA - mean) ** 2).sum(0)
+    between = delta**2 * (self._count * count / total)
+    self._squares = self._squares + within + between
+    self._mean = self._mean + delta * (count / total)
+    self._count = total
+    self._low = np.minimum(self._low, x_NA.min(0))
+    self._high = np.maximum(self._high, x_NA.max(0))
+    self._sample.add(x_NA)
+
+  def result(self) -> Statistics:
+    q01, q99 = np.quantile(self._sample.rows(), (0.01, 0.99), axis=0)
+    std = np.sqrt(self._squares / self._count)
+    bounds = self._low, self._high
+    return Statistics(self._count, self._mean, std, *bounds, q01, q99)
+
+
+class _Reservoir:
+  """All rows while they are few, then every second, fourth, ... of them."""
+
+  def __init__(self):
+    self._parts, self._every, self._seen, self._kept = [], 1, 0, 0
+
+  def add(self, x_NA):
+    part = x_NA[-self._seen % self._every :: self._every]
+    self._seen += len(x_NA)
+    self._parts.append(part)
+    self._kept += len(part)
+    while self._kept > _SAMPLE:
+      rows = self.rows()[::2]
+      self._parts, self._kept = [rows], len(rows)
+      self._every *= 2
+
+  def rows(self) -> np.ndarray:
+    return np.concatenate(self._parts)
+
+
+def _rows(x, field, source):
+  if x.dtype.kind not in 'biuf' or x.dtype == np.uint8 and x.ndim == 4:
+    raise ValueError(
+      f'{source.path}: {field} is {x.dtype}{list(x.shape)}, expected numbers '
+      '[T, A]'
+    )
+  return x.reshape(len(x), -1).astype(np.float64)
+
+
+def _affine(one, mode):
+  if mode == 'mean_std':
+    centre, scale = one.mean, one.std
+  elif mode == 'quantiles':
+    centre, scale = (one.q99 + one.q01) / 2, (one.q99 - one.q01) / 2
+  elif mode == 'none':
+    return np.float32(0.0), np.float32(1.0)
+  else:
+    raise ValueError(f'mode: found {mode!r}, expected one of {MODES}')
+  varies = scale > _FLOOR * np.maximum(1.0, np.abs(centre))
+  scale = np.where(varies, scale, 1.0)
+  return centre.astype(np.float32), scale.astype(np.float32)
+
+
+def _ends(file):
+  size = file.stat().st_size
+  if size < 1 << 20:
+    return file.read_bytes()
+  with open(file, 'rb') as stream:
+    head = stream.read(1 << 16)
+    stream.seek(-(1 << 16), os.SEEK_END)
+    return head + stream.read()
+
+
+def _digest(text):
+  return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
