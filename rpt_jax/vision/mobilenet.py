@@ -85,8 +85,11 @@ def load(
       "image_size, or use 'mean_patch' or 'grid<g>'"
     )
 
-  def apply(params, x_NHWC):
+  def encode(params, x_NHWC):
     return maps.readout(features(params, x_NHWC, layer, dtype), output)
+
+  def apply(params, x_NHWC):
+    return maps.by_chunks(functools.partial(encode, params), x_NHWC)
 
   side = (image_size, image_size) if image_size else None
   preprocess = Preprocess(

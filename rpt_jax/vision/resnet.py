@@ -193,8 +193,11 @@ def load(
     )
   params = _read(tensors, model, names)
 
-  def apply(params, x_NHWC):
+  def encode(params, x_NHWC):
     return maps.readout(features(model, params, x_NHWC, layer, dtype), output)
+
+  def apply(params, x_NHWC):
+    return maps.by_chunks(functools.partial(encode, params), x_NHWC)
 
   if any((path / name).exists() for name in preprocessing.CONFIGS):
     default = Preprocess.from_config(path)

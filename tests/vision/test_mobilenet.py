@@ -25,12 +25,13 @@ def frames(episode, every=1):
 
 
 def write(path, change=None):
-  """Small random weights of the right shapes, then `change`d."""
+  """Random weights of the right shapes that keep a signal, then `change`d."""
   rng = np.random.default_rng(0)
-  flat = {
-    name: rng.normal(0, 0.05, shape).astype(np.float32)
-    for name, shape in mobilenet.shapes().items()
-  }
+  flat = {}
+  for name, shape in mobilenet.shapes().items():
+    fan_in = np.prod(shape[:-1]) if name.endswith('kernel') else 800
+    scale = (2 / fan_in) ** 0.5
+    flat[name] = rng.normal(0, scale, shape).astype(np.float32)
   if change:
     change(flat)
   safetensors.save_file(flat, path)
@@ -119,6 +120,17 @@ def test_outputs_and_layers(tmp_path):
   ):
     with pytest.raises(ValueError, match=match):
       mobilenet.load(path, **settings)
+
+
+def test_many_frames_are_each_their_own(tmp_path):
+  model = mobilenet.load(write(tmp_path / 'x.safetensors'), dtype='float32')
+  levels = np.arange(0, 247, 13, dtype=np.uint8)[:, None, None, None]
+  image = np.broadcast_to(levels, (19, 32, 40, 3))
+  found = encode(model, image)
+  few = np.concatenate([encode(model, image[:8]), encode(model, image[14:])])
+  same = found[[*range(8), *range(14, 19)]]
+  np.testing.assert_allclose(same, few, atol=1e-6)
+  assert (np.abs(np.diff(found, axis=0)).max(axis=1) > 1e-4).all()
 
 
 def test_wrong_weights_are_named(tmp_path):
