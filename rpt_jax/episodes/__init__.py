@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+from rpt_jax.episodes import cards
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import Source
 
@@ -16,6 +17,7 @@ def open(
   size: tuple[int, int] | None = None,
   fps: float | None = None,
   clip_steps: int | None = None,
+  card: str | None = None,
   **mapping: str,
 ) -> Source:
   """Opens a dataset: `len(source)`, `source[i]` -> Episode.
@@ -25,7 +27,8 @@ def open(
   folder of `.npz`), a video file or a folder of them. `split` is one of the
   dataset's own names, or 'all'. `size` (H, W) scales frames; `fps` and
   `clip_steps` say how videos are resampled and cut. `mapping` names columns
-  for streams, as in `image='observation.images.cam_high', action='action'`.
+  for streams, as in `image='observation.images.cam_high', action='action'`;
+  `card` names a published dataset whose mapping is known (`cards.CARDS`).
 
   Raises ValueError for a layout that no reader knows, an unknown split or
   column, and files that are missing or shorter than the dataset says.
@@ -59,7 +62,7 @@ def open(
     store = rlds_reader.RldsStore(
       path if path.exists() else path_or_name, split
     )
-  return Source(store, mapping, size)
+  return Source(store, mapping, size, cards.find(card) if card else None)
 
 
 def _kind(path):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rpt_jax.episodes import decode
+from rpt_jax.episodes.cards import Card
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.windows import Clips
 from rpt_jax.types import Episode
@@ -45,7 +46,8 @@ class Source:
   action='action'`; `'a+b'` joins columns along their last axis. Keys that
   are no field of an Episode become observations; without such keys the
   format's own are taken. `instruction` names a column of text. `size` (H, W)
-  scales the frames of all cameras.
+  scales the frames of all cameras. `card` gives a mapping for what `mapping`
+  leaves out, and brings actions to one convention.
 
   Raises ValueError for a column that the dataset does not have.
   """
@@ -55,8 +57,14 @@ class Source:
     store,
     mapping: Mapping[str, str],
     size: tuple[int, int] | None = None,
+    card: Card | None = None,
   ):
-    self.store, self._size = store, size
+    self._standardise = None
+    if card is not None:
+      if 'action' not in mapping:
+        self._standardise = card.standardise
+      mapping = {**card.mapping, **mapping}
+    self.store, self._size, self._card = store, size, card
     self._instruction = (mapping := dict(mapping)).pop('instruction', None)
     self._columns = _resolve(store, mapping)
     if self._instruction is not None:
@@ -73,6 +81,8 @@ class Source:
   @property
   def fps(self) -> float | None:
     """Steps per second, where the dataset says so."""
+    if self._card is not None and self.store.fps is None:
+      return self._card.fps
     return self.store.fps
 
   @property
@@ -143,6 +153,8 @@ class Source:
       k: _standard(k, [found[c] for c in columns])
       for k, columns in wanted.items()
     }
+    if self._standardise is not None and 'action' in values:
+      values['action'] = self._standardise(values['action'])
     if finite:
       self._check_finite(index, values)
     values = _complete(values, length)
