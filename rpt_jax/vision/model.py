@@ -63,15 +63,15 @@ def encoder_model(
   def apply(params, image_NHWC):
     found = encoder.apply({'params': params}, image_NHWC)
     if layer >= 0:
-      found = vit.Features(found.layers[-1], (), None, None)
+      found = vit.Features(found.tokens, None, None)
     return vit.read(found, encoder, output)
 
   return build(name, apply, params, preprocess, encoder.image_size)
 
 
 def _first_blocks(encoder, params, depth):
-  """The encoder cut after `depth` blocks."""
+  """The encoder cut after `depth` blocks, its tokens not normed."""
   stacked = params['transformer']['blocks']
   blocks = jax.tree.map(lambda x: x[:depth], stacked)
   params = {**params, 'transformer': {'blocks': blocks}}
-  return encoder.clone(depth=depth), params
+  return encoder.clone(depth=depth, norm_tokens=False), params

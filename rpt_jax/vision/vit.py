@@ -48,14 +48,12 @@ def unpatchify(x_NPK: Array, patch: int) -> Array:
 class Features(NamedTuple):
   """What an encoder makes of N frames.
 
-  `tokens` [N, prefix + K, D], class token and registers first; `layers` the
-  tokens after every block, before any norm; `pooled` [N, D] and `projected`
-  [N, E] as the model was trained to summarise a frame, None where it was not
-  (what SigLIP pools needs no projection into the space of its text).
+  `tokens` [N, prefix + K, D], class token and registers first; `pooled` [N, D]
+  and `projected` [N, E] as the model was trained to summarise a frame, None
+  where it was not (what SigLIP pools needs no projection to meet its text).
   """
 
   tokens: Array
-  layers: tuple[Array, ...]
   pooled: Array | None
   projected: Array | None
 
@@ -111,7 +109,7 @@ class Encoder(nn.Module):
     x_NTD = self._embed(image_NHWC, keep_NK)
     if self.pre_norm:
       x_NTD = self._norm('pre_norm')(x_NTD)
-    x_NTD, layers = Transformer(
+    x_NTD, _ = Transformer(
       self.width,
       self.depth,
       self.num_heads,
@@ -131,7 +129,7 @@ class Encoder(nn.Module):
     if self.projection:
       project = dense(self.projection, 'projection', self.dtype, use_bias=False)
       projected = project(pooled_ND)
-    return Features(tokens_NTD, layers, pooled_ND, projected)
+    return Features(tokens_NTD, pooled_ND, projected)
 
   def _norm(self, name):
     return nn.LayerNorm(self.epsilon, name=name)

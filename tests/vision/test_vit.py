@@ -70,9 +70,9 @@ def test_kept_patches_are_all_that_is_seen(setup):
 
 def test_readouts(setup):
   params, image = setup
-  x_NTD, layers, pooled, _ = apply(params, image)
+  x_NTD, pooled, _ = apply(params, image)
   np.testing.assert_array_equal(pooled, x_NTD[:, 0])
-  assert x_NTD.shape == (3, 17, 16) and len(layers) == 2
+  assert x_NTD.shape == (3, 17, 16)
   patches = np.asarray(x_NTD[:, 1:])
   grid = patches.reshape(3, 2, 2, 2, 2, 16).mean((2, 4)).reshape(3, 64)
   for output, expected in {
