@@ -3,6 +3,9 @@
 python -m rpt_jax.main --config=configs/hubert_units.py
 python -m rpt_jax.main --config=configs/hubert_units.py:quicktest
 python -m rpt_jax.main --config=... --config.seed=1 --workdir=runs/one
+python -m rpt_jax.main --doctor
+python -m rpt_jax.main --inspect=<dataset>[,card=bridge,size=96x128,...]
+python -m rpt_jax.main --convert=<TFDS folder of tfrecords>
 """
 
 import math
@@ -16,7 +19,16 @@ from absl import flags
 from ml_collections import config_flags
 
 from rpt_jax import envs, vision
-from rpt_jax.stages import domains, dry_run, encode, finetune, pipeline
+from rpt_jax.episodes import tfrecord
+from rpt_jax.stages import (
+  doctor,
+  domains,
+  dry_run,
+  encode,
+  finetune,
+  inspect,
+  pipeline,
+)
 from rpt_jax.training import memory
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -31,6 +43,15 @@ _DRY_RUN = flags.DEFINE_bool(
 )
 _OVERWRITE = flags.DEFINE_bool(
   'overwrite', False, 'Forget earlier artifacts in the workdir.'
+)
+_DOCTOR = flags.DEFINE_bool(
+  'doctor', False, 'Print what is installed, devices, readable datasets.'
+)
+_INSPECT = flags.DEFINE_string(
+  'inspect', '', 'Survey a dataset: path[,key=value,...]; writes a page.'
+)
+_CONVERT = flags.DEFINE_string(
+  'convert', '', 'Convert a TFDS folder from TFRecord to ArrayRecord, once.'
 )
 
 
@@ -89,7 +110,11 @@ def _check_runs(config):
 def main(argv) -> int:
   """Parse flags and run; returns 0, or 2 after one line on what to mend."""
   try:
-    config, workdir = _parse(argv)
+    _parse_flags(argv)
+    if _DOCTOR.value or _INSPECT.value or _CONVERT.value:
+      _look_after_data()
+      return 0
+    config, workdir = _parse()
     check(config)
   except Exception as error:  # Whatever a config file or a flag can raise.
     return _refuse(error)
@@ -105,12 +130,25 @@ def main(argv) -> int:
   return 0
 
 
-def _parse(argv):
+def _parse_flags(argv):
   positional = flags.FLAGS(argv)[1:]
-  if _CONFIG.value is None:
-    raise ValueError('--config=configs/<name>.py is required')
   if positional:
     raise ValueError(f'positional arguments {positional}: use --flag=value')
+
+
+def _look_after_data():
+  """What needs no config: the flags on datasets and on this machine."""
+  if _DOCTOR.value:
+    doctor.run()
+  if _CONVERT.value:
+    print(tfrecord.convert(_CONVERT.value, _WORKDIR.value or None))
+  if _INSPECT.value:
+    inspect.run(_INSPECT.value, _WORKDIR.value)
+
+
+def _parse():
+  if _CONFIG.value is None:
+    raise ValueError('--config=configs/<name>.py is required')
   if not hasattr(_CONFIG.value, 'to_dict'):
     raise ValueError('--config: no readable file of that name')
   spec = config_flags.get_config_filename(flags.FLAGS['config'])

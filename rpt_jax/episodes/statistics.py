@@ -53,7 +53,7 @@ def compute(
   Raises ValueError where none can be read, or a stream has no numbers.
   """
   indices = range(len(source)) if episodes is None else [*map(int, episodes)]
-  parts, skipped = {field: _Moments() for field in fields}, {}
+  parts, skipped = {field: Moments() for field in fields}, {}
   for index in indices:
     try:
       found = source.read(index, fields)
@@ -169,40 +169,41 @@ def content_hash(path: str | os.PathLike) -> str:
   return digest.hexdigest()
 
 
-class _Moments:
+class Moments:
   """Count, mean, squared deviations and bounds of rows seen so far."""
 
   def __init__(self):
-    self._count, self._mean, self._squares = 0, 0.0, 0.0
+    self.count, self._mean, self._squares = 0, 0.0, 0.0
     self._low, self._high = np.inf, -np.inf
-    self._sample = _Reservoir()
+    self.sample = Reservoir()
 
-  def add(self, x_NA):
+  def add(self, x_NA: np.ndarray) -> None:
+    """Merges rows, at least one, all finite."""
     count, mean = len(x_NA), x_NA.mean(0)
-    total, delta = self._count + count, mean - self._mean
+    total, delta = self.count + count, mean - self._mean
     within = ((x_NA - mean) ** 2).sum(0)
-    between = delta**2 * (self._count * count / total)
+    between = delta**2 * (self.count * count / total)
     self._squares = self._squares + within + between
     self._mean = self._mean + delta * (count / total)
-    self._count = total
+    self.count = total
     self._low = np.minimum(self._low, x_NA.min(0))
     self._high = np.maximum(self._high, x_NA.max(0))
-    self._sample.add(x_NA)
+    self.sample.add(x_NA)
 
   def result(self) -> Statistics:
-    q01, q99 = np.quantile(self._sample.rows(), (0.01, 0.99), axis=0)
-    std = np.sqrt(self._squares / self._count)
+    q01, q99 = np.quantile(self.sample.rows(), (0.01, 0.99), axis=0)
+    std = np.sqrt(self._squares / self.count)
     bounds = self._low, self._high
-    return Statistics(self._count, self._mean, std, *bounds, q01, q99)
+    return Statistics(self.count, self._mean, std, *bounds, q01, q99)
 
 
-class _Reservoir:
+class Reservoir:
   """All rows while they are few, then every second, fourth, ... of them."""
 
   def __init__(self):
     self._parts, self._every, self._seen, self._kept = [], 1, 0, 0
 
-  def add(self, x_NA):
+  def add(self, x_NA: np.ndarray) -> None:
     part = x_NA[-self._seen % self._every :: self._every]
     self._seen += len(x_NA)
     self._parts.append(part)

@@ -259,6 +259,18 @@ def bars(
   return _picture(figure)
 
 
+def histogram(values, title: str, size=(1.7, 1.25)) -> Picture:
+  """How often one quantity takes its values; a log axis for the counts."""
+  with _panel(size, title) as (figure, axes):
+    axes.hist(np.asarray(values), bins=40, color=METHODS['finetune'].colour)
+    axes.set_yscale('log')
+    axes.set_yticks([])
+    axes.minorticks_off()
+    axes.spines['left'].set_visible(False)
+    axes.locator_params(axis='x', nbins=4)
+    return _picture(figure)
+
+
 def env_label(env: str) -> str:
   """An environment's name as figures print it."""
   if env == 'all':

@@ -1,0 +1,253 @@
+"""What a dataset holds, and what in it looks wrong.
+
+Numbers are read from every episode, frames from some of them, spread evenly.
+Nothing is mended: a warning says what was seen and where.
+"""
+
+import collections
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from rpt_jax.episodes.errors import CorruptEpisode
+from rpt_jax.episodes.source import STEP_FIELDS
+from rpt_jax.episodes.statistics import Moments, Statistics
+
+FRAMES = 8  # Sample frames an episode.
+_JUMP = 8.0  # Standard deviations of a stream's steps, and
+_REACH = 0.5  # of the range between its quantiles .01 and .99.
+_FEW = 3  # Distinct values of what is a switch, not a quantity.
+_SATURATED = 0.2  # Share of steps at the least or the largest value.
+
+
+class Stream(NamedTuple):
+  """One stream: kind, dtype and shape of a step, and its numbers.
+
+  `statistics` and `rows` (a sample [N, A]) are None for cameras without any
+  readable frame; a camera's are of the mean brightness of its frames.
+  """
+
+  kind: str
+  dtype: str
+  shape: tuple[int, ...]
+  statistics: Statistics | None
+  rows: np.ndarray | None
+
+
+class Survey(NamedTuple):
+  """A dataset at a glance; `frames` is {camera: {episode: [F, H, W, 3]}}."""
+
+  name: str
+  path: str
+  fps: float | None
+  lengths: np.ndarray
+  streams: dict[str, Stream]
+  instructions: dict[str, int]
+  frames: dict[str, dict[int, np.ndarray]]
+  corrupt: dict[int, str]
+  warnings: list[str]
+
+
+def survey(source, image_episodes: int = 8) -> Survey:
+  """Reads a source: all its numbers, the frames of `image_episodes`."""
+  known = {
+    name: column
+    for name, column in source.streams.items()
+    if column.kind != 'text'
+  }
+  values = [k for k, c in known.items() if c.kind == 'values']
+  cameras = [k for k, c in known.items() if c.kind == 'image']
+  numbers = _Numbers(source, values)
+  pictures = _Pictures(source, cameras)
+  for index in range(len(source)):
+    numbers.read(index)
+  count = min(len(source), image_episodes)
+  for index in np.unique(np.linspace(0, len(source) - 1, count).astype(int)):
+    pictures.read(int(index))
+  parts = {**numbers.moments, **pictures.moments}
+  streams = {
+    name: Stream(c.kind, str(c.dtype), c.shape, *_numbers_of(parts[name]))
+    for name, c in known.items()
+  }
+  corrupt = {**numbers.corrupt, **pictures.corrupt}
+  warnings = [f'episode {i} cannot be read: {e}' for i, e in corrupt.items()]
+  warnings += numbers.warnings() + pictures.warnings()
+  return Survey(
+    name=source.name,
+    path=source.path,
+    fps=source.fps,
+    lengths=numbers.lengths(),
+    streams=streams,
+    instructions=dict(numbers.instructions.most_common()),
+    frames=pictures.frames,
+    corrupt=corrupt,
+    warnings=warnings,
+  )
+
+
+class _Numbers:
+  """What is gathered from the streams that are no cameras."""
+
+  def __init__(self, source, fields):
+    self._source, self._fields = source, fields
+    self.moments = {k: Moments() for k in fields}
+    self._steps = {k: Moments() for k in fields}
+    self._largest = {}  # {stream: (jump [A], episode [A], step [A])}
+    self._not_finite = collections.Counter()
+    self._first_seen, self._copies, self._odd = {}, [], []
+    self._lengths = {}
+    self.instructions = collections.Counter()
+    self.corrupt = {}
+
+  def read(self, index):
+    try:
+      found = self._source.read(index, self._fields, finite=False)
+      self.instructions[self._source.metadata(index)['instruction']] += 1
+    except CorruptEpisode as error:
+      self.corrupt[index] = str(error)
+      return
+    said = int(self._source.lengths[index])
+    self._lengths[index] = len(next(iter(found.values()), range(said)))
+    if self._lengths[index] != said:
+      self._odd.append(index)
+    self._compare(index, found)
+    for name, x in found.items():
+      self._add(index, name, x.reshape(len(x), -1).astype(np.float64))
+
+  def lengths(self) -> np.ndarray:
+    return np.array(list(self._lengths.values()), np.int64)
+
+  def warnings(self) -> list[str]:
+    lines = [
+      f'{name}: {count} steps are NaN or infinite'
+      for name, count in self._not_finite.items()
+    ]
+    for first, copy in self._copies:
+      lines.append(f'episode {copy} is a copy of episode {first}')
+    for index in self._odd:
+      lines.append(
+        f'episode {index} has {self._lengths[index]} steps, its metadata says '
+        f'{self._source.lengths[index]}'
+      )
+    for name in self._fields:
+      lines += self._warnings_of(name)
+    return lines
+
+  def _add(self, index, name, x_TA):
+    finite_T = np.isfinite(x_TA).all(-1)
+    if not finite_T.all():
+      self._not_finite[name] += int((~finite_T).sum())
+    x_TA = x_TA[finite_T]
+    if not x_TA.size:
+      return
+    self.moments[name].add(x_TA)
+    if len(x_TA) > 1:
+      steps_TA = np.diff(x_TA, axis=0)
+      self._steps[name].add(steps_TA)
+      self._note_largest(index, name, np.abs(steps_TA))
+
+  def _note_largest(self, index, name, jumps_TA):
+    here = (jumps_TA.max(0), np.full(jumps_TA.shape[1], index))
+    here = (*here, jumps_TA.argmax(0))
+    before = self._largest.get(name, here)
+    larger = here[0] > before[0]
+    self._largest[name] = tuple(
+      np.where(larger, new, old) for new, old in zip(here, before, strict=True)
+    )
+
+  def _compare(self, index, found):
+    told = [k for k in found if k not in STEP_FIELDS or k == 'action']
+    if not told:
+      return
+    digest = hashlib.blake2b(digest_size=16)
+    for name in told:
+      digest.update(np.ascontiguousarray(found[name]).tobytes())
+    first = self._first_seen.setdefault(digest.digest(), index)
+    if first != index:
+      self._copies.append((first, index))
+
+  def _warnings_of(self, name):
+    one, rows = _numbers_of(self.moments[name])
+    if one is None or name in ('reward', 'discount', 'is_terminal'):
+      return []
+    lines = []
+    if (constant := np.flatnonzero(one.max == one.min)).size:
+      lines.append(f'{name}: constant dimensions {constant.tolist()}')
+    switches = np.array([len(np.unique(x)) <= _FEW for x in rows.T])
+    if name in self._largest:
+      reach = _REACH * (one.q99 - one.q01)
+      lines += self._jumps(name, reach, ~switches)
+    if name == 'action':
+      ends = (rows == one.min) | (rows == one.max)
+      full = (ends.mean(0) > _SATURATED) & ~switches
+      for dim in np.flatnonzero(full):
+        lines.append(
+          f'{name}[{dim}]: {ends[:, dim].mean():.0%} of steps at its limits '
+          f'{one.min[dim]:.4g} and {one.max[dim]:.4g}'
+        )
+    return lines
+
+  def _jumps(self, name, reach, counts):
+    std = self._steps[name].result().std
+    jump, episode, step = self._largest[name]
+    return [
+      f'{name}[{dim}]: a jump of {jump[dim]:.4g}, '
+      f'{jump[dim] / std[dim]:.0f} standard deviations, after step '
+      f'{step[dim]} of episode {episode[dim]}'
+      for dim in np.flatnonzero(counts & (std > 0))
+      if jump[dim] > max(_JUMP * std[dim], reach[dim])
+    ]
+
+
+class _Pictures:
+  """What is gathered from the cameras of some episodes."""
+
+  def __init__(self, source, cameras):
+    self._source, self._cameras = source, cameras
+    self.moments = {k: Moments() for k in cameras}
+    self.frames = {k: {} for k in cameras}
+    self._frozen, self.corrupt = [], {}
+
+  def read(self, index):
+    if not self._cameras:
+      return
+    try:
+      found = self._source.read(index, self._cameras)
+    except CorruptEpisode as error:
+      self.corrupt[index] = str(error)
+      return
+    for name, image in found.items():
+      brightness = image.reshape(len(image), -1).mean(-1, dtype=np.float64)
+      self.moments[name].add(brightness[:, None])
+      if len(image) > 1 and (image == image[:1]).all():
+        self._frozen.append((name, index))
+      steps = np.linspace(0, len(image) - 1, min(FRAMES, len(image)))
+      self.frames[name][index] = _rgb(image[steps.round().astype(int)])
+
+  def warnings(self) -> list[str]:
+    lines, black = [], set()
+    for name, moments in self.moments.items():
+      one, _ = _numbers_of(moments)
+      if one is not None and not one.max.any():
+        black.add(name)
+        lines.append(f'{name}: every frame seen is black; leave it out')
+    return lines + [
+      f'{name}: all frames of episode {index} are equal'
+      for name, index in self._frozen
+      if name not in black
+    ]
+
+
+def _numbers_of(moments: Moments):
+  """(statistics, sampled rows), or Nones where nothing was added."""
+  if not moments.count:
+    return None, None
+  return moments.result(), moments.sample.rows()
+
+
+def _rgb(image_THWC):
+  channels = image_THWC.shape[-1]
+  if channels == 1:
+    return np.repeat(image_THWC, 3, axis=-1)
+  return image_THWC[..., :3]

@@ -1,0 +1,123 @@
+"""The page of one dataset: streams, sample frames, histograms, warnings."""
+
+import numpy as np
+
+from rpt_jax.reporting import html, pictures, plots
+
+_MAX_DIMS = 32  # Histograms a stream.
+_MAX_WARNINGS = 200
+_MAX_TOLD = 30
+
+
+def render(survey, footer: str) -> str:
+  """One self-contained HTML page of an `episodes.survey.Survey`."""
+  page = html.Document()
+  page.section('streams', 'Streams', [_streams(page, survey)])
+  page.section('warnings', 'Suspicious values', [_warnings(survey)])
+  page.section('frames', 'Sample frames', _frames(page, survey))
+  page.section('values', 'Histograms', _histograms(page, survey))
+  page.section('episodes', 'Episodes', _episodes(page, survey))
+  return page.render(survey.name, subtitle(survey), footer)
+
+
+def subtitle(survey) -> str:
+  """Where it lies and how much there is, in a line."""
+  lengths = survey.lengths
+  rate = f', {survey.fps:g} steps a second' if survey.fps else ''
+  if not len(lengths):
+    return f'{survey.path}: no readable episode'
+  return (
+    f'{survey.path}: {len(lengths)} episodes, {lengths.sum():,} steps '
+    f'({lengths.min()} to {lengths.max()} each, median '
+    f'{np.median(lengths):g}){rate}'
+  )
+
+
+def rows(survey) -> list[tuple[str, ...]]:
+  """(stream, kind, a step, least, largest, mean, standard deviation)."""
+  return [
+    (name, s.kind, f'{s.dtype}{list(s.shape)}', *_range(s.statistics))
+    for name, s in survey.streams.items()
+  ]
+
+
+HEAD = ('stream', 'kind', 'one step', 'min', 'max', 'mean', 'std')
+
+
+def _range(one):
+  if one is None:
+    return ('',) * 4
+  summary = (one.min.min(), one.max.max(), one.mean.mean(), one.std.mean())
+  return tuple(f'{x:.4g}' for x in summary)
+
+
+def _streams(page, survey):
+  body = [''.join(html.cell(text) for text in row) for row in rows(survey)]
+  return page.table(
+    html.table(HEAD, body),
+    'What one step holds. Mean and standard deviation are averaged over '
+    'dimensions; those of a camera are of the mean brightness of its frames '
+    'in the episodes looked at.',
+  )
+
+
+def _warnings(survey):
+  found = survey.warnings
+  if not found:
+    return html.paragraph('Nothing suspicious was found.')
+  lines = found[:_MAX_WARNINGS]
+  if len(found) > len(lines):
+    lines = [*lines, f'... and {len(found) - len(lines)} more']
+  return html.pre('\n'.join(lines))
+
+
+def _frames(page, survey):
+  parts = []
+  for camera, episodes in survey.frames.items():
+    tiles = []
+    for index, frames in episodes.items():
+      sheet = pictures.contact_sheet(frames, len(frames))
+      alt = f'{camera}, episode {index}, {len(frames)} frames'
+      under = html.escape(f'episode {index}')
+      tiles.append(html.tile(pictures.encode(sheet), alt, under))
+    if tiles:
+      caption = f'Camera {camera}. Frames spread evenly over each episode.'
+      parts.append(page.figure(''.join(tiles), caption))
+  return parts
+
+
+def _histograms(page, survey):
+  parts = []
+  order = sorted(survey.streams, key=lambda name: name != 'action')
+  for name in order:
+    stream = survey.streams[name]
+    if stream.kind != 'values' or stream.rows is None:
+      continue
+    columns = stream.rows.T[:_MAX_DIMS]
+    images = [
+      html.image(
+        plots.histogram(x, f'{name}[{i}]'), f'histogram of {name}[{i}]', 'plot'
+      )
+      for i, x in enumerate(columns)
+    ]
+    left_out = stream.rows.shape[1] - len(columns)
+    more = f' {left_out} more dimensions are not drawn.' if left_out else ''
+    caption = f'{name}. Counts are on a logarithmic axis.{more}'
+    parts.append(page.figure(''.join(images), caption, 'small'))
+  return parts
+
+
+def _episodes(page, survey):
+  parts = []
+  if len(survey.lengths):
+    picture = plots.histogram(survey.lengths, 'steps an episode', (3.2, 1.8))
+    image = html.image(picture, 'histogram of lengths', 'plot')
+    parts.append(page.figure(image, 'Lengths. Steps of each episode.'))
+  told = [
+    (text or '(none)', str(count))
+    for text, count in survey.instructions.items()
+  ]
+  body = [''.join(html.cell(text) for text in row) for row in told[:_MAX_TOLD]]
+  table = html.table(('instruction', 'episodes'), body)
+  caption = f'Instructions. {len(told)} different ones.'
+  return [*parts, page.table(table, caption)]
