@@ -75,6 +75,7 @@ def get_config(arg=''):
   config.quantize.restarts = 1
   config.quantize.max_iterations = 20
   config.quantize.batch_size = 0  # Of mini-batch k-means; 0: full Lloyd.
+  config.quantize.max_no_improvement = 10  # Mini-batches; 0: go to the end.
   config.quantize.trunk_layer = 2  # What later iterations cluster.
   config.quantize.recipes = _recipes()
 

@@ -58,8 +58,9 @@ def get_config(arg=''):
   config.quantize.num_clusters = 100
   config.quantize.levels = 2  # Of residual and product codebooks.
   config.quantize.restarts = 1
-  config.quantize.max_iterations = 50
-  config.quantize.batch_size = 4096  # Of mini-batch k-means; 0: full Lloyd.
+  config.quantize.max_iterations = 25  # Passes over the frames.
+  config.quantize.batch_size = 512  # Of mini-batch k-means; 0: full Lloyd.
+  config.quantize.max_no_improvement = 0  # Mini-batches; 0: go to the end.
   config.quantize.trunk_layer = 2  # What later iterations cluster.
   config.quantize.recipes = _recipes()
 

@@ -75,6 +75,7 @@ def _quantize(clips, recipe, config, mesh, directory):
     restarts=c.restarts,
     max_iterations=c.max_iterations,
     batch_size=c.batch_size,
+    max_no_improvement=c.max_no_improvement,
     mesh=mesh,
   )
   # Relative to the mean squared distance of a frame to its centroid.
