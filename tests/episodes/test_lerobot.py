@@ -187,6 +187,15 @@ def test_actions_come_without_decoding_video(folder):
     source[0]
 
 
+def test_a_video_shorter_than_its_rows_is_named(folder):
+  last = sorted(folder.rglob('*.mp4'))[-1]
+  write_video(last, LENGTHS[2] - 3)
+  source = episodes.open(folder)
+  with pytest.raises(episodes.CorruptEpisode, match='no frame at 0.800 s'):
+    source[2]
+  assert source[1].length == LENGTHS[1]
+
+
 def test_faults_of_files_name_them(folder):
   first = sorted(folder.rglob('data/**/*.parquet'))[0]
   last = sorted(folder.rglob('*.mp4'))[-1]

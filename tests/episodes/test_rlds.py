@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import pickle
 import subprocess
 import sys
 
@@ -80,6 +81,24 @@ def test_round_trip(folder):
   }
   with pytest.raises(IndexError):
     source[3]
+
+
+def test_all_splits_are_one_source(folder):
+  source = pickle.loads(pickle.dumps(episodes.open(folder)))
+  assert source.lengths.tolist() == [e.length for e in EPISODES]
+  for found, expected in zip(source, EPISODES, strict=True):
+    assert_same(found, expected)
+  (folder / 'episode_lengths.json').unlink()  # As others write datasets.
+  counted = episodes.open(folder).lengths
+  assert counted.tolist() == [e.length for e in EPISODES]
+
+
+def test_numbers_come_without_decoding_frames(folder, monkeypatch):
+  monkeypatch.delattr(png, 'decode')
+  found = episodes.open(folder).read(1, ['state', 'action', 'is_last'])
+  np.testing.assert_array_equal(found['action'], EPISODES[1].action)
+  with pytest.raises(AttributeError):
+    episodes.open(folder).read(1, ['image'])
 
 
 def test_round_trip_of_continuous_actions_and_one_step(tmp_path):

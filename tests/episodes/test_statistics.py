@@ -50,6 +50,14 @@ def test_quantiles_of_more_rows_than_are_kept(tmp_path, monkeypatch):
   np.testing.assert_array_equal(sampled.mean, whole.mean)
 
 
+def test_kept_rows_are_evenly_spaced(monkeypatch):
+  monkeypatch.setattr(statistics, '_SAMPLE', 30)
+  reservoir, rows = statistics.Reservoir(), np.arange(1000)[:, None]
+  for start in range(0, 1000, 7):
+    reservoir.add(rows[start : start + 7])
+  np.testing.assert_array_equal(reservoir.rows()[:, 0], np.arange(0, 1000, 64))
+
+
 @pytest.mark.parametrize('mode', statistics.MODES)
 def test_normalising_is_undone(tmp_path, mode):
   source = episodes.open(write(tmp_path / 'd'))

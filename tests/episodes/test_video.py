@@ -18,9 +18,9 @@ def brightness(index):
   return 20 + 4 * index
 
 
-def write_video(path, steps, fps=10, codec='libx264', first=0):
+def write_video(path, steps, fps=10, codec='libx264', first=0, options=None):
   """A video whose brightness counts its frames; keyframes every 7."""
-  with av.open(str(path), 'w') as container:
+  with av.open(str(path), 'w', options=options or {}) as container:
     stream = container.add_stream(codec, rate=fps)
     stream.height, stream.width = SIZE
     stream.pix_fmt = 'yuv420p'
@@ -108,6 +108,18 @@ def test_bad_files_are_episodes_that_say_why(tmp_path):
   (tmp_path / 'a.mp4').unlink()
   with pytest.raises(ValueError, match='no video can be opened'):
     episodes.open(tmp_path)
+
+
+def test_a_truncated_video_whose_index_is_whole_is_named(tmp_path):
+  path = tmp_path / 'a.mp4'
+  write_video(path, 55, options={'movflags': 'faststart'})
+  write_video(tmp_path / 'b.mp4', 5)
+  content = path.read_bytes()
+  path.write_bytes(content[:-400])
+  source = episodes.open(tmp_path)
+  with pytest.raises(episodes.CorruptEpisode, match='of 55 frames found'):
+    source[0]
+  assert source.lengths.tolist() == [0, 5]
 
 
 def test_wrong_settings_are_named(tmp_path):
