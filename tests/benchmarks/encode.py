@@ -14,7 +14,7 @@ import numpy as np
 from rpt_jax.training import memory
 from rpt_jax.vision import vit
 
-BATCH, ROUNDS = 16, 3
+BATCH, ROUNDS = 16, 5
 SIZES = {'ViT-S/16': (384, 6), 'ViT-B/16': (768, 12)}
 TARGETS = {('ViT-B/16', 'bfloat16'): 1.6}
 

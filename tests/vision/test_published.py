@@ -17,7 +17,14 @@ pytest.importorskip('transformers')
 import families  # noqa: E402
 
 from rpt_jax import vision  # noqa: E402
-from rpt_jax.vision import mae  # noqa: E402
+from rpt_jax.vision import mae, weights  # noqa: E402
+from rpt_jax.vision.families import (  # noqa: E402
+  clip,
+  dinov2,
+  siglip,
+  vit,
+  vit_mae,
+)
 
 DATA = pathlib.Path(__file__).parents[2].parent / 'shared' / 'data'
 # Name: (output that transformers calls pooler_output, tokens before patches).
@@ -206,6 +213,37 @@ def test_a_missing_tensor_is_named(name, saved, tmp_path):
     'odd.weight is not expected',
   ):
     assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'name, family',
+  [
+    ('ViT', vit.FAMILY),
+    ('ViTMAE', vit_mae.FAMILY),
+    ('CLIP', clip.FAMILY),
+    ('CLIPVision', clip.FAMILY),
+    ('CLIP', clip.TEXT),
+    ('CLIPText', clip.TEXT),
+    ('Dinov2', dinov2.FAMILY),
+    ('Dinov2WithRegisters', dinov2.WITH_REGISTERS),
+    ('Siglip', siglip.FAMILY),
+    ('SiglipVision', siglip.FAMILY),
+    ('Siglip2', siglip.NAFLEX),
+    ('Siglip', siglip.TEXT),
+  ],
+)
+def test_absent_fields_are_what_transformers_takes(name, family):
+  """Published config.json often hold only what differs from defaults."""
+  import transformers
+
+  config = getattr(transformers, f'{name}Config')().to_dict()
+  short = {'model_type': config['model_type']}
+  for part in ('vision_config', 'text_config'):
+    if part in config:
+      short[part] = {'model_type': config[part]['model_type']}
+  tensors = weights.Tensors(None, {'visual_projection.weight': ()}, {})
+  expected = family.encoder(config, tensors)
+  assert family.encoder(short, tensors) == expected
 
 
 def test_our_autoencoder_is_one_of_transformers(frames, tmp_path):

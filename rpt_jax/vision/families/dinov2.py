@@ -13,7 +13,9 @@ DEFAULTS = dict(
   hidden_act='gelu',
   layer_norm_eps=1e-6,
   use_swiglu_ffn=False,
+  num_register_tokens=0,
 )
+DEFAULTS_WITH_REGISTERS = DEFAULTS | dict(patch_size=16, num_register_tokens=4)
 
 
 def encoder(config, tensors=None) -> vit.Encoder:
@@ -22,22 +24,20 @@ def encoder(config, tensors=None) -> vit.Encoder:
   SwiGLU keeps two thirds of the hidden features, rounded up to eights.
   """
   del tensors
-  config = DEFAULTS | config
+  registers = config.get('model_type') == 'dinov2_with_registers'
+  config = (DEFAULTS_WITH_REGISTERS if registers else DEFAULTS) | config
   width = config['hidden_size']
   hidden = int(width * config['mlp_ratio'])
   fields = published.shape_fields(config)
   if config['use_swiglu_ffn']:
     hidden = (int(hidden * 2 / 3) + 7) // 8 * 8
     fields['activation'] = 'swiglu'
-  registers = 0
-  if config.get('model_type') == 'dinov2_with_registers':
-    registers = config.get('num_register_tokens', 4)
   return vit.Encoder(
     **fields,
     image_size=published.image_size(config),
     mlp_ratio=hidden / width,
     layer_scale=True,
-    registers=registers,
+    registers=config['num_register_tokens'],
   )
 
 
