@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rpt_jax.episodes import decode
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import STEP_FIELDS
 from rpt_jax.episodes.statistics import Moments, Statistics
 
-FRAMES = 8  # Sample frames an episode.
+FRAMES = 8  # Sample frames an episode,
+_TALL = 128  # of at most so many pixels.
 _JUMP = 8.0  # Standard deviations of a stream's steps, and
 _REACH = 0.5  # of the range between its quantiles .01 and .99.
 _FEW = 3  # Distinct values of what is a switch, not a quantity.
@@ -223,7 +225,7 @@ class _Pictures:
       if len(image) > 1 and (image == image[:1]).all():
         self._frozen.append((name, index))
       steps = np.linspace(0, len(image) - 1, min(FRAMES, len(image)))
-      self.frames[name][index] = _rgb(image[steps.round().astype(int)])
+      self.frames[name][index] = _small(image[steps.round().astype(int)])
 
   def warnings(self) -> list[str]:
     lines, black = [], set()
@@ -246,8 +248,11 @@ def _numbers_of(moments: Moments):
   return moments.result(), moments.sample.rows()
 
 
-def _rgb(image_THWC):
-  channels = image_THWC.shape[-1]
+def _small(image_THWC):
+  """RGB frames, scaled down where they are tall."""
+  height, width, channels = image_THWC.shape[1:]
   if channels == 1:
-    return np.repeat(image_THWC, 3, axis=-1)
-  return image_THWC[..., :3]
+    image_THWC = np.repeat(image_THWC, 3, axis=-1)
+  scale = min(1.0, _TALL / height)
+  size = (round(scale * height), max(round(scale * width), 1))
+  return decode.resize(np.ascontiguousarray(image_THWC[..., :3]), size)

@@ -49,6 +49,12 @@ def test_sample_frames_are_those_of_their_episode(tmp_path):
   np.testing.assert_array_equal(frames[-1], parts[2]['wrist'][-1])
 
 
+def test_tall_and_grey_frames_are_shown_small_and_in_colour(tmp_path):
+  part = {'image': np.full((9, 300, 400, 1), 70, np.uint8)}
+  frames = look(tmp_path, [part]).frames['image'][0]
+  assert frames.shape == (8, 128, 171, 3) and (frames == 70).all()
+
+
 def nan(parts):
   parts[1]['state'][3:5, 1] = np.nan
 
