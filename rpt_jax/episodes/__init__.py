@@ -40,29 +40,31 @@ def open(
     raise ValueError(f'{path}: fps and clip_steps are for videos only')
   if kind == 'video' and split != 'all':
     raise ValueError(f"{path}: no split {split!r}; videos have only 'all'")
+  store = _store(kind, path, path_or_name, split, size, fps, clip_steps)
+  return Source(store, mapping, size, cards.find(card) if card else None)
+
+
+def _store(kind, path, name, split, size, fps, clip_steps):
+  """The reader of a kind; its packages are imported only now."""
   if kind == 'lerobot':
     from rpt_jax.episodes import lerobot
 
-    store = lerobot.LeRobotStore(path, split, size)
-  elif kind == 'hdf5':
+    return lerobot.LeRobotStore(path, split, size)
+  if kind == 'hdf5':
     from rpt_jax.episodes import hdf5
 
-    store = hdf5.Hdf5Store(path, split)
-  elif kind == 'npz':
+    return hdf5.Hdf5Store(path, split)
+  if kind == 'npz':
     from rpt_jax.episodes import arrays
 
-    store = arrays.ArrayStore(path, split)
-  elif kind == 'video':
+    return arrays.ArrayStore(path, split)
+  if kind == 'video':
     from rpt_jax.episodes import video
 
-    store = video.VideoStore(path, fps, clip_steps, size)
-  else:
-    from rpt_jax.episodes import rlds_reader
+    return video.VideoStore(path, fps, clip_steps, size)
+  from rpt_jax.episodes import rlds_reader
 
-    store = rlds_reader.RldsStore(
-      path if path.exists() else path_or_name, split
-    )
-  return Source(store, mapping, size, cards.find(card) if card else None)
+  return rlds_reader.RldsStore(path if path.exists() else name, split)
 
 
 def _kind(path):
