@@ -23,22 +23,34 @@ CORE = [
   'tensorflow-datasets>=4.9.8',
 ]
 
+VIDEO = ['av>=12.0', 'pyarrow>=15.0']  # LeRobot and video files.
+HDF5 = ['h5py>=3.8']  # robomimic.
+HUB = ['huggingface_hub>=0.30', 'tokenizers>=0.20']
+# One version, as a range would bring the newest build with CUDA.
+PARITY = ['torch==2.13.0', 'transformers>=4.50']
+
 EXTRAS = {
   'tpu': ['jax[tpu]>=0.10'],
   'cuda': ['jax[cuda12]>=0.10'],
-  'video': ['av>=12.0', 'pyarrow>=15.0'],
-  'hdf5': ['h5py>=3.8'],
+  'video': VIDEO,
+  'hdf5': HDF5,
+  'hub': HUB,
   'test': [
+    *VIDEO,
+    *HDF5,
+    *HUB,
+    *PARITY,
+    'dm-pix>=0.4',
     'pytest>=8.0',
     'pytest-timeout>=2.3',
     'ruff>=0.8',
     'scikit-learn>=1.5',
   ],
   'bench': [
+    *PARITY,
     'faiss-cpu>=1.8',
     'gymnasium>=1.0',
     'scikit-learn>=1.5',
-    'torch>=2.5',
   ],
 }
 

@@ -38,6 +38,7 @@ class StateProbe(NamedTuple):
 
   r2_P: np.ndarray
   mean: float  # over the dimensions that vary
+  pooled: float  # of all dimensions together, see `pooled_r2`
   penalty: float  # the one chosen, times N rows
 
 
@@ -76,8 +77,10 @@ def state(
   penalty = _choose(x_ND, y_NP, clip_N, penalties, seed)
   model = fit(x_ND, y_NP, penalty * len(x_ND))
   r2_P = np.full(varies_P.shape, np.nan)
-  r2_P[varies_P] = r2(y_test_NP, model(x_test_ND))
-  return StateProbe(r2_P, float(r2_P[varies_P].mean()), penalty)
+  guess_NP = model(x_test_ND)
+  r2_P[varies_P] = r2(y_test_NP, guess_NP)
+  pooled = pooled_r2(y_NP, y_test_NP, guess_NP)
+  return StateProbe(r2_P, float(r2_P[varies_P].mean()), pooled, penalty)
 
 
 def action(
@@ -124,6 +127,19 @@ def r2(y_NP, guess_NP) -> np.ndarray:
   y_NP = np.asarray(y_NP, np.float64)
   error_P = np.square(y_NP - guess_NP).sum(0)
   return 1.0 - error_P / np.square(y_NP - y_NP.mean(0)).sum(0)
+
+
+def pooled_r2(y_train_NP, y_NP, guess_NP) -> float:
+  """1 - squared error / that of the training mean, summed over dimensions.
+
+  Each dimension in units of its training deviation: one that hardly moves in
+  the test clips cannot swamp the others.
+  """
+  scale_P = np.asarray(y_train_NP, np.float64).std(0)
+  error = np.square((y_NP - guess_NP) / scale_P).sum()
+  return float(
+    1.0 - error / np.square((y_NP - y_train_NP.mean(0)) / scale_P).sum()
+  )
 
 
 def split_clips(clip_N, fraction: float, seed: int) -> np.ndarray:

@@ -15,7 +15,7 @@ _SPLITS = ('pretrain', 'heldout')
 
 
 def run(config, inputs, directory):
-  """Rows: mean R^2 per features, domain and label."""
+  """Rows: R^2 over all dimensions, per features, domain and label."""
   del directory
   features = {'latent': lambda clips: clips}
   if 'pretrain' in config:
@@ -70,7 +70,7 @@ def _probe(name, domain, clips, labels):
       labels['heldout'][label],
     )
     tags = {'features': name, 'env': domain}
-    rows.append(pipeline.row('probe', f'{label}_r2', result.mean, **tags))
+    rows.append(pipeline.row('probe', f'{label}_r2', result.pooled, **tags))
   values = ' '.join(f'{row["name"]} {row["value"]:.3f}' for row in rows)
   print(f'  {domain} {name}: {values}', flush=True)
   return rows
