@@ -1,16 +1,16 @@
 """Streams of episodes cached on disk: ArrayRecord shards and a manifest.
 
 A record is one episode, the safetensors bytes of {stream: [T, ...]}. A shard
-appears whole or not at all, its counts and sha256 beside it; `seal` gathers
-those into `manifest.json`, without which there is nothing to read. So a killed
-writer goes on with the first shard that is not there.
+appears whole or not at all, its counts and sha256 (its entry) beside it;
+`seal` gathers the entries into `manifest.json`, without which there is nothing
+to read. So a killed writer goes on with the shards that are not there.
 """
 
 import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,26 +81,38 @@ def write_shard(
 
 
 def read_entry(directory: pathlib.Path, shard: Shard) -> dict | None:
-  """What is known of a finished shard; None where it must be written."""
+  """What is known of a finished shard; None where it must be written.
+
+  That is where shard or entry are missing, are of other episodes, or the
+  shard's bytes are not those its entry counted and hashed.
+  """
   path = directory / shard.name
-  entry = _entry(path)
-  if not (path.exists() and entry.exists()):
+  if not (path.exists() and _entry(path).exists()):
     return None
-  found = json.loads(entry.read_text())
-  return found if path.stat().st_size == found['bytes'] else None
+  found = json.loads(_entry(path).read_text())
+  seen = {*found['episodes'], *map(int, found['skipped'])}
+  intact = (
+    seen == set(range(shard.start, shard.stop))
+    and path.stat().st_size == found['bytes']
+    and _sha256(path) == found['sha256']
+  )
+  return found if intact else None
 
 
-def seal(directory: pathlib.Path, shards: Sequence[Shard]) -> dict:
-  """Gathers finished shards into `manifest.json` and returns it."""
+def finished(directory: pathlib.Path, shards: Sequence[Shard]) -> list[dict]:
+  """The entries of all shards; ValueError naming those not finished."""
   entries = [read_entry(directory, shard) for shard in shards]
   missing = [s.name for s, e in zip(shards, entries, strict=True) if e is None]
   if missing:
     raise ValueError(f'{directory}: shards {missing} were never finished')
-  manifest = {'shards': entries}
-  _write_json(directory / MANIFEST, manifest)
-  for shard in shards:
-    _entry(directory / shard.name).unlink()
-  return manifest
+  return entries
+
+
+def seal(directory: pathlib.Path, entries: Sequence[dict]) -> None:
+  """Gathers entries into `manifest.json`; a killed seal is done again."""
+  _write_json(directory / MANIFEST, {'shards': entries})
+  for entry in entries:
+    _entry(directory / entry['file']).unlink(missing_ok=True)
 
 
 def save(directory: pathlib.Path, clips: Clips) -> None:
@@ -112,7 +124,7 @@ def save(directory: pathlib.Path, clips: Clips) -> None:
   }
   shard = Shard(0, 1, 0, len(episodes))
   write_shard(directory, shard, episodes, {})
-  seal(directory, [shard])
+  seal(directory, finished(directory, [shard]))
 
 
 def manifest(directory: pathlib.Path) -> dict:
@@ -131,23 +143,29 @@ def kept(directory: pathlib.Path) -> list[int]:
 def load(directory: pathlib.Path, names: Sequence[str]) -> Clips:
   """Reads the named streams of all episodes, end to end.
 
+  Raises ValueError where there is no episode, and as `iterate` does.
+  """
+  parts = list(iterate(directory, names))
+  if not parts:
+    raise ValueError(f'{directory}: holds no episode')
+  lengths = [len(part[names[0]]) for part in parts]
+  arrays = {name: np.concatenate([p[name] for p in parts]) for name in names}
+  return Clips(arrays, np.array(lengths, np.int32))
+
+
+def iterate(
+  directory: pathlib.Path, names: Sequence[str]
+) -> Iterator[dict[str, np.ndarray]]:
+  """The named streams {name: [T, ...]} of each episode, a shard in memory.
+
   Raises ValueError where a shard is missing, truncated or damaged, or holds
   no such stream.
   """
-  parts, lengths = [], []
   for entry in manifest(directory)['shards']:
-    parts += [
-      _episode(directory / entry['file'], record, names)
-      for record in _records(directory / entry['file'], entry)
-    ]
-    lengths += entry['lengths']
-  if not lengths:
-    raise ValueError(f'{directory}: holds no episode')
-  found = [len(next(iter(p.values()))) for p in parts]
-  if found != lengths:
-    raise ValueError(f'{directory}: lengths {found} differ from its manifest')
-  arrays = {name: np.concatenate([p[name] for p in parts]) for name in names}
-  return Clips(arrays, np.array(lengths, np.int32))
+    path = directory / entry['file']
+    records = _records(path, entry)
+    for record, length in zip(records, entry['lengths'], strict=True):
+      yield _episode(path, record, names, length)
 
 
 def concatenate(parts: Sequence[Clips]) -> Clips:
@@ -181,12 +199,18 @@ def _records(path, entry):
   return records
 
 
-def _episode(path, record, names):
+def _episode(path, record, names, length):
   arrays = safetensors.load(record)
   missing = [name for name in names if name not in arrays]
   if missing:
     raise ValueError(
       f'{path}: no stream {", ".join(missing)}; it has {sorted(arrays)}'
+    )
+  steps = {name: len(arrays[name]) for name in names}
+  if set(steps.values()) != {length}:
+    raise ValueError(
+      f'{path}: an episode has {steps} steps, its manifest counts {length}; '
+      'encode again'
     )
   return {name: arrays[name] for name in names}
 

@@ -3,14 +3,17 @@
 Writes `<domain>/<split>/`: shards of the stream `latent` (several cameras:
 their latents end to end) and a manifest, and nothing an action-free stage must
 not see. Episodes are decoded ahead while the device computes; a batch is split
-over the devices of this process, shards over processes. Also
-`statistics.safetensors`: mean and standard deviation over the pretraining
-frames.
+over the devices of this process, shards over processes. No more than a shard's
+latents are in memory. Also `statistics.safetensors`: mean and standard
+deviation over the pretraining frames.
 """
 
 import collections
+import contextlib
+import itertools
+import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -42,22 +45,19 @@ def run(config, inputs, directory):
   """Write latents of all splits; rows: their width, frames, skipped ones."""
   encoder = load_encoder(config, inputs)
   encode = _compiled(encoder)
-  rows, moments = [], []
+  rows = []
   for name in domains.names(config):
+    views = _views(config, name, encoder)
     for split in domains.splits(config, name):
       source = domains.source(config, inputs['collect'], name, split)
       folder = directory / name / split
-      views = _views(config, name, encoder)
       rows += _encode_split(source, views, folder, encode, config.encode)
-      if split == 'pretrain':
-        latent = streams.load(folder, ('latent',)).arrays['latent']
-        moments.append(latent.astype(np.float32))
-  frames = np.concatenate(moments)
-  checkpoint.save_params(
-    directory / 'statistics.safetensors',
-    {'mean': frames.mean(0), 'std': np.maximum(frames.std(0), 1e-3)},
-  )
-  return [pipeline.row('encode', 'latent_dim', frames.shape[1]), *rows]
+  folders = [directory / name / 'pretrain' for name in domains.names(config)]
+  mean_D, std_D = _moments(folders)
+  if jax.process_index() == 0:
+    statistics = {'mean': mean_D, 'std': np.maximum(std_D, 1e-3)}
+    checkpoint.save_params(directory / 'statistics.safetensors', statistics)
+  return [pipeline.row('encode', 'latent_dim', len(mean_D)), *rows]
 
 
 def load_encoder(config, inputs) -> FrameEncoder:
@@ -114,65 +114,78 @@ def _views(config, name, encoder):
 def _encode_split(source, views, folder, encode, settings):
   """Writes the shards of a split that are not there yet, then the manifest."""
   name = f'{folder.parent.name}/{folder.name}'
-  shards = streams.plan(source.lengths, settings.shard_frames)
-  if not (folder / streams.MANIFEST).exists():
+  if (folder / streams.MANIFEST).exists():
+    entries = streams.manifest(folder)['shards']
+  else:
+    shards = streams.plan(source.lengths, settings.shard_frames)
     mine = shards[jax.process_index() :: jax.process_count()]
-    todo = [s for s in mine if streams.read_entry(folder, s) is None]
-    _write_shards(source, views, folder, todo, encode, settings, name)
-    multihost_utils.sync_global_devices(name)
-    if jax.process_index() == 0:
-      streams.seal(folder, shards)
-    multihost_utils.sync_global_devices(name)
-  parts = streams.manifest(folder)['shards']
+    _write_shards(source, views, folder, mine, encode, settings)
+    multihost_utils.sync_global_devices(f'{name} written')
+    entries = streams.finished(folder, shards)
+    _budget(source, settings, name, entries).check()  # Of all processes.
+    multihost_utils.sync_global_devices(f'{name} counted')
+  if jax.process_index() == 0:
+    streams.seal(folder, entries)
+  multihost_utils.sync_global_devices(f'{name} sealed')
   tags = {'domain': folder.parent.name, 'split': folder.name}
-  frames = sum(sum(part['lengths']) for part in parts)
-  skipped = sum(len(part['skipped']) for part in parts)
+  frames = sum(sum(entry['lengths']) for entry in entries)
   return [
     pipeline.row('encode', 'frames', frames, **tags),
-    pipeline.row('encode', 'skipped_episodes', skipped, **tags),
+    pipeline.row('encode', 'skipped_episodes', len(_skipped(entries)), **tags),
   ]
 
 
-def _write_shards(source, views, folder, shards, encode, settings, name):
-  fields = tuple(dict.fromkeys(f for view in views for f in view.values()))
-  wanted = [e for shard in shards for e in range(shard.start, shard.stop)]
+def _budget(source, settings, name, entries):
+  """What may yet be skipped, after what finished shards have skipped."""
+  total, share = len(source), settings.error_budget
+  return reading.Budget(total, share, name, _skipped(entries))
+
+
+def _skipped(entries):
+  """{episode: why} of finished shards; None stands for an unfinished one."""
+  return {
+    int(episode): why
+    for entry in entries
+    if entry is not None
+    for episode, why in entry['skipped'].items()
+  }
+
+
+def _write_shards(source, views, folder, shards, encode, settings):
+  """Writes those of `shards` that are not finished."""
+  name = f'{folder.parent.name}/{folder.name}'
+  entries = [streams.read_entry(folder, shard) for shard in shards]
+  todo = [s for s, e in zip(shards, entries, strict=True) if e is None]
+  wanted = [e for shard in todo for e in range(shard.start, shard.stop)]
+  budget = _budget(source, settings, name, entries)
+  progress = _Progress(name, int(source.lengths[wanted].sum()), len(views))
   reader = reading.read_ahead(
     source,
-    fields,
+    tuple(dict.fromkeys(f for view in views for f in view.values())),
     wanted,
     workers=settings.workers,
     ahead=settings.ahead,
   )
-  budget = reading.Budget(len(source), settings.error_budget, name)
-  progress = _Progress(name, int(source.lengths[wanted].sum()))
-  for shard in shards:
-    lengths = {}
-
-    def decoded(shard=shard, lengths=lengths):
-      for _ in range(shard.start, shard.stop):
-        began = time.perf_counter()
-        episode, found = next(reader)
-        progress.waited += time.perf_counter() - began
-        if isinstance(found, CorruptEpisode):
-          budget.skip(episode, found)
-        else:
-          lengths[episode] = len(next(iter(found.values())))
-          yield found
-
-    latent_ND = _latents(decoded(), views, encode, settings, progress)
-    cuts = np.cumsum(list(lengths.values()))[:-1]
-    parts = np.split(latent_ND, cuts) if lengths else []
-    skipped = {
-      e: why
-      for e, why in budget.skipped.items()
-      if shard.start <= e < shard.stop
-    }
-    found = {
-      episode: {'latent': part}
-      for episode, part in zip(lengths, parts, strict=True)
-    }
-    streams.write_shard(folder, shard, found, skipped)
+  with contextlib.closing(reader):
+    decoded = progress.waiting_for(reader)
+    for shard in todo:
+      lengths, skipped = {}, {}
+      episodes = _sound(decoded, shard, budget, lengths, skipped)
+      latent_ND = _latents(episodes, views, encode, settings, progress)
+      found = _by_episode(latent_ND, lengths, name)
+      streams.write_shard(folder, shard, found, skipped)
   progress.close()
+
+
+def _sound(decoded, shard, budget, lengths, skipped):
+  """The episodes of a shard that could be decoded; notes which could not."""
+  for episode, found in itertools.islice(decoded, shard.stop - shard.start):
+    if isinstance(found, CorruptEpisode):
+      budget.skip(episode, found)
+      skipped[episode] = str(found)
+    else:
+      lengths[episode] = len(next(iter(found.values())))
+      yield found
 
 
 def _latents(episodes, views, encode, settings, progress):
@@ -196,20 +209,73 @@ def _latents(episodes, views, encode, settings, progress):
   return np.concatenate(done) if done else np.zeros((0, 0), np.float16)
 
 
+def _by_episode(latent_ND, lengths, name):
+  """{episode: {'latent': [T, D]}}; ValueError where one is not finite."""
+  found, start = {}, 0
+  for episode, length in lengths.items():
+    latent_TD = latent_ND[start : start + length]
+    if not np.isfinite(latent_TD).all():
+      raise ValueError(
+        f'{name}: episode {episode}: latents that float16 cannot hold; the '
+        'image model diverges on it: choose another config.encode.output or '
+        'layer'
+      )
+    found[episode] = {'latent': latent_TD}
+    start += length
+  return found
+
+
+def _moments(folders: Sequence[pathlib.Path]):
+  """(mean, standard deviation) [D] f32 of all latents, an episode at a time.
+
+  Sums of float16 and of their squares are all but exact in float64, so the
+  variance needs no shift. Raises ValueError where widths differ or there is
+  nothing to sum.
+  """
+  count, sum_D, squares_D = 0, np.float64(0), np.float64(0)
+  for folder in folders:
+    for episode in streams.iterate(folder, ('latent',)):
+      x_TD = episode['latent'].astype(np.float64)
+      if count and x_TD.shape[1:] != sum_D.shape:
+        raise ValueError(
+          f'{folder}: latents of width {x_TD.shape[1]}, those of '
+          f'{folders[0]} have {len(sum_D)}; give every dataset as many cameras'
+        )
+      count += len(x_TD)
+      sum_D = sum_D + x_TD.sum(0)
+      squares_D = squares_D + (x_TD**2).sum(0)
+  if not count:
+    raise ValueError(f'{folders[0].parents[1]}: no frame could be encoded')
+  mean_D = sum_D / count
+  variance_D = np.maximum(squares_D / count - mean_D**2, 0)
+  return mean_D.astype(np.float32), np.sqrt(variance_D).astype(np.float32)
+
+
 class _Progress:
-  """Prints frames done, their rate, how long decoding was waited for, ETA."""
+  """Prints frames done, images a second, how long decoding was waited for."""
 
   _EVERY = 5.0  # Seconds.
 
-  def __init__(self, label, total):
-    self._label, self._total, self._done = label, total, 0
+  def __init__(self, label: str, total: int, views: int):
+    self._label, self._total, self._views = label, total, views
+    self._done, self._waited = 0, 0.0
     self._began = self._printed = time.perf_counter()
-    self.waited = 0.0
 
-  def __call__(self, count):
+  def __call__(self, count: int):
+    """`count` frames more are done."""
     self._done += count
     if time.perf_counter() - self._printed > self._EVERY:
       self._print()
+
+  def waiting_for(self, items: Iterator) -> Iterator:
+    """The same items, the time they took counted as waiting."""
+    while True:
+      began = time.perf_counter()
+      item = next(items, None)
+      self._waited += time.perf_counter() - began
+      if item is None:
+        return
+      yield item
 
   def close(self):
     if self._done:
@@ -220,8 +286,9 @@ class _Progress:
     elapsed = max(self._printed - self._began, 1e-9)
     rate = max(self._done / elapsed, 1e-9)
     print(
-      f'  {self._label} {self._done}/{self._total} frames {rate:.0f} images/s '
-      f'wait {self.waited / elapsed:.0%} '
+      f'  {self._label} {self._done}/{self._total} frames '
+      f'{rate * self._views:.0f} images/s '
+      f'wait {self._waited / elapsed:.0%} '
       f'ETA {(self._total - self._done) / rate:.0f}s',
       flush=True,
     )

@@ -2,19 +2,22 @@
 
 Writes `<domain>/<split>.npy`, uint8 [N, size, size, 3], the cameras of an
 episode one after the other: a file on disk that training reads at random, so
-that memory does not grow with the dataset.
+that memory does not grow with the dataset. Of several processes one writes.
 """
 
+import contextlib
 import os
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from rpt_jax.episodes import CorruptEpisode, reading
 from rpt_jax.stages import domains, pipeline
 from rpt_jax.vision import preprocessing
 
 SPLITS = ('pretrain', 'heldout')
+_BATCH = 64  # Frames resized at once.
 
 
 def run(config, inputs, directory):
@@ -25,7 +28,10 @@ def run(config, inputs, directory):
     for split in SPLITS:
       source = domains.source(config, inputs['collect'], name, split)
       path = directory / name / f'{split}.npy'
-      count = _write(source, cameras, path, config.frames)
+      if jax.process_index() == 0 and not path.exists():
+        _write(source, cameras, path, config.frames)
+      multihost_utils.sync_global_devices(f'{name}/{split}')
+      count = len(np.load(path, mmap_mode='r'))
       print(f'  {name} {split}: {count} frames', flush=True)
       tags = {'env': name, 'split': split}
       rows.append(pipeline.row('frames', 'frames', count, **tags))
@@ -42,10 +48,8 @@ def load(config, folder, split) -> list[np.ndarray]:
 
 def _write(source, cameras, path, settings):
   """Decodes a split into `path`; a killed run begins the split again."""
-  if path.exists():
-    return len(np.load(path, mmap_mode='r'))
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f'.{path.name}.partial')
+  partial = path.with_name(f'.{path.stem}.partial.npy')
   size = settings.size
   resize = jax.jit(lambda x: preprocessing.resize(x, (size, size), 'bilinear'))
   total = int(source.lengths.sum()) * len(cameras)
@@ -54,25 +58,26 @@ def _write(source, cameras, path, settings):
   )
   label = f'{path.parent.name}/{path.stem}'
   budget = reading.Budget(len(source), settings.error_budget, label)
+  reader = reading.read_ahead(
+    source, cameras, range(len(source)), workers=settings.workers
+  )
   count = 0
-  for frames in _decoded(source, cameras, settings, budget):
-    for batch, real in reading.batches([{'image': frames}], 64):
-      out[count : count + real] = np.asarray(resize(batch['image']))[:real]
-      count += real
+  with contextlib.closing(reader):
+    for frames in _decoded(reader, budget):
+      for batch, real in reading.batches([{'image': frames}], _BATCH):
+        out[count : count + real] = np.asarray(resize(batch['image']))[:real]
+        count += real
   out.flush()
   if count < total:  # Some episodes were skipped.
-    np.save(path.with_name(f'.{path.stem}.partial.npy'), out[:count])
-    os.replace(path.with_name(f'.{path.stem}.partial.npy'), partial)
+    shorter = path.with_name(f'.{path.stem}.shorter.partial.npy')
+    np.save(shorter, out[:count])
+    os.replace(shorter, partial)
   os.replace(partial, path)
-  return count
 
 
-def _decoded(source, cameras, settings, budget):
+def _decoded(reader, budget):
   """Frames [T, H, W, 3] of each camera of each episode."""
-  everything = range(len(source))
-  for episode, found in reading.read_ahead(
-    source, cameras, everything, workers=settings.workers
-  ):
+  for episode, found in reader:
     if isinstance(found, CorruptEpisode):
       budget.skip(episode, found)
     else:
