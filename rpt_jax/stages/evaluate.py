@@ -17,9 +17,10 @@ from rpt_jax.envs import rollout
 from rpt_jax.evals import policy, statistics
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
-from rpt_jax.stages import collect, domains, encode, scores, trunk
+from rpt_jax.stages import collect, domains, encode, scores, trunk, tuned
 from rpt_jax.stages.finetune import Cell, cells, policy_model
 from rpt_jax.training import checkpoint
+from rpt_jax.vision import tuning
 
 _FIRST_INDEX = 4 << 20  # No episode of any split is seen again.
 
@@ -65,8 +66,8 @@ class _Player:
 
   def returns(self, cell: Cell) -> np.ndarray:
     """Returns [S, episodes]: every seed meets its own initial states."""
-    params_S = self._params(cell)
-    return np.asarray(self._play(self._encoder.params, params_S, self._keys_S))
+    _, fixed = tuning.split(self._encoder.params, cell.encoder)
+    return np.asarray(self._play(fixed, self._params(cell), self._keys_S))
 
   def film(self, cell: Cell) -> np.ndarray:
     """Frames [T, 64, 64, 3] of one episode of the first seed."""
@@ -92,16 +93,20 @@ class _Player:
 
     return policy.make(see, self._act)
 
-  def _all(self, encoder_params, params_S, keys_S):
-    """Returns [S, episodes], one seed after the other."""
-    play = self._policy(encoder_params)
-    return jax.lax.map(lambda x: self._one(play, *x), (params_S, keys_S))
+  def _all(self, fixed, params_S, keys_S):
+    """Returns [S, episodes], one seed after the other.
 
-  def _one(self, play, params, key):
+    `fixed` is what no seed changes of the image model's parameters.
+    """
+    one = functools.partial(self._one, fixed)
+    return jax.lax.map(lambda x: one(*x), (params_S, keys_S))
+
+  def _one(self, fixed, params, key):
+    params, trained = tuned.split_policy(params)
     episodes = self._config.evaluate.episodes
     return rollout.returns(
       self.env,
-      play,
+      self._policy(tuning.merge(trained, fixed)),
       self._start(params, episodes),
       key,
       episodes,

@@ -1,8 +1,9 @@
 """Behaviour cloning on few demonstrations, all seeds of a cell at once.
 
 A cell is (run, method, demonstrations), for each domain. Methods: `scratch`
-(the same trunk, untrained), `probe` (pretrained, frozen, a linear action head)
-and `finetune` (everything trains). Seeds differ in which demonstrations they
+(the same trunk, untrained), `probe` (pretrained, frozen, a linear action head),
+`finetune` (everything but the image model trains) and `tuned` (part of that,
+too: `stages/tuned.py`). Seeds differ in which demonstrations they
 get, in what is initialised, and in the order of windows; cells share them, so
 that differences between methods are paired.
 """
@@ -14,10 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rpt_jax.episodes import streams, windows
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
-from rpt_jax.stages import domains, pipeline, trunk
+from rpt_jax.stages import (
+  demonstrations,
+  domains,
+  encode,
+  pipeline,
+  trunk,
+  tuned,
+)
 from rpt_jax.training import checkpoint, optimizer, step
 
 
@@ -25,19 +32,23 @@ class Cell(NamedTuple):
   """What one entry of the results table is about."""
 
   run: str  # Pretraining run, 'none' for scratch.
-  method: str  # 'scratch', 'probe', 'finetune'.
+  method: str  # 'scratch', 'probe', 'finetune', 'tuned'.
   demos: int
+  encoder: str = 'frozen'  # What trains of the image model.
 
   @property
   def name(self):
-    return f'{self.run}-{self.method}-{self.demos}'
+    """`next-finetune-4`, `next-tuned-4-lora8`."""
+    name = f'{self.run}-{self.method}-{self.demos}'
+    frozen = self.encoder == 'frozen'
+    return name if frozen else f'{name}-{self.encoder.replace(":", "")}'
 
 
 def cells(config) -> list[Cell]:
-  """Every cell of a domain: the demo curve, then the other runs.
+  """Every cell of a domain: the demo curve, other runs, tuned image models.
 
-  Raises ValueError where the other runs would have no scratch beside them, or
-  the main run is none of the runs.
+  Raises ValueError where the other runs would have no scratch beside them,
+  the main run is none of the runs, or the image model cannot be tuned so.
   """
   c, main = config.finetune, config.pretrain.main
   if not set(c.run_demos) <= set(c.demos):
@@ -56,26 +67,37 @@ def cells(config) -> list[Cell]:
     for run in trunk.runs(config, iteration):
       if run != main:
         result += [Cell(run, 'finetune', n) for n in c.run_demos]
+  for mode in tuned.modes(config):
+    result += [Cell(main, 'tuned', n, mode) for n in c.tuned.demos]
   return result
 
 
 def run(config, inputs, directory):
   """Write `<env>/<cell>.safetensors`, [S, ...] each; rows: final losses."""
   standardise = trunk.standardiser(inputs['encode'])
-  demos = _load_demos(config, inputs)
+  encoder = encode.load_encoder(config, inputs) if tuned.modes(config) else None
+  demos = demonstrations.load(config, inputs)
   keys_S = seed_keys(config)
   rows = []
   for name in domains.acting(config):
     data, table = demos[name]
+    size = len(data['latent'])
     for cell in cells(config):
       model, pretrained = policy_model(config, inputs, cell, name)
       params_S = _initial(model)(keys_S) | jax.tree.map(
         lambda x: np.broadcast_to(x, (len(keys_S), *x.shape)), pretrained
       )
-      frozen = cell.method == 'probe'
-      train = _trainer(model, standardise, config.finetune, frozen)
-      picks_SN, count_S = _picks(table, cell.demos, len(data['latent']), config)
-      params_S, loss_S = train(params_S, data, picks_SN, count_S, keys_S)
+      picks_SN, count_S = demonstrations.picks(table, cell.demos, size, config)
+      if cell.encoder == 'frozen':
+        frozen = cell.method == 'probe'
+        train = _trainer(model, standardise, config.finetune, frozen)
+        params_S, loss_S = train(params_S, data, picks_SN, count_S, keys_S)
+      else:
+        eye = tuned.Eye(encoder, standardise, cell.encoder)
+        frames, picks_SN = tuned.data(config, inputs, name, data, picks_SN)
+        seeds = tuned.Seeds(params_S, picks_SN, count_S, keys_S)
+        train = functools.partial(tuned.train, config.finetune, eye, model)
+        params_S, loss_S = train(frames, seeds)
       path = directory / name / f'{cell.name}.safetensors'
       checkpoint.save_params(path, params_S)
       loss = float(loss_S.mean())
@@ -126,6 +148,7 @@ def _trainer(model, standardise, settings, frozen):
   rate = settings.probe_learning_rate if frozen else settings.learning_rate
   tx = optimizer.adamw(rate, settings.steps, weight_decay=settings.weight_decay)
   objective = {'chunk': settings.chunk, 'visibility': model.visibility}
+  size, shape = settings.batch_size, (model.context, settings.chunk)
 
   def train(params, data, picks_N, count, key):
     fixed, trained = trunk.split_heads(params) if frozen else ({}, params)
@@ -137,10 +160,10 @@ def _trainer(model, standardise, settings, frozen):
     update = step.step_fn(loss_fn, tx)
 
     def body(state, i):
-      draw = jax.random.fold_in(key, i)
-      place = jax.random.randint(draw, (settings.batch_size,), 0, count)
-      batch = _batch(data, picks_N[place], standardise, model, settings.chunk)
-      state, metrics = update(state, batch)
+      picks_B = demonstrations.draw(key, i, picks_N, count, size)
+      batch = demonstrations.batch(data, picks_B, ('latent',), *shape)
+      latent_BTD = standardise(batch['inputs']['latent'])
+      state, metrics = update(state, batch | {'inputs': {'latent': latent_BTD}})
       return state, metrics['loss']
 
     state = step.init_state(trained, tx, key)
@@ -149,67 +172,3 @@ def _trainer(model, standardise, settings, frozen):
     return fixed | state.params, losses[-last:].mean()
 
   return jax.jit(jax.vmap(train, in_axes=(0, None, 0, 0, 0)))
-
-
-def _batch(data, picks_B, standardise, model, chunk):
-  """Windows ending at the rows picked, and the actions of their chunks."""
-  table = data['table'].take(picks_B)
-  context = model.context
-  rows_BS, valid_BS = windows.rows(table, context + chunk - 1)
-  latent_BTD = windows.gather(data['latent'], rows_BS[:, :context])
-  return {
-    'inputs': {'latent': standardise(latent_BTD)},
-    'targets': {'action': windows.gather(data['action'], rows_BS)},
-    'valid': valid_BS[:, :context],
-    'target_valid': valid_BS,
-  }
-
-
-def _load_demos(config, inputs):
-  """Per domain: arrays padded to the rows of the longest, and windows.
-
-  Continuous actions come standardised, or in units of their limit.
-  """
-  clips = {
-    name: with_actions(config, inputs, name, domains.demos_split(config, name))
-    for name in domains.acting(config)
-  }
-  size = max(c.lengths.sum() for c in clips.values())
-  context, demos = config.pretrain.context, {}
-  for name, c in clips.items():
-    table = windows.windows(c.lengths, context, lead=context - 1)
-    data = c.arrays | {'table': table}
-    padded = jax.tree.map(lambda x: _pad_rows(x, size), data)
-    demos[name] = jax.tree.map(jnp.asarray, padded), table
-  return demos
-
-
-def with_actions(config, inputs, name: str, split: str) -> windows.Clips:
-  """Latents and the actions a policy of this domain is to give."""
-  latent = streams.load(inputs['encode'] / name / split, ('latent',))
-  known = domains.labels(config, inputs, name, split, ('action',))
-  action = known.arrays['action']
-  if action.ndim > 1 or action.dtype.kind == 'f':
-    mean, scale = domains.action_scale(config, inputs['collect'], name)
-    action = ((action - mean) / scale).astype(np.float32)
-  return windows.Clips(latent.arrays | {'action': action}, latent.lengths)
-
-
-def _pad_rows(x, size):
-  return np.pad(x, ((0, size - len(x)),) + ((0, 0),) * (x.ndim - 1))
-
-
-def _picks(table, num_demos, size, config):
-  """Windows of each seed's first demonstrations: [S, N], and their count [S].
-
-  Every seed draws its own order of the demonstrations; fewer demonstrations
-  are a part of more. Rows beyond the count repeat and are never drawn.
-  """
-  picks, counts = [], []
-  for seed in range(config.finetune.seeds):
-    order = np.random.default_rng([config.seed, seed])
-    chosen = order.permutation(table.clip.max() + 1)[:num_demos]
-    mine = np.flatnonzero(np.isin(table.clip, chosen))
-    picks.append(np.resize(mine, size))
-    counts.append(len(mine))
-  return np.stack(picks), np.array(counts)

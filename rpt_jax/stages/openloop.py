@@ -14,8 +14,16 @@ import numpy as np
 
 from rpt_jax.episodes import windows
 from rpt_jax.models import sequence
-from rpt_jax.stages import domains, pipeline, scores, trunk
-from rpt_jax.stages.finetune import cells, policy_model, with_actions
+from rpt_jax.stages import (
+  demonstrations,
+  domains,
+  encode,
+  pipeline,
+  scores,
+  trunk,
+  tuned,
+)
+from rpt_jax.stages.finetune import cells, policy_model
 from rpt_jax.training import checkpoint
 
 _BATCH = 256
@@ -24,10 +32,11 @@ _BATCH = 256
 def run(config, inputs, directory):
   """Score every cell on every dataset; `errors.npz` has [S, episodes, C]."""
   standardise = trunk.standardiser(inputs['encode'])
+  encoder = encode.load_encoder(config, inputs) if tuned.modes(config) else None
   names = [n for n in domains.acting(config) if n in config.datasets]
   found, errors, rows = {}, {}, []
   for name in names:
-    clips = with_actions(config, inputs, name, 'heldout')
+    clips = demonstrations.with_actions(config, inputs, name, 'heldout')
     data = _Targets(clips, config)
     errors[f'{name}/copy_last'] = data.error(data.copy_last()[None])[0]
     value = data.score(errors[f'{name}/copy_last']).mean()
@@ -38,7 +47,12 @@ def run(config, inputs, directory):
       params_S = checkpoint.load_params(
         inputs['finetune'] / name / f'{cell.name}.safetensors'
       )
-      predicted = data.predict(model, params_S, standardise)
+      params_S, eyes_S = tuned.split_policy(params_S)
+      latent = clips.arrays['latent']
+      if cell.encoder != 'frozen':
+        eye = tuned.Eye(encoder, standardise, cell.encoder)
+        latent = tuned.latents(config, inputs, name, 'heldout', eye, eyes_S)
+      predicted = data.predict(model, params_S, latent, standardise)
       error_SEC = errors[f'{name}/{cell.name}'] = data.error(predicted)
       found[name, cell] = data.score(error_SEC)
       value = found[name, cell].mean()
@@ -64,15 +78,18 @@ class _Targets:
     self._action_NCA = clips.arrays['action'][rows_NC]
     self._mean_error = self.error(np.zeros_like(self._action_NCA)[None])
 
-  def predict(self, model, params_S, standardise) -> np.ndarray:
-    """Every seed's chunks after every step: [S, N, C, A]."""
-    act = _policy(model)
+  def predict(self, model, params_S, latent, standardise) -> np.ndarray:
+    """Every seed's chunks after every step: [S, N, C, A].
+
+    `latent` is [N, D], or [S, N, D] where seeds see frames differently.
+    """
+    act = _policy(model, latent.ndim == 3)
     parts, size = [], len(self._action_NCA)
     for start in range(0, size, _BATCH):
       picks = np.minimum(np.arange(start, start + _BATCH), size - 1)
       rows_BT, valid_BT = windows.rows(self._table.take(picks), self._context)
-      latent_BTD = standardise(self._clips.arrays['latent'][rows_BT])
-      parts.append(np.asarray(act(params_S, latent_BTD, valid_BT)))
+      seen = standardise(latent[..., rows_BT, :])
+      parts.append(np.asarray(act(params_S, seen, valid_BT)))
     return np.concatenate(parts, axis=1)[:, :size]
 
   def copy_last(self) -> np.ndarray:
@@ -98,11 +115,14 @@ class _Targets:
 
 
 @functools.cache
-def _policy(model):
-  """Jitted (params_S, latent_BTD, valid_BT) -> chunks [S, B, C, A]."""
+def _policy(model, each_its_own):
+  """Jitted (params_S, latent_BTD, valid_BT) -> chunks [S, B, C, A].
+
+  Where each seed has latents of its own they are [S, B, T, D].
+  """
 
   def act(params, latent_BTD, valid_BT):
     output = sequence.bind(model, params)({'latent': latent_BTD}, valid_BT)
     return output['heads']['action'][:, -1]
 
-  return jax.jit(jax.vmap(act, in_axes=(0, None, None)))
+  return jax.jit(jax.vmap(act, in_axes=(0, 0 if each_its_own else None, None)))

@@ -85,6 +85,9 @@ def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
   add('probe', ('pretrain',), (*data, *trunks), **again)
   if 'finetune' in c:
     policy, inputs = ('pretrain', 'finetune'), (*data, *trunks)
+    if c['finetune'].get('tuned', {}).get('modes'):
+      policy, inputs = (*policy, 'encoder', 'encode'), (*model, *inputs)
+      model = ()
     add('finetune', policy, inputs, **again)
     inputs = (*inputs, 'finetune')
     if c['envs']:

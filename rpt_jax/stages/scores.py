@@ -1,4 +1,4 @@
-"""Rows of scores and of differences to scratch, with their intervals.
+"""Rows of scores and of paired differences, with their intervals.
 
 `scores` maps (domain, cell) to [S, episodes]; seeds are the sample, domains the
 strata (`evals.statistics`).
@@ -20,19 +20,30 @@ def score_rows(stage, scores, names):
 
 
 def difference_rows(stage, scores, names):
-  """Rows `paired_difference`: pretrained minus scratch on the same demos."""
+  """Rows of what is gained on the same demonstrations, paired by seed.
+
+  `paired_difference`: pretrained minus scratch. `tuning_difference`: the image
+  model tuned minus the same one frozen.
+  """
   rows = []
   for cell in dict.fromkeys(cell for _, cell in scores):
-    scratch = Cell('none', 'scratch', cell.demos)
-    if cell == scratch:
-      continue
-    ours = _strata(scores, names, cell)
-    theirs = _strata(scores, names, scratch)
-    for (env, a), (_, b) in zip(ours, theirs, strict=True):
-      value, *interval = statistics.paired_difference(a, b)
-      rows.append(
-        _row(stage, 'paired_difference', value, interval, a, env, cell)
-      )
+    others = {'paired_difference': Cell('none', 'scratch', cell.demos)}
+    if cell.encoder != 'frozen':
+      frozen = Cell(cell.run, 'finetune', cell.demos)
+      others['tuning_difference'] = frozen
+    for kind, other in others.items():
+      if other != cell:
+        rows += _differences(stage, kind, scores, names, (cell, other))
+  return rows
+
+
+def _differences(stage, kind, scores, names, pair):
+  """Rows of the first cell of a pair minus the second, per domain."""
+  rows, cell = [], pair[0]
+  each = zip(*(_strata(scores, names, c) for c in pair), strict=True)
+  for (env, ours), (_, theirs) in each:
+    value, *interval = statistics.paired_difference(ours, theirs)
+    rows.append(_row(stage, kind, value, interval, ours, env, cell))
   return rows
 
 

@@ -9,7 +9,7 @@ import pytest
 from rpt_jax.episodes import windows
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
-from rpt_jax.stages import finetune, trunk
+from rpt_jax.stages import demonstrations, finetune, trunk
 from rpt_jax.types import StreamSpec
 from tests.stages.test_pretrain import tiny_config
 
@@ -26,7 +26,7 @@ def test_fewer_demonstrations_are_a_part_of_more():
   table = windows.windows(LENGTHS, 4, lead=3)
   size = 40
   chosen = {
-    n: finetune._picks(table, n, size, config(seeds=3)) for n in (1, 2, 4)
+    n: demonstrations.picks(table, n, size, config(seeds=3)) for n in (1, 2, 4)
   }
   for seed in range(3):
     clips = {
@@ -72,7 +72,7 @@ def test_a_probe_trains_its_head_alone(frozen):
     'action': jnp.asarray(rng.integers(3, size=size)),
     'table': jax.tree.map(jnp.asarray, table),
   }
-  picks_SN, count_S = finetune._picks(table, 2, size, c)
+  picks_SN, count_S = demonstrations.picks(table, 2, size, c)
   train = finetune._trainer(model, lambda x: x, c.finetune, frozen)
   after, _ = train(before, data, picks_SN, count_S, keys_S)
   moved = {
