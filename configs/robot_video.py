@@ -71,7 +71,7 @@ def get_config(arg=''):
   config.pretrain.mlp_ratio = 4.0
   config.pretrain.context = 8  # Steps.
   config.pretrain.batch_size = 64  # Windows.
-  config.pretrain.steps = 1000
+  config.pretrain.steps = 600
   config.pretrain.learning_rate = 1e-3
   config.pretrain.weight_decay = 0.01
   config.pretrain.runs = _runs()
@@ -166,15 +166,16 @@ def _runs():
         'objective': 'next_units',
         'recipe': recipe,
         'steps': 4,  # How far ahead.
-        'latent_weight': 0.0,  # Above 0: predict the latents, too.
+        'latent_weight': 1.0,  # Above 0: predict the latents, too.
       }
     )
 
   return ConfigDict(
     {
-      'next': generative('clip_mean_stack_5'),
+      'next': generative('clip_mean'),
       'next_raw': generative('raw'),
-      'masked': masked('clip_mean_stack_5'),
+      'masked': masked('clip_mean'),
+      'masked_motion': masked('clip_mean_stack_5'),
     }
   )
 
@@ -192,7 +193,12 @@ def _own_image_model(config):
   config.mae.width = 128
   config.mae.depth = 4
   config.mae.num_heads = 4
+  config.mae.decoder_width = 128
+  config.mae.decoder_depth = 2
+  config.mae.decoder_num_heads = 4
   config.mae.mask_ratio = 0.75
+  config.mae.crop_scale = (0.5, 1.0)  # Share of a frame that is looked at.
+  config.mae.flip = False  # Left and right hands differ.
   config.mae.batch_size = 64
   config.mae.steps = 3000
   config.mae.learning_rate = 1e-3
@@ -242,7 +248,7 @@ def _quicktest(config):
   config.mae.update(width=32, depth=1, steps=4, batch_size=16)
   config.encode.workers = 0
   config.quantize.update(num_clusters=8, restarts=1, max_iterations=3)
-  _keep(config.quantize.recipes, ('raw', 'clip_mean_stack_5'))
+  _keep(config.quantize.recipes, ('raw', 'clip_mean'))
   config.pretrain.update(width=32, depth=1, steps=4, batch_size=8)
   _keep(config.pretrain.runs, ('next', 'masked'))
   config.finetune.update(seeds=2, demos=(1, 4), steps=4, batch_size=8)

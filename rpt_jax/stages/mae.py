@@ -1,4 +1,4 @@
-"""A small image model by masked autoencoding on the action-free frames.
+"""An image model by masked autoencoding on the action-free frames.
 
 Reads the frames of the `pretrain` split alone; writes `model/` (which
 `vision.load` takes), reconstructions of held-out frames, and the curve.
@@ -12,7 +12,7 @@ import numpy as np
 from rpt_jax.episodes import loader
 from rpt_jax.stages import frames, pipeline
 from rpt_jax.training import loop, optimizer, sharding, step
-from rpt_jax.vision import mae
+from rpt_jax.vision import augment, mae
 
 _PICTURES = 12
 
@@ -28,7 +28,14 @@ def run(config, inputs, directory):
     c.learning_rate, c.steps, weight_decay=c.weight_decay, b2=0.95
   )
 
+  change = augment.Augmentation(
+    crop_scale=tuple(c.crop_scale), crop_ratio=(1.0, 1.0), flip=c.flip
+  )
+
   def loss_fn(params, image_NHWC, key):
+    key, draw = jax.random.split(key)
+    if change != augment.Augmentation(crop_ratio=(1.0, 1.0)):
+      image_NHWC = augment.augment(draw, image_NHWC, change)
     return model.loss(params, image_NHWC, key)
 
   init_key, key = jax.random.split(jax.random.key(config.seed))
@@ -50,7 +57,7 @@ def run(config, inputs, directory):
   heldout = frames.load(config, inputs['frames'], 'heldout')
   pictures = mae.reconstruct(model, params, _spread(heldout, _PICTURES), key)
   np.savez(directory / 'reconstructions.npz', **pictures)
-  loss, _ = jax.jit(loss_fn)(params, _spread(heldout, 512), key)
+  loss, _ = jax.jit(model.loss)(params, _spread(heldout, 512), key)
   return [pipeline.row('mae', 'heldout_loss', loss)]
 
 
@@ -62,6 +69,9 @@ def autoencoder(settings, image_size: int) -> mae.Autoencoder:
     width=settings.width,
     depth=settings.depth,
     num_heads=settings.num_heads,
+    decoder_width=settings.decoder_width,
+    decoder_depth=settings.decoder_depth,
+    decoder_num_heads=settings.decoder_num_heads,
     mask_ratio=settings.mask_ratio,
   )
 

@@ -81,6 +81,7 @@ class _Network(nn.Module):
   encoder: vit.Encoder
   decoder_width: int
   decoder_depth: int
+  decoder_num_heads: int
 
   @nn.compact
   def __call__(self, image_NHWC, masking: Masking):
@@ -96,7 +97,7 @@ class _Network(nn.Module):
     x_NTD, _ = Transformer(
       width,
       self.decoder_depth,
-      encoder.num_heads,
+      self.decoder_num_heads,
       encoder.mlp_ratio,
       name='decoder',
     )(x_NTD)
@@ -121,6 +122,7 @@ class Autoencoder:
   mlp_ratio: float = 4.0
   decoder_width: int = 64
   decoder_depth: int = 1
+  decoder_num_heads: int = 4
   mask_ratio: float = 0.75
 
   @property
@@ -165,7 +167,9 @@ class Autoencoder:
   @property
   def _network(self):
     encoder = self.encoder.clone(name='encoder')
-    return _Network(encoder, self.decoder_width, self.decoder_depth)
+    return _Network(
+      encoder, self.decoder_width, self.decoder_depth, self.decoder_num_heads
+    )
 
 
 @functools.partial(jax.jit, static_argnames='model')
@@ -206,6 +210,7 @@ _FIELDS = {
   'num_heads': 'num_attention_heads',
   'decoder_width': 'decoder_hidden_size',
   'decoder_depth': 'decoder_num_hidden_layers',
+  'decoder_num_heads': 'decoder_num_attention_heads',
   'mask_ratio': 'mask_ratio',
 }
 
@@ -277,7 +282,6 @@ def _config(model):
     'qkv_bias': True,
     'norm_pix_loss': True,
     'intermediate_size': round(model.mlp_ratio * model.width),
-    'decoder_num_attention_heads': model.num_heads,
     'decoder_intermediate_size': round(model.mlp_ratio * model.decoder_width),
     **{theirs: getattr(model, ours) for ours, theirs in _FIELDS.items()},
   }
