@@ -58,15 +58,17 @@ def write_shard(
   episodes: dict[int, dict[str, Array]],
   skipped: dict[int, str],
 ) -> None:
-  """Writes {episode: {stream: [T, ...]}}, and why others are left out."""
+  """Writes {episode: {stream: [T, ...]}}, and why others are left out.
+
+  Raises OSError where it cannot be written.
+  """
   directory.mkdir(parents=True, exist_ok=True)
   path = directory / shard.name
   partial = path.with_name(f'.{path.name}.partial')
-  writer = array_record_module.ArrayRecordWriter(str(partial), 'group_size:1')
-  for arrays in episodes.values():
-    flat = {k: np.ascontiguousarray(x) for k, x in arrays.items()}
-    writer.write(safetensors.save(flat))
-  writer.close()
+  try:
+    _write_records(partial, episodes.values())
+  except RuntimeError as error:
+    raise OSError(f'{path}: cannot be written ({error})') from error
   lengths = [len(next(iter(x.values()))) for x in episodes.values()]
   entry = {
     'file': path.name,
@@ -173,6 +175,14 @@ def concatenate(parts: Sequence[Clips]) -> Clips:
   names = parts[0].arrays
   arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in names}
   return Clips(arrays, np.concatenate([p.lengths for p in parts]))
+
+
+def _write_records(path, episodes):
+  writer = array_record_module.ArrayRecordWriter(str(path), 'group_size:1')
+  for arrays in episodes:
+    flat = {k: np.ascontiguousarray(x) for k, x in arrays.items()}
+    writer.write(safetensors.save(flat))
+  writer.close()
 
 
 def _records(path, entry):

@@ -1,0 +1,101 @@
+"""Frames for the image model: all of them, at one size, in order; faults."""
+
+import jax
+import ml_collections
+import numpy as np
+import pytest
+from jax.experimental import multihost_utils
+
+from rpt_jax import episodes
+from rpt_jax.episodes import reading
+from rpt_jax.stages import collect, frames
+from rpt_jax.vision import preprocessing
+from tests.stages import encoding
+
+SIZE = 16
+
+
+@pytest.fixture
+def data(tmp_path):
+  return encoding.write_episodes(tmp_path / 'toy')
+
+
+def settings(data, cameras=('image',), **changes):
+  config = encoding.settings(data, cameras=cameras).to_dict()
+  chosen = {'size': SIZE, 'workers': 0, 'error_budget': 0.2, **changes}
+  return ml_collections.FrozenConfigDict({**config, 'frames': chosen})
+
+
+def run(config, workdir):
+  inputs = {'collect': workdir / 'collect'}
+  if not inputs['collect'].exists():
+    collect.run(config, {}, inputs['collect'])
+  return frames.run(config, inputs, workdir / 'frames')
+
+
+def expected(data, cameras, chosen):
+  """Frames of the chosen episodes, scaled one by one."""
+  scale = jax.jit(
+    lambda x: preprocessing.resize(x[None], (SIZE, SIZE), 'bilinear')[0]
+  )
+  source = episodes.open(data, **{c: c for c in cameras})
+  views = [x for i in chosen for x in source.read(i, cameras).values()]
+  return np.stack([scale(x) for x_THWC in views for x in x_THWC]).astype('u1')
+
+
+@pytest.mark.parametrize('cameras', [('image',), ('wrist', 'image')])
+@pytest.mark.parametrize('workers', [0, 1])
+def test_every_frame_once_in_order(data, tmp_path, cameras, workers):
+  config = settings(data, cameras, workers=workers)
+  rows = run(config, tmp_path)
+  (found,) = frames.load(config, tmp_path / 'frames', 'pretrain')
+  assert found.shape == (50 * len(cameras), SIZE, SIZE, 3)
+  assert isinstance(found, np.memmap) and found.dtype == np.uint8
+  wanted = expected(data, cameras, range(6))
+  assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
+  assert [r['value'] for r in rows] == [n * len(cameras) for n in (50, 18)]
+  names = sorted(p.name for p in (tmp_path / 'frames/toy').iterdir())
+  assert names == ['heldout.npy', 'pretrain.npy']
+
+
+def test_an_undecodable_episode_is_left_out(data, tmp_path, capsys):
+  encoding.spoil(data / '001.npz')
+  config = settings(data)
+  rows = run(config, tmp_path)
+  assert 'toy/pretrain: episode 1 skipped' in capsys.readouterr().out
+  (found,) = frames.load(config, tmp_path / 'frames', 'pretrain')
+  wanted = expected(data, ('image',), (0, 2, 3, 4, 5))
+  assert found.shape == wanted.shape and rows[0]['value'] == 38
+  assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
+  names = sorted(p.name for p in (tmp_path / 'frames/toy').iterdir())
+  assert names == ['heldout.npy', 'pretrain.npy']
+
+
+def test_over_the_budget_nothing_appears(data, tmp_path):
+  encoding.spoil(data / '001.npz')
+  with pytest.raises(ValueError, match='toy/pretrain: 1 of 6'):
+    run(settings(data, error_budget=0.1), tmp_path)
+  assert not (tmp_path / 'frames/toy/pretrain.npy').exists()
+
+
+def test_a_finished_split_is_not_decoded_again(data, tmp_path, monkeypatch):
+  config = settings(data)
+  first = run(config, tmp_path)
+  path = tmp_path / 'frames/toy/heldout.npy'
+  path.unlink()
+  before = (tmp_path / 'frames/toy/pretrain.npy').stat().st_mtime_ns
+  assert run(config, tmp_path) == first
+  assert path.exists()
+  after = (tmp_path / 'frames/toy/pretrain.npy').stat().st_mtime_ns
+  assert after == before
+
+
+def test_only_the_first_process_writes(data, tmp_path, monkeypatch):
+  config = settings(data)
+  first = run(config, tmp_path)
+  met = []
+  monkeypatch.setattr(jax, 'process_index', lambda: 1)
+  monkeypatch.setattr(multihost_utils, 'sync_global_devices', met.append)
+  monkeypatch.setattr(reading, 'read_ahead', None)
+  assert run(config, tmp_path) == first
+  assert met == ['toy/pretrain', 'toy/heldout']
