@@ -35,15 +35,18 @@ class Numbers:
 
 
 class Counting(Numbers):
-  """Counts how many episodes have been read and not yet used."""
+  """Counts how many reads have begun; those from `gate` on wait for it."""
 
-  def __init__(self, size):
+  def __init__(self, size, gate=None):
     super().__init__(size)
-    self.lock, self.read_so_far = threading.Lock(), 0
+    self._lock, self.read_so_far = threading.Lock(), 0
+    self._gate, self.opened = gate, threading.Event()
 
   def read(self, index, fields):
-    with self.lock:
+    with self._lock:
       self.read_so_far += 1
+    if self._gate is not None and index >= self._gate:
+      self.opened.wait(60)
     return super().read(index, fields)
 
 
@@ -132,6 +135,19 @@ def test_an_abandoned_reader_ends_its_workers():
   assert children()
   reader.close()
   assert gone()
+
+
+def test_an_abandoned_reader_reads_no_more():
+  source = Counting(50, gate=1)
+  reader = reading.read_ahead(source, ('x',), range(50), ahead=40)
+  before = set(threading.enumerate())
+  next(reader)
+  threads = set(threading.enumerate()) - before
+  reader.close()
+  source.opened.set()
+  for thread in threads:
+    thread.join(60)
+  assert source.read_so_far <= 1 + len(threads)
 
 
 def test_a_budget_counts_names_and_stops(capsys):

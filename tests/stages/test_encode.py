@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import multiprocessing
 import pathlib
+import re
 import signal
 import threading
 import time
@@ -220,6 +222,29 @@ def test_over_the_budget_also_across_a_resume(tmp_path):
     folder = tmp_path / 'encode/toy/pretrain'
     assert not (folder / streams.MANIFEST).exists()
   assert len(list(folder.glob('*.array_record'))) == 2  # Those before it.
+
+
+def test_a_run_that_stops_ends_its_workers(tmp_path):
+  data = encoding.write_episodes(tmp_path / 'toy', 40 * (3,))
+  encoding.spoil(data / '000.npz')
+  config = encoding.settings(data, error_budget=0.0, workers=1)
+  with pytest.raises(ValueError, match='1 of 30') as refused:
+    encoding.run(config, tmp_path)
+  ends_by = time.monotonic() + 60
+  while multiprocessing.active_children() and time.monotonic() < ends_by:
+    time.sleep(0.05)
+  assert not multiprocessing.active_children(), refused
+
+
+def test_progress_counts_frames_and_images(tmp_path, capsys):
+  data = encoding.write_episodes(tmp_path / 'toy')
+  cameras = ('image', 'wrist')
+  encoding.run(encoding.settings(data, cameras=cameras), tmp_path)
+  lines = capsys.readouterr().out.splitlines()
+  (line,) = (x for x in lines if x.startswith('  toy/pretrain'))
+  assert re.fullmatch(
+    r'  toy/pretrain 50/50 frames \d+ images/s wait \d+% ETA 0s', line
+  )
 
 
 def test_all_of_a_shard_can_be_missing(tmp_path):
