@@ -221,22 +221,29 @@ def _bridge(config):
     }
   )
   config.quantize.num_clusters = 32
-  config.finetune.demos = (1, 4, 18)
-  config.finetune.chunk = 4
+  config.quantize.batch_size = 0  # Few frames: full Lloyd.
+  _keep(config.quantize.recipes, ('raw', 'clip_mean', 'delta_1'))
+  _keep(config.pretrain.runs, ('next', 'next_raw', 'masked'))
   config.pretrain.context = 4
-  config.pretrain.steps = 300
+  config.pretrain.steps = 200
+  config.finetune.demos = (1, 4, 16)
+  config.finetune.chunk = 4
 
 
 def _video(config):
   """Without actions there are units, but nothing to fine-tune on."""
   config.datasets = ConfigDict(
     {
-      'human': _dataset(f'{DATA}/human_video'),
-      'robot': _dataset(f'{DATA}/robot_video'),
+      'human': _dataset(f'{DATA}/human_video', fps=10, clip_steps=25),
+      'robot': _dataset(f'{DATA}/robot_video', clip_steps=14),
     }
   )
-  config.encode.image_size = 128
+  config.encode.image_size = 224
   config.quantize.num_clusters = 32
+  config.quantize.batch_size = 0  # Few frames: full Lloyd.
+  _keep(config.quantize.recipes, ('raw', 'clip_mean', 'delta_1'))
+  _keep(config.pretrain.runs, ('next', 'next_raw', 'masked'))
+  config.pretrain.steps = 200
   del config['finetune']
 
 

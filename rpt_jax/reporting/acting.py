@@ -25,8 +25,13 @@ def headline(found: Sequence[findings.Finding]) -> str:
   return f'<ul class="findings">{items}</ul>' if items else ''
 
 
-def demo_curves(doc: html.Document, rows, run: str | None) -> list[str]:
-  """Score against demonstrations: aggregate, per environment, every cell."""
+def demo_curves(
+  doc: html.Document, rows, run: str | None, scale: str
+) -> list[str]:
+  """Score against demonstrations: aggregate, per domain, every cell.
+
+  `scale` says what 0 and 1 are.
+  """
   scores = _scores(rows, run)
   envs = [env for env in tidy.unique(scores, 'env') if env != 'all']
   methods = [m for m in plots.METHODS if tidy.select(scores, method=m)]
@@ -50,8 +55,7 @@ def demo_curves(doc: html.Document, rows, run: str | None) -> list[str]:
   figure = doc.figure(
     legend + ''.join(panels),
     f'Score against demonstrations. IQM over {seeds}, on a scale where '
-    f'random acting is 0 and the expert 1 (grey lines), with 95 % bands.'
-    f'{trunk} {NOTE_ON_INTERVALS}',
+    f'{scale} (grey lines), with 95 % bands.{trunk} {NOTE_ON_INTERVALS}',
     'small',
   )
   return [figure, _every_cell(scores, envs, methods)]

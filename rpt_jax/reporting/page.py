@@ -23,6 +23,7 @@ class Content:
     optional; two runs of a recipe with different 'alpha' make the alpha curve.
   main_run: the pretraining run of the curves; the one with most scores if None.
   base_recipe: the recipe others are compared with; the first one if None.
+  scale: what scores of 0 and 1 are, in words.
   config, versions: nested dicts of plain values, shown folded.
   command: what makes the page again.
   notes: paragraphs of plain text, shown below the headline.
@@ -34,6 +35,7 @@ class Content:
   losses: dict[str, list[dict]] = dataclasses.field(default_factory=dict)
   runs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
   main_run: str | None = None
+  scale: str = 'random acting is 0 and the expert 1'
   base_recipe: str | None = None
   timelines: Sequence[frames.Timeline] = ()
   galleries: Sequence[frames.Gallery] = ()
@@ -79,7 +81,7 @@ def compose(content: Content) -> str:
     'acting',
     'Acting from few demonstrations',
     [
-      *acting.demo_curves(doc, rows, run),
+      *acting.demo_curves(doc, rows, run, content.scale),
       acting.paired_differences(doc, rows, run),
     ],
   )

@@ -35,6 +35,7 @@ def run(config, inputs, directory):
     reconstructions=_reconstructions(inputs),
     rollouts=_rollouts(config, inputs, rows),
     **_units(config, inputs),
+    **_open_loop(inputs),
     config=config.to_dict(),
     versions=provenance['versions']
     | {k: provenance[k] for k in ('revision', 'python', 'machine')},
@@ -55,6 +56,18 @@ def _units(config, inputs):
     'timelines': _timelines(config, inputs),
     'galleries': _galleries(config, inputs),
   }
+
+
+def _open_loop(inputs):
+  """What scores mean where no policy was rolled out."""
+  if 'evaluate' in inputs or 'openloop' not in inputs:
+    return {}
+  note = (
+    'Policies were scored in open loop: they see the recorded frames of '
+    'held-out episodes and predict the next actions; nothing was executed.'
+  )
+  scale = 'always giving the mean action is 0 and a perfect prediction 1'
+  return {'scale': scale, 'notes': (note,)}
 
 
 def _all_runs(config):
