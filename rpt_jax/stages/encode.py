@@ -258,7 +258,7 @@ class _Progress:
 
   def __init__(self, label: str, total: int, views: int):
     self._label, self._total, self._views = label, total, views
-    self._done, self._waited = 0, 0.0
+    self._done, self._told, self._waited = 0, 0, 0.0
     self._began = self._printed = time.perf_counter()
 
   def __call__(self, count: int):
@@ -278,11 +278,11 @@ class _Progress:
       yield item
 
   def close(self):
-    if self._done:
+    if self._done > self._told:
       self._print()
 
   def _print(self):
-    self._printed = time.perf_counter()
+    self._printed, self._told = time.perf_counter(), self._done
     elapsed = max(self._printed - self._began, 1e-9)
     rate = max(self._done / elapsed, 1e-9)
     print(

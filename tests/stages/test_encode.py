@@ -15,7 +15,7 @@ import pytest
 from jax.experimental import multihost_utils
 
 from rpt_jax import episodes, vision
-from rpt_jax.episodes import streams
+from rpt_jax.episodes import streams, windows
 from rpt_jax.stages import domains, encode
 from rpt_jax.training import checkpoint
 from tests.episodes.test_video import write_video
@@ -61,9 +61,13 @@ def plain_loop(data, cameras, name, **settings):
   return np.stack(found).astype(np.float16)
 
 
-@pytest.mark.parametrize('cameras', [('image',), ('wrist', 'image')])
 @pytest.mark.parametrize(
-  'encoder, output', [('pixels', 'grid2'), ('random', 'mean_patch')]
+  'encoder, output, cameras',
+  [
+    ('pixels', 'grid2', ('image',)),
+    ('pixels', 'grid2', ('wrist', 'image')),
+    ('random', 'mean_patch', ('image', 'wrist')),
+  ],
 )
 def test_latents_are_those_of_a_plain_loop(
   data, tmp_path, cameras, encoder, output
@@ -132,6 +136,23 @@ def test_moments_are_those_of_all_pretraining_frames(uninterrupted):
   assert found['mean'].dtype == found['std'].dtype == np.float32
 
 
+def test_moments_of_different_widths_are_refused(tmp_path):
+  for name, width in (('a', 3), ('b', 4)):
+    clips = windows.Clips({'latent': np.ones((5, width))}, np.array([2, 3]))
+    streams.save(tmp_path / name / 'pretrain', clips)
+  folders = [tmp_path / name / 'pretrain' for name in 'ab']
+  with pytest.raises(ValueError, match='b/pretrain: latents of width 4.* 3'):
+    encode._moments(folders)
+
+
+def test_not_one_frame_is_an_error(tmp_path):
+  data = encoding.write_episodes(tmp_path / 'toy')
+  for path in data.iterdir():
+    encoding.spoil(path)
+  with pytest.raises(ValueError, match='encode: no frame could be encoded'):
+    encoding.run(encoding.settings(data, error_budget=1.0), tmp_path)
+
+
 def is_alive(process_id):
   try:
     stat = pathlib.Path(f'/proc/{process_id}/stat').read_text()
@@ -160,6 +181,24 @@ def test_killed_and_resumed(data, uninterrupted, tmp_path, workers, moment):
   while any(map(is_alive, workers)) and time.monotonic() < deadline:
     time.sleep(0.1)
   assert not any(map(is_alive, workers))
+
+
+def test_killed_before_it_was_sealed(
+  data, uninterrupted, tmp_path, monkeypatch
+):
+  def killed(*arguments):
+    raise KeyboardInterrupt
+
+  config = encoding.settings(data)
+  with monkeypatch.context() as patched:
+    patched.setattr(streams, 'seal', killed)
+    with pytest.raises(KeyboardInterrupt):
+      encoding.run(config, tmp_path)
+  shards = list((tmp_path / 'encode/toy/pretrain').glob('*.array_record'))
+  times = [path.stat().st_mtime_ns for path in shards]
+  encoding.run(config, tmp_path)
+  assert times == [path.stat().st_mtime_ns for path in shards]
+  assert contents(tmp_path / 'encode') == contents(uninterrupted / 'encode')
 
 
 def test_killed_while_it_was_sealed(data, uninterrupted, tmp_path):
