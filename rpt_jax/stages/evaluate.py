@@ -17,9 +17,16 @@ from rpt_jax.envs import rollout
 from rpt_jax.evals import policy, statistics
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
-from rpt_jax.stages import collect, domains, encode, scores, trunk, tuned
+from rpt_jax.stages import (
+  collect,
+  domains,
+  encode,
+  finetune,
+  scores,
+  trunk,
+  tuned,
+)
 from rpt_jax.stages.finetune import Cell, cells, policy_model
-from rpt_jax.training import checkpoint
 from rpt_jax.vision import tuning
 
 _FIRST_INDEX = 4 << 20  # No episode of any split is seen again.
@@ -115,8 +122,7 @@ class _Player:
     )
 
   def _params(self, cell):
-    name = f'{self.env.name}/{cell.name}.safetensors'
-    return checkpoint.load_params(self._inputs['finetune'] / name)
+    return finetune.load(self._inputs['finetune'], self.env.name, cell)
 
   def _act(self, params, latent_BTD, valid_BT):
     env = self.env

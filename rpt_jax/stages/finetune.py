@@ -2,10 +2,10 @@
 
 A cell is (run, method, demonstrations), for each domain. Methods: `scratch`
 (the same trunk, untrained), `probe` (pretrained, frozen, a linear action head),
-`finetune` (everything but the image model trains) and `tuned` (part of that,
-too: `stages/tuned.py`). Seeds differ in which demonstrations they
-get, in what is initialised, and in the order of windows; cells share them, so
-that differences between methods are paired.
+`finetune` (everything but the image model trains) and `tuned` (from there on
+part of the image model, too: `stages/tuned.py`). Seeds differ in which
+demonstrations they get, in what is initialised, and in the order of windows;
+cells share them, so that differences between methods are paired.
 """
 
 import functools
@@ -40,8 +40,13 @@ class Cell(NamedTuple):
   def name(self):
     """`next-finetune-4`, `next-tuned-4-lora8`."""
     name = f'{self.run}-{self.method}-{self.demos}'
-    frozen = self.encoder == 'frozen'
-    return name if frozen else f'{name}-{self.encoder.replace(":", "")}'
+    mode = self.encoder.replace(':', '')
+    return f'{name}-{mode}' if self.method == 'tuned' else name
+
+  @property
+  def untuned(self):
+    """The cell that a tuned one goes on from."""
+    return Cell(self.run, 'finetune', self.demos)
 
 
 def cells(config) -> list[Cell]:
@@ -83,30 +88,41 @@ def run(config, inputs, directory):
     data, table = demos[name]
     size = len(data['latent'])
     for cell in cells(config):
-      model, pretrained = policy_model(config, inputs, cell, name)
-      params_S = _initial(model)(keys_S) | jax.tree.map(
-        lambda x: np.broadcast_to(x, (len(keys_S), *x.shape)), pretrained
-      )
       picks_SN, count_S = demonstrations.picks(table, cell.demos, size, config)
-      if cell.encoder == 'frozen':
+      model, pretrained = policy_model(config, inputs, cell, name)
+      if cell.method == 'tuned':
+        params_S = load(directory, name, cell.untuned)
+        known = config, inputs, name, demos[name]
+        frames, picks_SN = tuned.data(*known, picks_SN)
+        seeds = tuned.Seeds(params_S, picks_SN, count_S, keys_S)
+        eye = tuned.Eye(encoder, standardise, cell.encoder)
+        train = functools.partial(tuned.train, config.finetune, eye, model)
+        params_S, loss_S = train(frames, seeds)
+      else:
+        params_S = _initial(model)(keys_S) | jax.tree.map(
+          lambda x: np.broadcast_to(x, (len(keys_S), *x.shape)), pretrained
+        )
         frozen = cell.method == 'probe'
         train = _trainer(model, standardise, config.finetune, frozen)
         params_S, loss_S = train(params_S, data, picks_SN, count_S, keys_S)
-      else:
-        eye = tuned.Eye(encoder, standardise, cell.encoder)
-        frames, picks_SN = tuned.data(config, inputs, name, data, picks_SN)
-        seeds = tuned.Seeds(params_S, picks_SN, count_S, keys_S)
-        train = functools.partial(tuned.train, config.finetune, eye, model)
-        params_S, loss_S = train(frames, seeds)
-      path = directory / name / f'{cell.name}.safetensors'
-      checkpoint.save_params(path, params_S)
-      loss = float(loss_S.mean())
-      tags = cell._asdict() | {'env': name}
-      rows.append(
-        pipeline.row('finetune', 'loss', loss, seeds=len(loss_S), **tags)
-      )
-      print(f'  {name} {cell.name}: loss {loss:.4f}', flush=True)
+      checkpoint.save_params(_path(directory, name, cell), params_S)
+      rows.append(_loss_row(name, cell, loss_S))
   return rows
+
+
+def _loss_row(name, cell, loss_S):
+  loss, tags = float(loss_S.mean()), cell._asdict() | {'env': name}
+  print(f'  {name} {cell.name}: loss {loss:.4f}', flush=True)
+  return pipeline.row('finetune', 'loss', loss, seeds=len(loss_S), **tags)
+
+
+def load(directory, name: str, cell: Cell):
+  """The parameters of a domain's cell, all seeds: [S, ...]."""
+  return checkpoint.load_params(_path(directory, name, cell))
+
+
+def _path(directory, name, cell):
+  return directory / name / f'{cell.name}.safetensors'
 
 
 def policy_model(config, inputs, cell: Cell, name: str):

@@ -18,13 +18,13 @@ from rpt_jax.stages import (
   demonstrations,
   domains,
   encode,
+  finetune,
   pipeline,
   scores,
   trunk,
   tuned,
 )
 from rpt_jax.stages.finetune import cells, policy_model
-from rpt_jax.training import checkpoint
 
 _BATCH = 256
 
@@ -44,12 +44,10 @@ def run(config, inputs, directory):
     print(f'  {name} copy_last: score {value:.3f}', flush=True)
     for cell in cells(config):
       model, _ = policy_model(config, inputs, cell, name)
-      params_S = checkpoint.load_params(
-        inputs['finetune'] / name / f'{cell.name}.safetensors'
-      )
+      params_S = finetune.load(inputs['finetune'], name, cell)
       params_S, eyes_S = tuned.split_policy(params_S)
       latent = clips.arrays['latent']
-      if cell.encoder != 'frozen':
+      if eyes_S:  # Its own latents for every seed.
         eye = tuned.Eye(encoder, standardise, cell.encoder)
         latent = tuned.latents(config, inputs, name, 'heldout', eye, eyes_S)
       predicted = data.predict(model, params_S, latent, standardise)

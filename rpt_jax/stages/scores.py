@@ -22,15 +22,14 @@ def score_rows(stage, scores, names):
 def difference_rows(stage, scores, names):
   """Rows of what is gained on the same demonstrations, paired by seed.
 
-  `paired_difference`: pretrained minus scratch. `tuning_difference`: the image
-  model tuned minus the same one frozen.
+  `paired_difference`: pretrained minus scratch. `tuning_difference`: minus the
+  policy on the frozen image model that a tuned one went on from.
   """
   rows = []
   for cell in dict.fromkeys(cell for _, cell in scores):
     others = {'paired_difference': Cell('none', 'scratch', cell.demos)}
-    if cell.encoder != 'frozen':
-      frozen = Cell(cell.run, 'finetune', cell.demos)
-      others['tuning_difference'] = frozen
+    if cell.method == 'tuned':
+      others['tuning_difference'] = cell.untuned
     for kind, other in others.items():
       if other != cell:
         rows += _differences(stage, kind, scores, names, (cell, other))

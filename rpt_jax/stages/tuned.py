@@ -1,9 +1,12 @@
 """Behaviour cloning through the image model, part of which trains, too.
 
-Frames of the demonstrations stay on the host at their own size; a step draws
-windows of them, changes their look on the device and encodes them. Seeds are
-trained one after the other by one compiled step, so that memory does not grow
-with their number.
+It goes on from the policy that learned on the frozen image model's latents: a
+head that knows nothing would distort what the image model knows (Kumar et al.
+2022, arXiv 2202.10054). Mode 'frozen' is the control: as many steps more, on
+as many views. Frames of the demonstrations stay on the host at their own size;
+a step draws windows of them, changes their look on the device and encodes
+them. Seeds are trained one after the other by one compiled step, so that
+memory does not grow with their number.
 """
 
 import functools
@@ -26,9 +29,8 @@ from rpt_jax.vision import augment, tuning
 from rpt_jax.vision.model import encoder_model
 
 PART = 'encoder'  # Where the trained part lies among a policy's parameters.
-_MODE = re.compile(r'full|(last|lora):[1-9]\d*')
+_MODE = re.compile(r'frozen|full|(last|lora):[1-9]\d*')
 _WITHOUT = ('pixels', 'state')  # Encoders that have no parameters.
-_DECAY = r'(kernel|lora_[ab])$'
 
 
 class Eye(NamedTuple):
@@ -56,8 +58,7 @@ def modes(config) -> tuple[str, ...]:
   for mode in c.modes:
     if not _MODE.fullmatch(mode):
       raise ValueError(
-        f"{where}.modes: found {mode!r}, expected 'full', 'last:<blocks>' or "
-        "'lora:<rank>' ('frozen' is there anyway)"
+        f'{where}.modes: found {mode!r}, expected {tuning.MODES}'
       )
   if config.encoder in _WITHOUT:
     raise ValueError(
@@ -95,24 +96,23 @@ def split_policy(params: PyTree) -> tuple[PyTree, PyTree]:
   return policy, params.get(PART, {})
 
 
-def data(config, inputs, name: str, demos: dict, picks_SN: np.ndarray):
+def data(config, inputs, name: str, demos: tuple, picks_SN: np.ndarray):
   """The demonstrations in `picks_SN` with their frames, and the picks in them.
 
-  `demos` are all demonstrations of a domain, as of `demonstrations.load`. Only
+  `demos` are all those of a domain, as `demonstrations.load` gives them. Only
   those that some seed learns from are decoded.
   """
-  context = config.pretrain.context
-  clip_N = np.asarray(demos['table'].clip)
-  chosen = np.unique(clip_N[picks_SN])
+  context, (known, table) = config.pretrain.context, demos
+  chosen = np.unique(table.clip[picks_SN])
   # Window i of a table ends at row i.
-  rows = np.flatnonzero(np.isin(clip_N, chosen))
-  lengths = np.unique(clip_N[rows], return_counts=True)[1]
+  rows = np.flatnonzero(np.isin(table.clip, chosen))
+  lengths = np.bincount(table.clip)[chosen]
   split = domains.demos_split(config, name)
   episodes = list(_episodes(config, inputs, name, split, chosen))
   cameras = domains.cameras(config, name)
   return {
     'image': tuple(np.concatenate([e[c] for e in episodes]) for c in cameras),
-    'action': np.asarray(demos['action'])[rows],
+    'action': np.asarray(known['action'])[rows],
     'table': windows.windows(lengths, context, lead=context - 1),
   }, np.searchsorted(rows, picks_SN)
 
@@ -132,7 +132,7 @@ def _episodes(config, inputs, name, split, chosen=None):
 class Seeds(NamedTuple):
   """What seeds differ in, all [S, ...]."""
 
-  params: PyTree  # Of the policy alone.
+  params: PyTree  # Of a policy on the frozen image model.
   picks: Array
   count: Array
   key: Array
@@ -142,8 +142,8 @@ def train(settings, eye: Eye, model: sequence.SequenceModel, data, seeds):
   """(parameters [S, ...], mean loss of the last tenth [S]).
 
   Args:
-    settings: `config.finetune`; steps, windows and the learning rate of the
-      image model are those of `settings.tuned`.
+    settings: `config.finetune`; steps, windows and learning rate are those of
+      `settings.tuned`.
     eye: the image model; what trains of it is returned under `PART`.
     model: of the policy.
     data: 'image' (a tuple, [N, H, W, 3] a camera), 'action', 'table'.
@@ -208,24 +208,9 @@ def _update(model, apply, standardise, settings):
   return step.make_train_step(loss_fn, _optimizer(settings))
 
 
-@functools.cache
 def _optimizer(settings):
-  """AdamW; the image model's updates are those of its own learning rate."""
-  c = settings.tuned
-  tx = optimizer.adamw(
-    settings.learning_rate,
-    c.steps,
-    weight_decay=settings.weight_decay,
-    decay=_DECAY,
-  )
-  ratio = c.learning_rate / settings.learning_rate
-
-  def update(grads, state, params):
-    updates, state = tx.update(grads, state, params)
-    slower = jax.tree.map(lambda x: x * ratio, updates[PART])
-    return updates | {PART: slower}, state
-
-  return tx._replace(update=update)
+  c, decay = settings.tuned, settings.weight_decay
+  return optimizer.adamw(c.learning_rate, c.steps, weight_decay=decay)
 
 
 def _augmentation(settings):
