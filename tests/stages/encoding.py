@@ -4,6 +4,7 @@ python -m tests.stages.encoding kill <data> <workdir> <workers> <moment>
 python -m tests.stages.encoding soak <directory> <workers> <episodes>
 """
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -93,6 +94,23 @@ def run(config, workdir):
   if not inputs['collect'].exists():
     collect.run(config, {}, inputs['collect'])
   return encode.run(config, inputs, workdir / 'encode')
+
+
+def latents(workdir, split='pretrain'):
+  """(latents [N, D], lengths) of a split that was encoded."""
+  clips = streams.load(workdir / 'encode/toy' / split, ('latent',))
+  return clips.arrays['latent'], clips.lengths.tolist()
+
+
+def contents(directory):
+  """{file: sha256} of all there is."""
+  return {
+    path.relative_to(directory).as_posix(): hashlib.sha256(
+      path.read_bytes()
+    ).hexdigest()
+    for path in directory.rglob('*')
+    if path.is_file()
+  }
 
 
 def start(*arguments):
