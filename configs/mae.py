@@ -104,8 +104,8 @@ def _datasets():
   return ConfigDict(
     {
       'g1': g1,
-      'human': dataset('human_video', fps=10, clip_steps=25),
-      'robot': dataset('robot_video', clip_steps=14),
+      'human': dataset('human_video', fps=10, clip_steps=25, size=(96, 96)),
+      'robot': dataset('robot_video', clip_steps=14, size=(96, 96)),
     }
   )
 

@@ -234,11 +234,12 @@ def _video(config):
   """Without actions there are units, but nothing to fine-tune on."""
   config.datasets = ConfigDict(
     {
-      'human': _dataset(f'{DATA}/human_video', fps=10, clip_steps=25),
-      'robot': _dataset(f'{DATA}/robot_video', clip_steps=14),
+      'human': _dataset(
+        f'{DATA}/human_video', fps=10, clip_steps=25, size=(126, 224)
+      ),
+      'robot': _dataset(f'{DATA}/robot_video', clip_steps=14, size=(128, 224)),
     }
   )
-  config.encode.image_size = 224
   config.quantize.num_clusters = 32
   config.quantize.batch_size = 0  # Few frames: full Lloyd.
   _keep(config.quantize.recipes, ('raw', 'clip_mean', 'delta_1'))

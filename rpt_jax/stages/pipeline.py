@@ -4,7 +4,7 @@ A stage is a function `(config, inputs, directory) -> rows`. It reads the
 directories of its inputs and writes its own; nothing else passes between
 stages. Its `artifact.json` is written last and atomically:
 
-  wanted    the settings it ran with and the content hash of every input
+  wanted    what it was to make: settings, and the content hash of every input
   files     size and sha256 of everything it wrote
   content   one hash over `files`: what dependents are keyed by
   rows      its results; `costs` (seconds, memory) stay out of the hashes
@@ -39,6 +39,8 @@ Rows = list[dict[str, Any]]
 _TRANSIENT = re.compile(
   r'^(wanted|artifact)\.json$|(^|/)checkpoints/|(^|/)events\.'
 )
+# Settings of how a stage works, which change nothing of what it makes.
+_HOW = ('workers', 'ahead', 'error_budget')
 PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'gymnax', 'numpy')
 
 
@@ -198,7 +200,7 @@ def provenance() -> dict[str, Any]:
 def _run_stage(stage, workdir, label):
   directory = workdir / stage.name
   wanted = {
-    'settings': stage.settings,
+    'settings': _what(stage.settings),
     'inputs': {name: _content(workdir, name) for name in stage.inputs},
   }
   wanted = json.loads(json.dumps(wanted, sort_keys=True))
@@ -236,6 +238,13 @@ def _run_stage(stage, workdir, label):
     },
   )
   print(f'{label}: done in {seconds:.1f} s', flush=True)
+
+
+def _what(settings):
+  """Settings without those of `_HOW`, at any depth."""
+  if not isinstance(settings, dict):
+    return settings
+  return {k: _what(v) for k, v in settings.items() if k not in _HOW}
 
 
 def _publish(made, path):

@@ -152,3 +152,8 @@ def test_costs_do_not_change_what_dependents_see(tmp_path):
     for w in (first, second)
   ]
   assert contents[::2] == contents[1::2]
+
+
+def test_a_setting_of_how_makes_nothing_again():
+  what = {'encode': {'output': 'cls', 'workers': 1}, 'ahead': 3, 'seed': 0}
+  assert pipeline._what(what) == {'encode': {'output': 'cls'}, 'seed': 0}
