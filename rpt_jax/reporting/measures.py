@@ -13,6 +13,8 @@ QUALITY = {
   'pnmi_action': ('PNMI action', 1, 3),
   'pnmi_velocity': ('PNMI velocity', 1, 3),
   'pnmi_state': ('PNMI state', 1, 3),
+  'pnmi_phase': ('PNMI phase', 1, 3),
+  'pnmi_instruction': ('PNMI instruction', 1, 3),
   'nmi_action': ('NMI action', 1, 3),
   'nmi_velocity': ('NMI velocity', 1, 3),
   'nmi_state': ('NMI state', 1, 3),
@@ -24,14 +26,17 @@ QUALITY = {
 _ARROWS = {-1: '\N{DOWNWARDS ARROW}', 0: '', 1: '\N{UPWARDS ARROW}'}
 
 
-def unit_quality(doc: html.Document, rows) -> list[str]:
-  """Recipes x measures, the best of each column marked; scatters; by env."""
+def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
+  """Recipes x measures, the best of each column marked; scatters; by env.
+
+  The recipe `base` comes first.
+  """
   rows = [
     row
     for row in rows
     if row['name'] in QUALITY and row['tags'].get('recipe') is not None
   ]
-  recipes = tidy.unique(rows, 'recipe')
+  recipes = sorted(tidy.unique(rows, 'recipe'), key=lambda r: r != base)
   if not recipes:
     return []
   mean = tidy.select(rows, env='mean')
@@ -44,8 +49,8 @@ def unit_quality(doc: html.Document, rows) -> list[str]:
         'Unit quality on held-out clips, mean over environments. Arrows say '
         'which way is better and shading marks the best; columns without an '
         'arrow describe. NMI clip is how much a unit tells of which clip it '
-        'is from (nuisance), PNMI how much of the action, velocity or state '
-        'is known once the unit is.',
+        'is from (nuisance), PNMI how much of a label is known once the unit '
+        'is.',
       )
     )
   scatter = []

@@ -85,7 +85,9 @@ def compose(content: Content) -> str:
       acting.paired_differences(doc, rows, run),
     ],
   )
-  doc.section('units', 'What the units say', measures.unit_quality(doc, rows))
+  doc.section(
+    'units', 'What the units say', measures.unit_quality(doc, rows, base)
+  )
   doc.section(
     'choices',
     'Which choice made it so',
