@@ -218,3 +218,62 @@ def test_every_mode_is_a_cell_beside_its_frozen_twin():
   assert finetune.cells(config(modes=())) == [
     cell for cell in cells if cell.method != 'tuned'
   ]
+
+
+def fake_episodes(monkeypatch, frames):
+  """`frames` are those of all episodes of a domain, {camera: [N, ...]}."""
+  starts = np.cumsum(LENGTHS)[:-1]
+  parts = {k: np.split(x, starts) for k, x in frames.items()}
+
+  def episodes(config, inputs, name, split, chosen=None):
+    for i in range(len(LENGTHS)) if chosen is None else chosen:
+      yield {camera: parts[camera][i] for camera in parts}
+
+  monkeypatch.setattr(tuned, '_episodes', episodes)
+  monkeypatch.setattr(tuned.domains, 'cameras', lambda *_: tuple(frames))
+  monkeypatch.setattr(tuned.domains, 'demos_split', lambda *_: 'demos')
+
+
+def test_only_demonstrations_in_use_are_decoded(monkeypatch):
+  """The same windows, though rows are counted anew."""
+  size = int(LENGTHS.sum())
+  row_N = np.arange(size, dtype=np.uint8)
+  fake_episodes(monkeypatch, {'image': np.tile(row_N[:, None], (1, 3))})
+  c = config()
+  table = windows.windows(LENGTHS, c.pretrain.context, lead=7)
+  padded = size + 9  # As beside a longer domain.
+  known = {'action': np.pad(row_N, (0, 9)), 'table': None}
+  picks_SN, _ = demonstrations.picks(table, 1, padded, c)
+  assert len(np.unique(table.clip[picks_SN])) < len(LENGTHS)
+  data, new_SN = tuned.data(c, {}, 'name', (known, table), picks_SN)
+  for old_N, new_N in zip(picks_SN, new_SN, strict=True):
+    before = demonstrations.batch(
+      known | {'table': table}, old_N, ('action',), 8, 3
+    )
+    after = demonstrations.batch(data, new_N, ('image',), 8, 3)
+    seen_BT = after['inputs']['image'][0][..., 0]
+    np.testing.assert_array_equal(seen_BT, before['inputs']['action'])
+    for name in ('valid', 'target_valid'):
+      np.testing.assert_array_equal(after[name], before[name])
+    np.testing.assert_array_equal(
+      after['targets']['action'], before['targets']['action']
+    )
+
+
+def test_each_seed_sees_through_its_own_image_model(monkeypatch):
+  _, data, _, seeds = problem(2)
+  frames = dict(zip(('right', 'left'), data['image'], strict=True))
+  fake_episodes(monkeypatch, frames)
+  eye = tuned.Eye(encoder(), standardise, 'last:1')
+  trained, fixed = eye.split()
+  trained_S = jax.tree.map(lambda x: np.stack([x, 1.5 * x]), trained)
+  batch = config(encode__batch_size=10)
+  latent_SND = tuned.latents(batch, {}, 'name', 'heldout', eye, trained_S)
+  assert latent_SND.shape == (2, LENGTHS.sum(), 2 * DIM)
+  for seed in range(2):
+    mine = jax.tree.map(lambda x, i=seed: x[i], trained_S)
+    params = tuning.merge(mine, fixed)
+    expected = [encoder().apply(params, {'image': x}) for x in data['image']]
+    np.testing.assert_allclose(
+      latent_SND[seed], np.concatenate(expected, -1), rtol=2e-3, atol=2e-3
+    )
