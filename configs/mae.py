@@ -92,6 +92,8 @@ def _datasets():
         'mapping': mapping,  # Stream: column; see `--inspect=<path>`.
         'heldout': 0.25,  # Share of the episodes.
         'order': 'ordered',  # The last ones; 'hash': by their content.
+        'normalise': 'mean_std',  # Of actions; 'quantiles', 'none'.
+        'weight': 0.0,  # Share of pretraining windows; 0: by its size.
       }
     )
 

@@ -109,6 +109,8 @@ def _dataset(path, cameras=('image',), split='all', heldout=0.25, **mapping):
       'mapping': mapping,  # Stream: column; see `--inspect=<path>`.
       'heldout': heldout,  # Share of the episodes.
       'order': 'ordered',  # The last ones; 'hash': by their content.
+      'normalise': 'mean_std',  # Of actions; 'quantiles', 'none'.
+      'weight': 0.0,  # Share of pretraining windows; 0: by its size.
     }
   )
 
@@ -200,9 +202,19 @@ def _own_image_model(config):
   config.mae.crop_scale = (0.5, 1.0)  # Share of a frame that is looked at.
   config.mae.flip = False  # Left and right hands differ.
   config.mae.batch_size = 64
-  config.mae.steps = 3000
+  config.mae.steps = 2000
   config.mae.learning_rate = 1e-3
   config.mae.weight_decay = 0.05
+  # Policies that train on through the image model; 'frozen' is the control.
+  config.finetune.tuned = ConfigDict()
+  config.finetune.tuned.modes = ('frozen', 'lora:8')  # 'last:1', 'full'.
+  config.finetune.tuned.demos = (4,)
+  config.finetune.tuned.steps = 100
+  config.finetune.tuned.learning_rate = 5e-4
+  config.finetune.tuned.batch_size = 8  # Windows.
+  config.finetune.tuned.augment = ConfigDict(
+    {'shift': 6, 'brightness': 0.2, 'contrast': 0.2}  # Pixels and shares.
+  )
 
 
 def _bridge(config):
@@ -260,6 +272,7 @@ def _quicktest(config):
   config.pretrain.update(width=32, depth=1, steps=4, batch_size=8)
   _keep(config.pretrain.runs, ('next', 'masked'))
   config.finetune.update(seeds=2, demos=(1, 4), steps=4, batch_size=8)
+  config.finetune.tuned.update(steps=2, batch_size=4)
 
 
 def _keep(section, names):

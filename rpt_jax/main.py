@@ -28,6 +28,7 @@ from rpt_jax.stages import (
   finetune,
   inspect,
   pipeline,
+  tuned,
 )
 from rpt_jax.training import memory
 
@@ -94,6 +95,7 @@ def _check_names(config):
     _check_runs(config)
   if 'finetune' in config:
     finetune.cells(config)
+    tuned.check(config)
   if config.encoder not in ('mae', 'state'):
     vision.load(config.encoder, **encode.vision_settings(config.encode))
 

@@ -140,13 +140,13 @@ def normalise(x: Array, one: Statistics, mode: str) -> Array:
   A dimension that does not vary is only shifted, so nothing is blown up;
   'none' changes nothing. Values beyond the quantiles are not clipped.
   """
-  centre, scale = _affine(one, mode)
+  centre, scale = affine(one, mode)
   return (x - centre) / scale
 
 
 def unnormalise(x: Array, one: Statistics, mode: str) -> Array:
   """The inverse of `normalise`."""
-  centre, scale = _affine(one, mode)
+  centre, scale = affine(one, mode)
   return x * scale + centre
 
 
@@ -226,7 +226,7 @@ def _rows(x, field, source):
   return x.reshape(len(x), -1).astype(np.float64)
 
 
-def _affine(one, mode):
+def affine(one, mode):
   if mode == 'mean_std':
     centre, scale = one.mean, one.std
   elif mode == 'quantiles':

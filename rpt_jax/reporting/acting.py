@@ -93,6 +93,38 @@ def paired_differences(doc: html.Document, rows, run) -> str:
   )
 
 
+def tuned(doc: html.Document, rows) -> str:
+  """Policies that trained on through the image model, by what of it moved."""
+  rows = tidy.select(rows, method='tuned')
+  body = []
+  for score in tidy.select(rows, 'score'):
+    tags = {k: score['tags'][k] for k in ('env', 'demos', 'encoder')}
+    gain = tidy.latest(rows, 'tuning_difference', **tags) or {'value': None}
+    cells = [
+      f'<td>{html.escape(plots.env_label(tags["env"]))}</td>',
+      f'<td>{tags["demos"]}</td><td class="text">'
+      f'{html.escape(tags["encoder"])}</td>',
+      html.cell(
+        tidy.number(score['value']), tidy.span(score.get('interval')), False
+      ),
+      html.cell(
+        tidy.number(gain['value'], sign=True),
+        tidy.span(gain.get('interval'), sign=True),
+        False,
+      ),
+    ]
+    body.append(f'<tr>{"".join(cells)}</tr>')
+  if not body:
+    return ''
+  head = ['Environment', 'Demos', 'Image model', 'Score', 'Gain']
+  return doc.table(
+    html.table(head, body),
+    'Trained on through the image model, with augmented frames. “Gain” is over '
+    'the fine-tuned policy each went on from, paired by seed; “frozen” is the '
+    'control that takes the same steps with the image model fixed.',
+  )
+
+
 def variants(doc: html.Document, rows, runs: dict[str, dict]) -> list[str]:
   """Which units, objective or alpha acts best; HuBERT's alpha curve.
 

@@ -83,6 +83,7 @@ def compose(content: Content) -> str:
     [
       *acting.demo_curves(doc, rows, run, content.scale),
       acting.paired_differences(doc, rows, run),
+      acting.tuned(doc, rows),
     ],
   )
   doc.section(

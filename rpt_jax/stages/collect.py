@@ -8,6 +8,8 @@ which episodes are held out, and the scale of its actions.
 """
 
 import json
+import os
+import pathlib
 import zlib
 
 import jax
@@ -15,13 +17,17 @@ import numpy as np
 
 from rpt_jax import envs
 from rpt_jax.envs import behaviours, rollout
-from rpt_jax.episodes import clips, rlds
+from rpt_jax.episodes import clips, rlds, statistics
 from rpt_jax.episodes.split import hold_out
 from rpt_jax.stages import domains, pipeline
 
 # Every split draws from its own range of episode indices.
 _FIRST_INDEX = {'pretrain': 0, 'heldout': 1 << 20, 'demos': 2 << 20}
 _SCORING = 3 << 20
+# Statistics of datasets, by their content, for all runs of this user.
+CACHE = pathlib.Path(
+  os.environ.get('XDG_CACHE_HOME', '~/.cache'), 'rpt_jax', 'statistics'
+).expanduser()
 _CHUNK = 32  # Episodes of one call.
 _RECORD = ('image', 'state', 'action', 'reward', 'valid', 'terminated')
 
@@ -115,9 +121,12 @@ def _index(name, settings, directory):
     'heldout': heldout.tolist(),
     'lengths': source.lengths.tolist(),
     'fps': source.fps,
-    **_action_moments(source, train),
   }
+  fields = tuple(k for k in ('state', 'action') if k in source.streams)
+  table = statistics.cached(CACHE, source, fields, train) if fields else None
   directory.mkdir(parents=True, exist_ok=True)
+  if table:
+    statistics.save(directory / domains.STATISTICS, table)
   (directory / domains.INDEX).write_text(json.dumps(found) + '\n')
   rows = []
   for part, episodes in (('pretrain', train), ('heldout', heldout)):
@@ -128,14 +137,3 @@ def _index(name, settings, directory):
       pipeline.row('collect', 'frames', frames, env=name, split=part),
     ]
   return rows
-
-
-def _action_moments(source, episodes):
-  """Mean and deviation of the training episodes' actions."""
-  action = [source.read(i, ('action',))['action'] for i in episodes]
-  action_NA = np.concatenate(action).astype(np.float64)
-  scale_A = np.maximum(action_NA.std(0), 1e-6)
-  return {
-    'action_mean': action_NA.mean(0).tolist(),
-    'action_scale': scale_A.tolist(),
-  }

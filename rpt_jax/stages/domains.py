@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from rpt_jax import envs, episodes
-from rpt_jax.episodes import streams, windows
+from rpt_jax.episodes import statistics, streams, windows
 from rpt_jax.types import StreamSpec
 
-INDEX = 'index.json'
+INDEX, STATISTICS = 'index.json', 'statistics.json'
 
 
 def names(config) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def open_dataset(settings):
 
 
 def index(collected: pathlib.Path, name: str) -> dict:
-  """What `collect` wrote down of a dataset: splits, sizes, statistics."""
+  """What `collect` wrote down of a dataset: splits and lengths."""
   return json.loads((collected / name / INDEX).read_text())
 
 
@@ -123,8 +123,8 @@ def action_spec(config, collected: pathlib.Path, name: str) -> StreamSpec:
   compiled training serves them all.
   """
   if name in config.datasets:
-    dim = len(index(collected, name)['action_scale'])
-    return StreamSpec('action', 'continuous', dim=dim)
+    mean_A, _ = action_scale(config, collected, name)
+    return StreamSpec('action', 'continuous', dim=len(mean_A))
   env = envs.make(name)
   if not env.num_actions:
     return StreamSpec('action', 'continuous', dim=env.action_dim)
@@ -133,12 +133,11 @@ def action_spec(config, collected: pathlib.Path, name: str) -> StreamSpec:
 
 
 def action_scale(config, collected: pathlib.Path, name: str):
-  """(mean [A], scale [A]): policies act in (action - mean) / scale."""
+  """(centre [A], scale [A]): policies act in (action - centre) / scale."""
   if name in config.datasets:
-    found = index(collected, name)
-    return (
-      np.array(found['action_mean'], np.float32),
-      np.array(found['action_scale'], np.float32),
-    )
+    table = statistics.load(collected / name / STATISTICS)
+    mode = config.datasets[name].normalise
+    centre, scale = statistics.affine(table.streams['action'], mode)
+    return np.asarray(centre, np.float32), np.asarray(scale, np.float32)
   env = envs.make(name)
   return np.float32(0.0), np.float32(env.action_limit)

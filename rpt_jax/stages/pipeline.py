@@ -34,6 +34,8 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
+from rpt_jax.episodes import statistics
+
 Rows = list[dict[str, Any]]
 # Neither results nor inputs: what differs between two equal runs.
 _TRANSIENT = re.compile(
@@ -76,7 +78,11 @@ def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
     settings = {s: c[s] for s in (*shared, *sections) if s in c} | extra
     stages.append(Stage(name, verb or name, settings, inputs))
 
-  add('collect', ('nuisance', 'collect'), ())
+  contents = {
+    name: statistics.content_hash(settings['path'])
+    for name, settings in c['datasets'].items()
+  }
+  add('collect', ('nuisance', 'collect'), (), contents=contents)
   model = ('mae',) if c['encoder'] == 'mae' else ()
   if model:
     add('frames', ('frames',), ('collect',))

@@ -10,9 +10,9 @@ import json
 import jax
 import numpy as np
 
-from rpt_jax.episodes import loader, windows
+from rpt_jax.episodes import loader, mixture, streams, windows
 from rpt_jax.models import sequence
-from rpt_jax.stages import pipeline, trunk
+from rpt_jax.stages import domains, pipeline, trunk
 from rpt_jax.training import checkpoint, loop, optimizer, sharding, step
 from rpt_jax.types import StreamSpec
 
@@ -26,17 +26,20 @@ def run(config, inputs, directory):
     for split in ('pretrain', 'heldout')
   }
   units = next(inputs[name] for name in inputs if name.startswith('quantize'))
+  parts = {s: _clip_counts(config, inputs['encode'], s) for s in clips}
   rows = []
   for name, settings in trunk.runs(config, config.iteration).items():
     data = {
       split: _with_units(c, units / settings.recipe / f'{split}.npy')
       for split, c in clips.items()
     }
-    rows += _train(name, settings, data, standardise, config, mesh, directory)
+    rows += _train(
+      name, settings, data, parts, standardise, config, mesh, directory
+    )
   return rows
 
 
-def _train(name, settings, data, standardise, config, mesh, directory):
+def _train(name, settings, data, parts, standardise, config, mesh, directory):
   c = config.pretrain
   arrays = data['pretrain'].arrays
   objective, model = objective_model(
@@ -51,7 +54,7 @@ def _train(name, settings, data, standardise, config, mesh, directory):
   shardings = sharding.state_shardings(state, mesh)
   ahead = settings.get('steps', 0)
   weights = {'settings': traced(settings)}
-  batch_at = _batches(data['pretrain'], config, ahead)
+  batch_at = _batches(data['pretrain'], parts['pretrain'], config, ahead)
   state, history = loop.fit(
     jax.device_put(state, shardings),
     step.make_train_step(loss_fn, tx, shardings),
@@ -63,19 +66,35 @@ def _train(name, settings, data, standardise, config, mesh, directory):
     label=f'  pretrain {name}',
   )
   checkpoint.save_params(directory / name / 'params.safetensors', state.params)
-  heldout = _batches(data['heldout'], config, ahead)
-  evaluate = jax.jit(loss_fn)
-  metrics = [
-    step.read_metrics({'loss': loss, **m})
-    for i in range(8)
-    for batch in [heldout(i) | weights]
-    for loss, m in [evaluate(state.params, batch, jax.random.key(i))]
-  ]
   (directory / name / 'curve.json').write_text(json.dumps(history))
-  return [
-    pipeline.row('pretrain', m, np.mean([x[m] for x in metrics]), run=name)
-    for m in metrics[0]
-  ]
+  evaluate = jax.jit(loss_fn)
+
+  def measure(batch, i):
+    loss, found = evaluate(state.params, batch | weights, jax.random.key(i))
+    return step.read_metrics({'loss': loss, **found})
+
+  return _heldout_rows(name, data['heldout'], parts['heldout'], config, measure)
+
+
+def _heldout_rows(name, clips, parts, config, measure):
+  """Means over 8 batches of all held-out windows, and of each domain's."""
+  ahead = trunk.runs(config, config.iteration)[name].get('steps', 0)
+  stops = np.cumsum(list(parts.values()))
+  chosen = {'all': slice(None)}
+  if len(parts) > 1:
+    starts = stops - list(parts.values())
+    cuts = zip(parts, starts, stops, strict=True)
+    chosen |= {env: slice(start, stop) for env, start, stop in cuts}
+  rows = []
+  for env, part in chosen.items():
+    batch_at = _batches(clips, {}, config, ahead, part)
+    metrics = [measure(batch_at(i), i) for i in range(8)]
+    tags = {'run': name} | ({} if env == 'all' else {'env': env})
+    rows += [
+      pipeline.row('pretrain', m, np.mean([x[m] for x in metrics]), **tags)
+      for m in metrics[0]
+    ]
+  return rows
 
 
 def objective_model(settings, dim, levels, config):
@@ -119,9 +138,43 @@ def _with_units(clips, path):
   return windows.Clips(clips.arrays | {'unit': np.load(path)}, clips.lengths)
 
 
-def _batches(clips, config, ahead):
-  """Batches of windows, `ahead` steps of targets beyond each."""
+def _clip_counts(config, encode, split):
+  """Clips of each domain, in the order they lie end to end."""
+  return {
+    name: len(streams.kept(encode / name / split))
+    for name in domains.names(config)
+  }
+
+
+def _batches(clips, parts, config, ahead, chosen=slice(None)):
+  """Batches of windows, `ahead` steps of targets beyond each.
+
+  Windows come as often as there are of them, or from the domains `parts`
+  counts the clips of in shares of `config.datasets.*.weight`. `chosen` clips
+  alone are looked at.
+  """
   c = config.pretrain
   table = windows.windows(clips.lengths, c.context, lead=c.context - 1)
-  order = loader.Order(table.first.shape[0], c.batch_size, config.seed)
+  mine = np.isin(table.clip, np.arange(len(clips.lengths))[chosen])
+  table = table.take(np.flatnonzero(mine))
+  weights = [config.datasets[n].weight if n in config.datasets else 0.0
+             for n in parts]  # fmt: skip
+  if any(weights):
+    order = _weighted(table, parts, weights, c.batch_size, config.seed)
+  else:
+    order = loader.Order(table.first.shape[0], c.batch_size, config.seed)
   return loader.window_batches(clips.arrays, table, c.context + ahead, order)
+
+
+def _weighted(table, parts, weights, batch_size, seed):
+  """step -> windows [B], domains in shares of their weights."""
+  stops = np.cumsum(list(parts.values()))
+  ends = np.searchsorted(table.clip, stops)
+  sizes = np.diff(ends, prepend=0)
+  mix = mixture.Mixture(sizes, weights, batch_size, seed)
+
+  def order(step):
+    picks = mix(step)
+    return (ends - sizes)[picks.dataset] + picks.row
+
+  return order

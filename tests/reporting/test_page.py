@@ -240,3 +240,15 @@ def test_best_in_each_column_is_marked(content):
   text = page.compose(page.Content(rows=rows))
   best = re.findall(r'<td class="best">([\d.]+)', text)
   assert best == ['0.125', '0.250']
+
+
+def test_tuned_policies_have_a_table_of_their_own():
+  tags = {'env': 'g1', 'demos': 4, 'run': 'next', 'method': 'tuned'}
+  rows = [
+    {'stage': 'openloop', 'name': name, 'value': value, 'seeds': 3,
+     'interval': [0.1, 0.9], 'tags': tags | {'encoder': encoder}}
+    for encoder in ('frozen', 'lora:8')
+    for name, value in (('score', 0.5), ('tuning_difference', 0.07))
+  ]  # fmt: skip
+  text = page.compose(page.Content(rows=rows))
+  assert 'lora:8' in text and '+0.07' in text and 'the control' in text

@@ -116,3 +116,25 @@ def test_a_shard_that_is_missing_is_named(tmp_path):
   (tmp_path / 'two' / 'heldout' / '00000-of-00001.array_record').unlink()
   with pytest.raises(ValueError, match='two/heldout/00000-of-00001'):
     trunk.latents(config, tmp_path, 'heldout')
+
+
+def test_domains_come_in_the_shares_of_their_weights():
+  """Ten times the clips, a third of the windows."""
+  lengths = np.full(11, 6)
+  table = windows.windows(lengths, 4, lead=3)
+  parts = {'few': 1, 'many': 10}
+  order = pretrain._weighted(table, parts, [2.0, 1.0], 30, 0)
+  clip = np.concatenate([table.clip[order(i)] for i in range(20)])
+  assert np.mean(clip == 0) == pytest.approx(2 / 3, abs=0.01)
+  assert set(clip) == set(range(11))
+
+
+def test_heldout_loss_of_every_domain_has_a_row(tmp_path):
+  config = settings_of(tiny_config())
+  paths = {n: tmp_path / n for n in ('collect', 'encode', 'quantize')}
+  write_encoded(paths['encode'])
+  write_collected(paths['collect'], 1)
+  quantize.run(config, paths, paths['quantize'])
+  rows = pretrain.run(config, paths, tmp_path / 'pretrain')
+  losses = [r['tags'].get('env') for r in rows if r['name'] == 'loss']
+  assert losses == [None, 'one', 'two'] * len(config.pretrain.runs)
