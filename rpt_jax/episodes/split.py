@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 
+from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.types import Episode
 
 
@@ -39,7 +40,8 @@ def hold_out(
 
   'ordered' holds out the last `fraction` of them; 'hash' those whose content
   hashes into it, so that copies stay on one side (frames are not read: it is
-  the content of the other streams, or the index where there are none).
+  the content of the other streams; the file where there are none, so that
+  clips of one video stay together; the index of what cannot be read).
 
   Raises ValueError for another order and where either part would be empty.
   """
@@ -63,10 +65,14 @@ def hold_out(
 def _key(source, index):
   known = {k: c.kind for k, c in source.streams.items()}
   fields = [k for k, kind in known.items() if kind == 'values']
-  if not fields:
-    return f'{source.path}:{index}'
+  try:
+    found = source.read(index, fields)
+  except CorruptEpisode:
+    found = {}
+  if not found:
+    return str(source.metadata(index).get('file', f'{source.path}:{index}'))
   digest = hashlib.blake2b(digest_size=16)
-  for name, array in sorted(source.read(index, fields).items()):
+  for name, array in sorted(found.items()):
     digest.update(f'{name} {array.dtype} {array.shape};'.encode())
     digest.update(np.ascontiguousarray(array).tobytes())
   return digest.hexdigest()

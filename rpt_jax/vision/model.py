@@ -15,7 +15,8 @@ class VisionModel:
   """A frozen image model.
 
   `preprocess(image u8 [N, H, W, 3]) -> f32`, `apply(params, that) -> f32
-  [N, dim]`; `dim` is the width of a latent, `image_size` the H = W it takes.
+  [N, dim]`; `dim` is the width of a latent, `image_size` the H = W it takes
+  (None: frames as they are).
   """
 
   name: str
@@ -23,7 +24,7 @@ class VisionModel:
   params: PyTree
   preprocess: Callable[[Array], Array]
   dim: int
-  image_size: int
+  image_size: int | None
 
   def encode(self, image_NHWC: Array) -> Array:
     """uint8 frames [N, H, W, 3] to latents f32 [N, dim]."""
