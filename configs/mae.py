@@ -15,7 +15,8 @@ actions regressed linearly. `<workdir>/mae/model` is a folder that
 The default is a small model at 96 pixels on the recorded data beside the
 repository. `S`, `B` and `L` are the published recipe at 224 pixels, for
 accelerators: give `config.datasets` and check with `--dry_run` what a step
-costs.
+costs. Only `quicktest` was timed here: a minute, R^2 of the G1's state 0.50
+after four steps.
 """
 
 import ml_collections

@@ -18,6 +18,14 @@ frames through a masked autoencoder trained on them; `bridge` a WidowX with
 three cameras and four instructions (RLDS, 25 episodes cut at ten steps);
 `video` clips of hands and robots without any actions. All data lie in
 `../shared/data`; another dataset is another entry of `config.datasets`.
+`bridge` wants its TFRecord files converted first:
+
+    python -m rpt_jax.main --convert=../shared/data/bridge_rlds/1.0.0 \
+      --workdir=runs/bridge_rlds
+
+Expected on 2 busy CPU cores: 17 minutes, 1.9 GiB. PNMI(unit; action) 0.46 raw
+and 0.55 for clip_mean; fine-tuned minus scratch 0.018 [0.011, 0.024] with four
+demonstrations, nothing with one. `quicktest` takes a minute or two.
 """
 
 import ml_collections

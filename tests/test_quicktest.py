@@ -31,6 +31,11 @@ def start(config, workdir, *flags):
   )
 
 
+def skip_without_data(config):
+  if config != 'hubert_units' and not (ROOT.parent / 'shared/data').exists():
+    pytest.skip('no recorded data beside the repository')
+
+
 def finish(config, workdir, *flags):
   process = start(config, workdir, *flags)
   output, _ = process.communicate(timeout=900)
@@ -60,8 +65,7 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.mark.parametrize('config', [c for c in CONFIGS if c != 'hubert_units'])
 def test_every_config_has_a_quicktest(config, tmp_path):
-  if config == 'robot_video' and not (ROOT.parent / 'shared/data').exists():
-    pytest.skip('no recorded data beside the repository')
+  skip_without_data(config)
   finish(config, tmp_path)
   assert (tmp_path / 'report.html').exists()
 
@@ -134,6 +138,13 @@ def test_every_control_encoder_runs(encoder, tmp_path):
   output = finish('hubert_units', tmp_path, f'--config.encoder={encoder}')
   assert 'mae' not in output.replace('hubert', '')
   assert (tmp_path / 'report.html').exists()
+
+
+@pytest.mark.parametrize('config', [c for c in CONFIGS if c != 'hubert_units'])
+def test_every_config_has_a_dry_run(config, tmp_path):
+  skip_without_data(config)
+  output = finish(config, tmp_path, '--dry_run')
+  assert 'encode one frame' in output
 
 
 def test_dry_run_writes_nothing(tmp_path):

@@ -94,7 +94,8 @@ def _image_model(config) -> int:
   else:
     model = vision.load(config.encoder, **encode.vision_settings(config.encode))
   _parameters(model.params)
-  frame = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8)
+  size = model.image_size or 64
+  frame = jax.ShapeDtypeStruct((1, size, size, 3), jnp.uint8)
 
   def one_frame(params, image_NHWC):
     return model.apply(params, model.preprocess(image_NHWC))
