@@ -25,8 +25,8 @@ three cameras and four instructions (RLDS, 25 episodes cut at ten steps);
 
 Expected on 2 busy CPU cores: 17 minutes, 1.9 GiB. PNMI(unit; action) 0.46 raw
 and 0.55 for clip_mean; fine-tuned minus scratch 0.018 [0.011, 0.024] with four
-demonstrations, nothing with one. `mae`: 27 minutes beside other work, PNMI(unit;
-velocity) 0.42 for delta_5. `quicktest` takes a minute or two.
+demonstrations, nothing with one. `mae`: 27 minutes beside other work,
+PNMI(unit; velocity) 0.42 for delta_5. `quicktest` takes a minute or two.
 """
 
 import ml_collections
