@@ -204,6 +204,7 @@ class Reservoir:
     self._parts, self._every, self._seen, self._kept = [], 1, 0, 0
 
   def add(self, x_NA: np.ndarray) -> None:
+    """Takes its share of rows that follow those before."""
     part = x_NA[-self._seen % self._every :: self._every]
     self._seen += len(x_NA)
     self._parts.append(part)
@@ -214,6 +215,7 @@ class Reservoir:
       self._every *= 2
 
   def rows(self) -> np.ndarray:
+    """The rows kept, in order: [n, A]."""
     return np.concatenate(self._parts)
 
 
@@ -226,13 +228,14 @@ def _rows(x, field, source):
   return x.reshape(len(x), -1).astype(np.float64)
 
 
-def affine(one, mode):
+def affine(one: Statistics, mode: str) -> tuple[np.ndarray, np.ndarray]:
+  """(centre, scale) [A] f32 of a mode: normalised is (x - centre) / scale."""
   if mode == 'mean_std':
     centre, scale = one.mean, one.std
   elif mode == 'quantiles':
     centre, scale = (one.q99 + one.q01) / 2, (one.q99 - one.q01) / 2
   elif mode == 'none':
-    return np.float32(0.0), np.float32(1.0)
+    centre, scale = np.zeros_like(one.mean), np.ones_like(one.std)
   else:
     raise ValueError(f'mode: found {mode!r}, expected one of {MODES}')
   varies = scale > _FLOOR * np.maximum(1.0, np.abs(centre))

@@ -112,3 +112,13 @@ def test_unreadable_episodes_are_left_out_and_named(tmp_path):
   assert table.streams['state'].count == 20 + 22
   with pytest.raises(ValueError, match='mode'):
     statistics.normalise(np.zeros(4), table.streams['state'], 'minmax')
+
+
+@pytest.mark.parametrize('mode', statistics.MODES)
+def test_every_mode_has_a_centre_and_a_scale_per_dimension(mode):
+  x_NA = np.random.default_rng(0).normal(size=(50, 3))
+  moments = statistics.Moments()
+  moments.add(x_NA)
+  centre_A, scale_A = statistics.affine(moments.result(), mode)
+  assert centre_A.shape == scale_A.shape == (3,)
+  assert centre_A.dtype == scale_A.dtype == np.float32
