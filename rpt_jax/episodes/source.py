@@ -168,20 +168,25 @@ class Source:
       values['instruction'] = text(texts[0])
     return values
 
-  def read_all(self, fields: Sequence[str] | None = None) -> Clips:
-    """Reads everything into memory, one array per field, clips end to end.
+  def read_all(
+    self,
+    fields: Sequence[str] | None = None,
+    indices: Sequence[int] | None = None,
+  ) -> Clips:
+    """Reads episodes into memory, one array per field, clips end to end.
 
     `fields` are observations ('image', 'state', ...) and fields of steps
-    ('action', 'reward', ...); None reads all. Arrays are [N, ...] with N the
-    steps of all episodes, in order.
+    ('action', 'reward', ...); None reads all. `indices` are the episodes, in
+    order; None reads all. Arrays are [N, ...] with N the steps of all of them.
     """
     fields = self._known(fields)
+    indices = range(len(self)) if indices is None else indices
 
     def read(index):
       return self.read(index, fields)
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-      episodes = list(pool.map(read, range(len(self))))
+      episodes = list(pool.map(read, indices))
     arrays = {k: self._end_to_end(k, [e[k] for e in episodes]) for k in fields}
     lengths = [len(e[fields[0]]) for e in episodes]
     return Clips(arrays, np.array(lengths, np.int32))

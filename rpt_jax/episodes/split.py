@@ -10,12 +10,7 @@ from rpt_jax.types import Episode
 
 def content_hash(episode: Episode) -> str:
   """A hash of what was observed and done: equal for copies of an episode."""
-  digest = hashlib.blake2b(digest_size=16)
-  arrays = {**episode.observation, 'action': episode.action}
-  for name, array in sorted(arrays.items()):
-    digest.update(f'{name} {array.dtype} {array.shape};'.encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
-  return digest.hexdigest()
+  return _digest({**episode.observation, 'action': episode.action})
 
 
 def assign(key: str, fractions: dict[str, float], salt: str = '') -> str:
@@ -71,8 +66,12 @@ def _key(source, index):
     found = {}
   if not found:
     return str(source.metadata(index).get('file', f'{source.path}:{index}'))
+  return _digest(found)
+
+
+def _digest(arrays):
   digest = hashlib.blake2b(digest_size=16)
-  for name, array in sorted(found.items()):
+  for name, array in sorted(arrays.items()):
     digest.update(f'{name} {array.dtype} {array.shape};'.encode())
     digest.update(np.ascontiguousarray(array).tobytes())
   return digest.hexdigest()

@@ -69,7 +69,7 @@ def index(collected: pathlib.Path, name: str) -> dict:
 
 
 class Subset:
-  """Some of a source's episodes, in a given order."""
+  """Some of a source's episodes, in a given order; read as that source is."""
 
   def __init__(self, whole, indices: Sequence[int]):
     self.whole, self.indices = whole, list(indices)
@@ -77,15 +77,15 @@ class Subset:
   def __len__(self):
     return len(self.indices)
 
-  def __getitem__(self, i):
-    return self.whole[self.indices[i]]
-
   @property
   def lengths(self):
     return np.asarray(self.whole.lengths)[self.indices]
 
   def read(self, i, fields):
     return self.whole.read(self.indices[i], fields)
+
+  def read_all(self, fields, indices):
+    return self.whole.read_all(fields, [self.indices[i] for i in indices])
 
   def metadata(self, i):
     return self.whole.metadata(self.indices[i])
@@ -101,10 +101,7 @@ def labels(
   """
   found = source(config, inputs['collect'], name, split)
   kept = streams.kept(inputs['encode'] / name / split)
-  rows = [found.read(i, fields) for i in kept]
-  arrays = {k: np.concatenate([row[k] for row in rows]) for k in fields}
-  lengths = [len(row[fields[0]]) for row in rows]
-  return windows.Clips(arrays, np.array(lengths, np.int32))
+  return found.read_all(fields, kept)
 
 
 def instructions(config, inputs, name: str, split: str) -> np.ndarray:
