@@ -3,7 +3,9 @@
 Tokens are [B, T, M, D], time-major. One learned time embedding is shared by
 the M tokens of a step, there is no modality embedding, and one learned mask
 vector per stream stands in for what is hidden (RPT, arXiv 2306.10007, 3).
-Continuous inputs are standardised by the caller.
+Stems, mask vectors and heads are named by their streams, so that parameters
+move by name between models of other streams. Continuous inputs are
+standardised by the caller.
 """
 
 import flax.linen as nn
@@ -11,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from rpt_jax.models import visibility
-from rpt_jax.models.streams import Head, HeadSpec, Stem
+from rpt_jax.models.streams import Head, HeadSpec, Stem, parameter
 from rpt_jax.models.transformer import Transformer
 from rpt_jax.types import Array, PyTree, StreamSpec
 
@@ -22,6 +24,7 @@ class SequenceModel(nn.Module):
   `context` is the longest window; `visibility` is a rule of
   `models/visibility.py`. Under 'readout' a learned token joins every step and
   the features are read from it, else from the mean over a step's tokens.
+  Heads read these features, or the tokens of the streams in their `reads`.
   """
 
   streams: tuple[StreamSpec, ...]
@@ -92,15 +95,32 @@ class SequenceModel(nn.Module):
     read = [
       self._read(h.reshape(shape), present_BTM) for h in (x_BTMD, *layers)
     ]
-    features_BTD = nn.LayerNorm(name='norm')(read[-1])
+    norm = nn.LayerNorm(name='norm')
+    features_BTD = norm(read[-1])
+    tokens_BTMD = h_BND.reshape(shape)
     return {
-      'heads': {
-        h.name: Head(h, name=f'head_{h.name}')(features_BTD) for h in self.heads
-      },
+      'heads': self._heads(features_BTD, tokens_BTMD, norm),
       'features': features_BTD,
-      'tokens': h_BND.reshape(shape),
+      'tokens': tokens_BTMD,
       'layers': tuple(read),
     }
+
+  def _heads(self, features_BTD, tokens_BTMD, norm):
+    """Name -> what each head makes of the features, or of tokens' sum."""
+    order = [s.name for s in self.streams]
+    wanted = dict.fromkeys(name for h in self.heads for name in h.reads)
+    missing = [name for name in wanted if name not in order]
+    if missing:
+      raise ValueError(
+        f'heads: reads {missing}, but the streams are {order}; read streams '
+        'of the model'
+      )
+    normed = {m: norm(tokens_BTMD[:, :, order.index(m)]) for m in wanted}
+    read = {}
+    for spec in self.heads:
+      x_BTD = sum(normed[m] for m in spec.reads) if spec.reads else features_BTD
+      read[spec.name] = Head(spec, name=parameter('head', spec.name))(x_BTD)
+    return read
 
   def _read(self, x_BTMD, present_BTM):
     """One vector a step: the readout token, or the mean over its streams."""
@@ -131,23 +151,36 @@ class SequenceModel(nn.Module):
       hide_BTM = hide_BTM | corrupt_BTM
     tokens = []
     for m, spec in enumerate(self.streams):
-      there = there_BTM[..., m : m + 1]
+      there_BT1 = there_BTM[..., m : m + 1]
       x = inputs[spec.name]
-      x = jnp.where(there, x, jnp.zeros((), x.dtype))
-      tokens.append(Stem(spec, self.width, name=f'stem_{spec.name}')(x))
-    mask_MD = self.param(
-      'mask', nn.initializers.uniform(1.0), (len(self.streams), self.width)
-    )
-    x_BTMD = jnp.stack(tokens, axis=2)
-    return jnp.where(hide_BTM[..., None], mask_MD[None, None], x_BTMD)
+      x = jnp.where(there_BT1, x, jnp.zeros((), x.dtype))
+      x_BTD = Stem(spec, self.width, name=parameter('stem', spec.name))(x)
+      mask_D = self.param(
+        parameter('mask', spec.name),
+        nn.initializers.uniform(1.0),
+        (self.width,),
+      )
+      hide_BT1 = hide_BTM[..., m : m + 1]
+      tokens.append(jnp.where(hide_BT1, mask_D[None, None], x_BTD))
+    return jnp.stack(tokens, axis=2)
 
 
 def bind(model: SequenceModel, params: PyTree):
-  """`apply(inputs, valid_BT, corrupt_BTM=None)`, what objectives call."""
+  """`apply(inputs, valid_BT, corrupt_BTM=None, present_BTM=None)`, what
+  objectives call: the output of `model` with `params`."""
 
-  def apply(inputs, valid_BT, corrupt_BTM: Array | None = None):
+  def apply(
+    inputs,
+    valid_BT,
+    corrupt_BTM: Array | None = None,
+    present_BTM: Array | None = None,
+  ):
     return model.apply(
-      {'params': params}, inputs, valid_BT=valid_BT, corrupt_BTM=corrupt_BTM
+      {'params': params},
+      inputs,
+      valid_BT=valid_BT,
+      corrupt_BTM=corrupt_BTM,
+      present_BTM=present_BTM,
     )
 
   return apply

@@ -14,10 +14,12 @@ TEMPERATURE = 0.1  # Of the cosine logits (HuBERT).
 
 @dataclasses.dataclass(frozen=True)
 class HeadSpec:
-  """What is read from the features of every step, for `steps` steps.
+  """What is read at every step, for `steps` steps.
 
   `kind` is 'linear' (-> [B, T, steps, dim]) or 'cosine', logits over the
-  units of `levels` codebooks (-> [B, T, steps, levels, vocab]).
+  units of `levels` codebooks (-> [B, T, steps, levels, vocab]). `reads` names
+  the streams whose tokens of a step are normed, summed and read; with none it
+  is the features of the step.
   """
 
   name: str
@@ -26,6 +28,16 @@ class HeadSpec:
   vocab: int = 0
   levels: int = 1
   steps: int = 1
+  reads: tuple[str, ...] = ()
+
+
+def parameter(role: str, stream: str) -> str:
+  """What the parameters of a stream are called: 'stem_latent_corner2'.
+
+  `role` is 'stem', 'mask' or 'head'. Stream names hold '/', which separates
+  the parts of a parameter's path in checkpoints.
+  """
+  return f'{role}_{stream.replace("/", "_")}'
 
 
 class Stem(nn.Module):

@@ -8,6 +8,7 @@ order; a token sees those whose order is not above its own:
   token_causal    the token n
   prefix          the step, the first `prefix` steps counting as one
   readout         the step; the last token of a step is seen by itself only
+  interleaved     the step, its last token half a step later: o_t, then a_t
 
 What is absent or padded is seen by itself only, so no row is ever empty.
 """
@@ -17,8 +18,8 @@ import numpy as np
 
 from rpt_jax.types import Array
 
-RULES = ('bidirectional', 'causal', 'token_causal', 'prefix', 'readout')
-CAUSAL = ('causal', 'token_causal', 'readout')
+CAUSAL = ('causal', 'token_causal', 'readout', 'interleaved')
+RULES = ('bidirectional', 'prefix', *CAUSAL)
 
 
 def rule_NN(rule: str, steps: int, streams: int, prefix: int = 0) -> np.ndarray:
@@ -28,20 +29,21 @@ def rule_NN(rule: str, steps: int, streams: int, prefix: int = 0) -> np.ndarray:
   """
   token = np.arange(steps * streams)
   step = token // streams
+  last = token % streams == streams - 1
   orders = {
     'bidirectional': np.zeros_like(token),
     'causal': step,
     'token_causal': token,
     'prefix': np.maximum(step - prefix + 1, 0),
     'readout': step,
+    'interleaved': 2 * step + last,
   }
   if rule not in orders:
     raise ValueError(f'visibility: found {rule!r}, expected one of {RULES}')
   order = orders[rule]
   sees = order[None, :] <= order[:, None]
   if rule == 'readout':
-    hidden = token % streams == streams - 1
-    sees &= ~hidden[None, :] | np.eye(len(token), dtype=bool)
+    sees &= ~last[None, :] | np.eye(len(token), dtype=bool)
   return sees
 
 
@@ -70,6 +72,8 @@ def describe(
     'token_causal': 'a token sees itself and all tokens before',
     'prefix': f'the first {prefix} steps see each other; then causal',
     'readout': f'causal, and no other token sees {names[-1]!r}',
+    'interleaved': f'causal, and {names[-1]!r} follows the rest of its step, '
+    'which does not see it',
   }
   drawn = min(steps, 3)
   sees_NN = rule_NN(rule, drawn, len(names), prefix)

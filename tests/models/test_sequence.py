@@ -97,7 +97,7 @@ def test_a_hidden_token_is_the_mask_vector():
   corrupt_BTM[0, 2] = True
   inputs = _inputs(STREAMS[:1])
   out = apply(inputs, VALID, corrupt_BTM)
-  expected = params['mask'][0] + params['time'][2]
+  expected = params['mask_latent'] + params['time'][2]
   np.testing.assert_allclose(out['layers'][0][0, 2], expected, rtol=1e-6)
   changed = {'latent': inputs['latent'].at[0, 2].add(5.0)}
   again = apply(changed, VALID, corrupt_BTM)
@@ -136,3 +136,99 @@ def test_bad_inputs_are_named():
   }
   with pytest.raises(ValueError, match='6 steps, but the context'):
     apply(long, np.ones((B, T + 1), bool))
+  lost = model.clone(heads=(HeadSpec('next', 'linear', 1, reads=('touch',)),))
+  with pytest.raises(ValueError, match=r"reads \['touch'\], but the streams"):
+    sequence.init(lost, jax.random.key(0))
+
+
+ROBOT = tuple(
+  StreamSpec(name, 'continuous', dim=D)
+  for name in ('latent/a', 'latent/b', 'action')
+)
+READS = tuple(
+  HeadSpec(f'{name}/head', 'linear', dim=1, reads=reads)
+  for name, reads in (
+    ('own', ('latent/a',)),
+    ('seen', ('latent/a', 'latent/b')),
+    ('acted', ('latent/b', 'action')),
+  )
+)
+
+
+def _robot(visibility):
+  model = SequenceModel(
+    ROBOT, READS, 16, 2, 2, context=T, mlp_ratio=2.0, visibility=visibility
+  )
+  keys = jax.random.split(jax.random.key(2), len(ROBOT))
+  inputs = {
+    s.name: jax.random.normal(key, (B, T, D))
+    for s, key in zip(ROBOT, keys, strict=True)
+  }
+  return model, sequence.init(model, jax.random.key(0)), inputs
+
+
+def test_interleaved_by_gradient():
+  """o_t, then a_t: who has seen a_t may not say what it is."""
+  model, params, inputs = _robot('interleaved')
+  apply = sequence.bind(model, params)
+
+  def outputs(inputs):
+    heads = apply(inputs, VALID)['heads'].values()
+    return jnp.stack([h[0, :, 0, 0] for h in heads])
+
+  jacobian = jax.jit(jax.jacobian(outputs))(inputs)
+  now, before = np.eye(T, dtype=bool), np.tril(np.ones((T, T), bool), -1)
+  for name, x in jacobian.items():
+    influence = np.abs(x[:, :, 0]).max(-1)  # [head, output step, input step]
+    for head, found in zip(READS, influence, strict=True):
+      sees = before | now
+      if name == 'action' and 'action' not in head.reads:
+        sees = before
+      np.testing.assert_array_equal(found > 0, sees, f'{head.name} {name}')
+
+
+def test_a_head_reads_the_normed_tokens_of_its_streams():
+  model, params, inputs = _robot('bidirectional')
+  out = jax.jit(sequence.bind(model, params))(inputs, VALID)
+  x_BTMD = np.asarray(out['tokens'], np.float64)
+  mean, var = x_BTMD.mean(-1, keepdims=True), x_BTMD.var(-1, keepdims=True)
+  params = jax.device_get(params)
+  norm, head = params['norm'], params['head_acted_head']['project']
+  x_BTMD = (x_BTMD - mean) / np.sqrt(var + 1e-6) * norm['scale'] + norm['bias']
+  expected = (x_BTMD[:, :, 1] + x_BTMD[:, :, 2]) @ head['kernel'] + head['bias']
+  found = out['heads']['acted/head'][:, :, 0]
+  np.testing.assert_allclose(found, expected, rtol=0.05, atol=0.02)  # bf16.
+
+
+def test_parameters_are_named_by_streams():
+  """A model of fewer streams takes its parameters from one of more."""
+  model, params, inputs = _robot('causal')
+  names = [key for key in params if key.startswith(('stem', 'mask', 'head'))]
+  expected = [f'{p}_{s}' for p in ('stem', 'mask')
+              for s in ('latent_a', 'latent_b', 'action')]  # fmt: skip
+  heads = ['head_own_head', 'head_seen_head', 'head_acted_head']
+  assert sorted(names) == sorted(expected + heads)
+  fewer = model.clone(streams=ROBOT[1:], heads=READS[2:])
+  shapes = jax.eval_shape(lambda: sequence.init(fewer, jax.random.key(0)))
+  taken = {key: params[key] for key in shapes}
+  assert jax.tree.map(jnp.shape, taken) == jax.tree.map(jnp.shape, shapes)
+  hidden = np.ones((B, T, 2), bool)
+  out = jax.jit(sequence.bind(fewer, taken))(inputs, VALID, hidden)
+  token = params['mask_action'] + params['time'][1]
+  latent = params['mask_latent_b'] + params['time'][1]
+  expected = (token + latent) / 2
+  np.testing.assert_allclose(out['layers'][0][0, 1], expected, rtol=1e-5)
+
+
+def test_an_absent_stream_is_its_mask_vector_and_seen_by_none():
+  model, params, inputs = _robot('bidirectional')
+  apply = jax.jit(sequence.bind(model, params))
+  present_BTM = np.ones((B, T, 3), bool)
+  present_BTM[0, 1, 2] = False
+  out = apply(inputs, VALID, None, present_BTM)
+  changed = inputs | {'action': inputs['action'].at[0, 1].set(jnp.nan)}
+  again = apply(changed, VALID, None, present_BTM)
+  np.testing.assert_array_equal(out['tokens'], again['tokens'])
+  hidden = apply(changed | {'action': inputs['action']}, VALID, ~present_BTM)
+  assert np.abs(out['tokens'][0] - hidden['tokens'][0]).max() > 0
+  np.testing.assert_array_equal(out['tokens'][1], hidden['tokens'][1])

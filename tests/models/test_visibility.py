@@ -17,6 +17,9 @@ def _sees(rule, q, k, streams, prefix):
     return tk < tq or (tk == tq and mk <= mq)
   if rule == 'prefix':
     return tk <= tq or (tk < prefix and tq < prefix)
+  if rule == 'interleaved':
+    action = streams - 1
+    return tk < tq or (tk == tq and (mk != action or mq == action))
   return q == k or (tk <= tq and mk != streams - 1)
 
 
@@ -44,6 +47,7 @@ DRAWN = {
   'causal': '##....\n##....\n####..\n####..\n######\n######',
   'token_causal': '#.....\n##....\n###...\n####..\n#####.\n######',
   'prefix': '####..\n####..\n####..\n####..\n######\n######',
+  'interleaved': '#.....\n##....\n###...\n####..\n#####.\n######',
   'readout': '#.....\n##....\n#.#...\n#.##..\n#.#.#.\n#.#.##',
 }
 
@@ -55,6 +59,16 @@ def test_three_steps_drawn(rule):
   assert drawing == DRAWN[rule]
   assert text.startswith(f'{rule}: ')
   assert '3 steps x 2 streams = 6 tokens' in text
+
+
+def test_interleaved_in_words():
+  text = visibility.describe('interleaved', 1, ('left', 'right', 'action'))
+  assert text.splitlines()[1:] == [
+    '  left[0] ##.',
+    ' right[0] ##.',
+    'action[0] ###',
+  ]
+  assert "'action' follows the rest of its step" in text
 
 
 def test_unknown_rule():
