@@ -1,9 +1,11 @@
 """Which actions count: exactly those of the clip, seen without cheating."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning, targets
 from rpt_jax.types import StreamSpec
 
@@ -95,3 +97,91 @@ def test_heads_and_actions():
   np.testing.assert_array_equal(chosen, LOGITS[:, -1].argmax(-1))
   played = behaviour_cloning.actions({'heads': {'action': VALUES}}, continuous)
   np.testing.assert_array_equal(played, VALUES[:, -1])
+
+
+# What RPT does: the action is a stream, its last token asks for the next ones.
+STREAMS = (
+  StreamSpec('latent/corner2', 'continuous', dim=6),
+  StreamSpec('proprio', 'continuous', dim=3),
+  StreamSpec('action', 'continuous', dim=A),
+)
+NAMES = tuple(stream.name for stream in STREAMS)
+
+
+def _sensorimotor(visibility):
+  """(model, its parameters, a batch whose second clip begins late)."""
+  heads = behaviour_cloning.heads({'chunk': C}, STREAMS, STREAMS)
+  model = sequence.SequenceModel(
+    STREAMS, heads, 16, 1, 2, T, visibility=visibility
+  )
+  rng = np.random.default_rng(1)
+  size = T + C - 1
+  actions = rng.normal(size=(B, size, A)).astype(np.float32)
+  inputs = {
+    s.name: rng.normal(size=(B, T, s.dim)).astype(np.float32) for s in STREAMS
+  }
+  inputs['action'] = actions[:, :T]
+  there = np.arange(size)[None] >= np.array([0, 2])[:, None]
+  return (
+    model,
+    sequence.init(model, jax.random.key(0)),
+    {
+      'inputs': inputs,
+      'targets': {'action': actions},
+      'valid': there[:, :T],
+      'target_valid': there,
+    },
+  )
+
+
+@pytest.mark.parametrize('visibility', ['bidirectional', 'interleaved'])
+def test_no_prediction_sees_the_action_it_is_to_give(visibility):
+  model, params, batch = _sensorimotor(visibility)
+  apply = sequence.bind(model, params)
+  hide = behaviour_cloning.hidden(batch['valid'], NAMES)
+
+  def chunk(action_BTA):
+    output = apply(
+      batch['inputs'] | {'action': action_BTA}, batch['valid'], hide
+    )
+    return (behaviour_cloning.actions(output, STREAMS[-1]) ** 2).sum()
+
+  grad_BTA = np.asarray(jax.grad(chunk)(jnp.asarray(batch['inputs']['action'])))
+  np.testing.assert_array_equal(grad_BTA[:, -1], 0)
+  assert (np.abs(grad_BTA[:, -2]) > 0).all()
+  np.testing.assert_array_equal(grad_BTA[1, :2], 0)  # Before the clip.
+
+
+def test_what_is_hidden_is_the_last_action_wherever_it_stands():
+  valid_BT = np.ones((B, T), bool)
+  assert behaviour_cloning.hidden(valid_BT, ('latent/front', 'proprio')) is None
+  for names in (NAMES, ('action', 'proprio')):
+    hide = np.asarray(behaviour_cloning.hidden(valid_BT, names))
+    assert hide.shape == (B, T, len(names)) and hide.sum() == B
+    assert hide[:, -1, names.index('action')].all()
+
+
+@pytest.mark.parametrize('visibility', ['bidirectional', 'causal'])
+def test_where_actions_are_seen_only_the_last_step_teaches(visibility):
+  _, _, batch = _sensorimotor(visibility)
+  masks = []
+
+  def apply(inputs, valid_BT, corrupt_BTM):
+    del inputs, valid_BT
+    masks.append(corrupt_BTM)
+    return {'heads': {'action': VALUES}}
+
+  config = {'chunk': C, 'visibility': visibility, 'streams': NAMES}
+  loss, metrics = behaviour_cloning.loss(apply, batch, None, config)
+  future_BCA = batch['targets']['action'][:, T - 1 :]
+  expected = ((np.asarray(VALUES)[:, -1] - future_BCA) ** 2).mean()
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+  assert metrics['absolute_error'][1] == B * C
+  want = behaviour_cloning.hidden(batch['valid'], NAMES)
+  np.testing.assert_array_equal(masks[0], want)
+
+
+def test_the_head_reads_the_action_token_where_there_is_one():
+  for streams, reads in ((STREAMS, ('action',)), (STREAMS[:2], ()), ((), ())):
+    (head,) = behaviour_cloning.heads({'chunk': C}, streams, STREAMS)
+    assert head.reads == reads
