@@ -26,6 +26,8 @@ CORE = [
 VIDEO = ['av>=12.0', 'pyarrow>=15.0']  # LeRobot and video files.
 HDF5 = ['h5py>=3.8']  # robomimic.
 HUB = ['huggingface_hub>=0.30', 'tokenizers>=0.20']
+# Meta-World 3.1.1 breaks on any other MuJoCo. Drawing needs libosmesa6 too.
+METAWORLD = ['metaworld==3.1.1', 'mujoco==3.3.0']
 # One version, as a range would bring the newest build with CUDA.
 PARITY = ['torch==2.13.0', 'transformers>=4.50']
 
@@ -35,10 +37,12 @@ EXTRAS = {
   'video': VIDEO,
   'hdf5': HDF5,
   'hub': HUB,
+  'metaworld': METAWORLD,
   'test': [
     *VIDEO,
     *HDF5,
     *HUB,
+    *METAWORLD,
     *PARITY,
     'dm-pix>=0.4',
     'pytest>=8.0',

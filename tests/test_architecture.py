@@ -37,6 +37,8 @@ OWNERS = {
   'h5py': ('episodes/hdf5.py',),
   'huggingface_hub': ('vision/hub.py',),
   'matplotlib': ('reporting/',),
+  'metaworld': ('envs/metaworld.py',),
+  'mujoco': ('envs/metaworld',),
   'orbax': ('training/checkpoint.py',),
   'pyarrow': ('episodes/lerobot.py',),
   'tensorboardX': ('training/metrics.py',),
