@@ -12,6 +12,7 @@ NOUNS = (
   'evals',
   'models',
   'objectives',
+  'policy',
   'reporting',
   'training',
   'units',
@@ -21,6 +22,7 @@ ALLOWED = {
   'episodes': {'envs'},
   'evals': {'envs'},
   'objectives': {'models'},
+  'policy': {'models', 'objectives', 'training', 'vision'},
   'vision': {'models'},
 }
 # Who may import what: one owner each.

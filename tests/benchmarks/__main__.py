@@ -12,7 +12,7 @@ import sys
 
 from rpt_jax.training import memory
 
-NAMES = ('encode', 'kmeans', 'rollouts', 'trunk')
+NAMES = ('encode', 'kmeans', 'policy', 'rollouts', 'trunk')
 
 
 def main(names):

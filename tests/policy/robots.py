@@ -1,0 +1,78 @@
+"""Small policies, and the episodes they are shown."""
+
+import functools
+
+import jax
+import numpy as np
+
+from rpt_jax import vision
+from rpt_jax.models import sequence
+from rpt_jax.objectives import behaviour_cloning
+from rpt_jax.types import StreamSpec
+
+CONTEXT, CHUNK, A, P = 4, 3, 2, 3
+SHAPE = dict(image_size=16, patch=8, width=8, depth=1, num_heads=2)
+SETTINGS = SHAPE | {'output': 'mean_patch', 'dtype': 'float32'}
+FRAMES = {'front': (16, 16), 'corner2': (12, 20)}
+SPECS = {
+  'latent/front': StreamSpec('latent/front', 'continuous', dim=8),
+  'latent/corner2': StreamSpec('latent/corner2', 'continuous', dim=8),
+  'proprio': StreamSpec('proprio', 'continuous', dim=P),
+  'action': StreamSpec('action', 'continuous', dim=A),
+}
+ALL = tuple(SPECS)
+LABELS = {'proprio': ('x (m)', 'y (m)', 'gripper')}
+
+
+@functools.cache
+def image_model():
+  return vision.load('random', **SETTINGS)
+
+
+@functools.cache
+def initial(model):
+  return sequence.init(model, jax.random.key(0))
+
+
+def scales(seed=0):
+  rng = np.random.default_rng([1, seed])
+  return {
+    name: (rng.normal(size=spec.dim), rng.uniform(0.5, 2, spec.dim))
+    for name, spec in SPECS.items()
+  }
+
+
+def parts(streams=ALL, visibility='bidirectional', seed=0, chunk=CHUNK):
+  """Arguments of a policy that sees `streams`."""
+  specs = tuple(SPECS[name] for name in streams)
+  heads = behaviour_cloning.heads({'chunk': chunk}, specs, (SPECS['action'],))
+  model = sequence.SequenceModel(
+    specs, heads, 16, 1, 2, CONTEXT, visibility=visibility
+  )
+  cameras = [c for c in FRAMES if f'latent/{c}' in streams]
+  found = {
+    'model': model,
+    'params': jax.tree.map(lambda x: x * (1 + seed / 10), initial(model)),
+    'scales': scales(seed),
+    'frames': {c: FRAMES[c] for c in cameras},
+  }
+  if cameras:
+    found['image'] = image_model()
+    found['image_from'] = ('random', SETTINGS)
+  return found
+
+
+def episode(steps, batch=1, streams=ALL, seed=0):
+  """([{name: [B, ...]}] as a robot gives them, actions [T, B, A])."""
+  rng = np.random.default_rng([2, seed])
+  seen = []
+  for _ in range(steps):
+    now = {
+      c: rng.integers(256, size=(batch, *size, 3), dtype=np.uint8)
+      for c, size in FRAMES.items()
+      if f'latent/{c}' in streams
+    }
+    if 'proprio' in streams:
+      now['proprio'] = rng.normal(size=(batch, P)).astype(np.float32)
+    seen.append(now)
+  return seen, rng.normal(size=(steps, batch, A)).astype(np.float32)
