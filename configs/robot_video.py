@@ -82,6 +82,7 @@ def get_config(arg=''):
   config.pretrain.batch_size = 64  # Windows.
   config.pretrain.steps = 600
   config.pretrain.learning_rate = 1e-3
+  config.pretrain.warmup = 0.05  # Share of the steps.
   config.pretrain.weight_decay = 0.01
   config.pretrain.runs = _runs()
   config.pretrain.main = 'next'  # The run that gets the whole demo curve.

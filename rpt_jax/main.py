@@ -28,6 +28,7 @@ from rpt_jax.stages import (
   finetune,
   inspect,
   pipeline,
+  sensorimotor,
   tuned,
 )
 from rpt_jax.training import memory
@@ -87,7 +88,7 @@ def _check_names(config):
   if unknown or not domains.names(config):
     raise ValueError(
       f'config.envs: found {unknown or "none"}, expected some of '
-      f'{", ".join(envs.NAMES)}, or config.datasets'
+      f'{", ".join(envs.NAMES)}, or config.metaworld, or config.datasets'
     )
   for settings in config.datasets.values():
     domains.open_dataset(settings)
@@ -101,11 +102,15 @@ def _check_names(config):
 
 
 def _check_runs(config):
+  on_streams = sensorimotor.wanted(config)
   for name, run in config.pretrain.runs.items():
-    if run.recipe not in config.quantize.recipes:
+    where = f'config.pretrain.runs.{name}'
+    if on_streams:
+      sensorimotor.check(config, run, where)
+    elif run.recipe not in config.quantize.recipes:
       raise ValueError(
-        f'config.pretrain.runs.{name}.recipe: found {run.recipe!r}, expected '
-        f'one of {sorted(config.quantize.recipes)}'
+        f'{where}.recipe: found {run.recipe!r}, expected one of '
+        f'{sorted(config.quantize.recipes)}'
       )
 
 

@@ -1,10 +1,11 @@
 """Episodes of every domain: environments are rolled out, datasets indexed.
 
-Environments become TFDS datasets in ArrayRecord with three splits: `pretrain`
-and `heldout` are clips of mixed behaviour, `demos` are whole expert episodes.
-The returns of a random and of the expert policy, which scores are normalised
-by, are results. A recorded dataset stays where it is: what is written down is
-which episodes are held out, and the scale of its actions.
+Those of gymnax become TFDS datasets in ArrayRecord with three splits:
+`pretrain` and `heldout` are clips of mixed behaviour, `demos` are whole expert
+episodes. The returns of a random and of the expert policy, which scores are
+normalised by, are results. Tasks of Meta-World: `stages/experts.py`. A recorded
+dataset stays where it is: what is written down is which episodes are held out,
+and the scale of its actions.
 """
 
 import json
@@ -19,7 +20,7 @@ from rpt_jax import envs
 from rpt_jax.envs import behaviours, rollout
 from rpt_jax.episodes import clips, rlds, statistics
 from rpt_jax.episodes.split import hold_out
-from rpt_jax.stages import domains, pipeline
+from rpt_jax.stages import domains, experts, pipeline
 
 # Every split draws from its own range of episode indices.
 _FIRST_INDEX = {'pretrain': 0, 'heldout': 1 << 20, 'demos': 2 << 20}
@@ -44,6 +45,8 @@ def run(config, inputs, directory):
     rlds.write(directory / name, name, splits)
     print(f'  {name}: frames {frames}', flush=True)
     rows += _returns(env, key, config.collect.score_episodes)
+  for name in domains.tasks(config):
+    rows += experts.record(config, name, directory / name)
   for name in config.datasets:
     rows += _index(name, config.datasets[name], directory / name)
   return rows

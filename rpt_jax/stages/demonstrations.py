@@ -9,24 +9,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rpt_jax import policy
 from rpt_jax.episodes import streams, windows
-from rpt_jax.stages import domains
+from rpt_jax.stages import domains, sensorimotor
 from rpt_jax.types import Array
 
 
 def load(config, inputs) -> dict[str, tuple[dict, windows.Windows]]:
-  """Per domain: arrays padded to the rows of the longest, and windows.
+  """Per domain: arrays padded to the rows of the longest, and its steps.
 
+  Of the table's windows, of one step each, policies see those that end there.
   Continuous actions come standardised, or in units of their limit.
   """
   clips = {
     name: with_actions(config, inputs, name, domains.demos_split(config, name))
     for name in domains.acting(config)
   }
-  size = max(c.lengths.sum() for c in clips.values())
-  context, demos = config.pretrain.context, {}
+  size, demos = max(c.lengths.sum() for c in clips.values()), {}
   for name, c in clips.items():
-    table = windows.windows(c.lengths, context, lead=context - 1)
+    table = windows.windows(c.lengths, 1)
     data = c.arrays | {'table': table}
     padded = jax.tree.map(lambda x: _pad_rows(x, size), data)
     demos[name] = jax.tree.map(jnp.asarray, padded), table
@@ -34,7 +35,11 @@ def load(config, inputs) -> dict[str, tuple[dict, windows.Windows]]:
 
 
 def with_actions(config, inputs, name: str, split: str) -> windows.Clips:
-  """Latents and the actions a policy of this domain is to give."""
+  """What a policy of this domain sees, and the actions it is to give."""
+  if sensorimotor.wanted(config):
+    scales = policy.load_scales(inputs['pretrain'] / sensorimotor.FILE)
+    found = sensorimotor.recorded(config, inputs, name, split)
+    return sensorimotor.standardise(found, scales)
   latent = streams.load(inputs['encode'] / name / split, ('latent',))
   known = domains.labels(config, inputs, name, split, ('action',))
   action = known.arrays['action']
@@ -67,12 +72,13 @@ def draw(key: Array, step: Array, picks_N: Array, count: Array, size: int):
 
 
 def batch(data: dict, picks_B: Array, names: Sequence[str], context, chunk):
-  """Windows ending at the rows picked, and the actions of their chunks.
+  """Windows ending at the steps picked, and the actions of their chunks.
 
   `data` holds 'table', 'action' and the inputs `names`, trees of arrays.
   """
   table = data['table'].take(picks_B)
-  rows_BS, valid_BS = windows.rows(table, context + chunk - 1)
+  first_B, steps = table.first - (context - 1), context + chunk - 1
+  rows_BS, valid_BS = windows.future(first_B, table, steps)
   rows_BT = rows_BS[:, :context]
   return {
     'inputs': {name: windows.gather(data[name], rows_BT) for name in names},

@@ -1,8 +1,9 @@
 """What a run learns from: simulated environments and recorded datasets.
 
-Both are *domains*: named sets of episodes in splits. `collect` leaves a folder
+All are *domains*: named sets of episodes in splits. `collect` leaves a folder
 for each; what reads episodes afterwards asks here and need not know which kind
-it is.
+it is: gymnax environments (`config.envs`), tasks of Meta-World
+(`config.metaworld`) or recorded datasets (`config.datasets`).
 """
 
 import json
@@ -20,36 +21,59 @@ INDEX, STATISTICS = 'index.json', 'statistics.json'
 
 def names(config) -> tuple[str, ...]:
   """All domains of a config, environments first."""
-  return (*config.envs, *config.datasets)
+  return (*config.envs, *tasks(config), *config.datasets)
+
+
+def tasks(config) -> tuple[str, ...]:
+  """The tasks of Meta-World, those of pretraining first."""
+  if 'metaworld' not in config:
+    return ()
+  return (*config.metaworld.tasks, *config.metaworld.unseen)
+
+
+def pretraining(config) -> tuple[str, ...]:
+  """The domains whose episodes pretraining may see."""
+  unseen = config.metaworld.unseen if 'metaworld' in config else ()
+  return tuple(n for n in names(config) if n not in unseen)
 
 
 def acting(config) -> tuple[str, ...]:
   """Those domains that have actions to learn."""
   acts = (n for n, d in config.datasets.items() if 'action' in d.mapping)
-  return (*config.envs, *acts)
+  return (*config.envs, *tasks(config), *acts)
 
 
 def splits(config, name: str) -> tuple[str, ...]:
-  """Demonstrations of a dataset are its pretraining episodes, with actions."""
+  """Demonstrations of a dataset are its pretraining episodes, with actions.
+
+  Of a task that pretraining may not see there is nothing else.
+  """
+  if name not in pretraining(config):
+    return ('demos',)
   common = ('pretrain', 'heldout')
-  return common if name in config.datasets else (*common, 'demos')
+  if name in config.datasets:
+    return common
+  failing = name in tasks(config) and config.metaworld.failures
+  return (*common, 'demos', *(('failures',) if failing else ()))
 
 
 def demos_split(config, name: str) -> str:
   """The split whose actions fine-tuning may see."""
-  return splits(config, name)[-1 if name in config.envs else 0]
+  return 'pretrain' if name in config.datasets else 'demos'
 
 
 def cameras(config, name: str) -> tuple[str, ...]:
-  """The observations that hold frames; their latents are concatenated."""
+  """The observations that hold frames; their latents lie end to end."""
   if name in config.envs:
     return ('image',)
-  return tuple(config.datasets[name].cameras)
+  if name in config.datasets:
+    return tuple(config.datasets[name].cameras)
+  return tuple(config.metaworld.cameras)
 
 
 def source(config, collected: pathlib.Path, name: str, split: str):
   """The episodes of one split, wherever they lie."""
-  if name in config.envs:
+  if name not in config.datasets:
     return episodes.open(collected / name, split=split)
   return Subset(
     open_dataset(config.datasets[name]), index(collected, name)[split]
@@ -122,6 +146,9 @@ def action_spec(config, collected: pathlib.Path, name: str) -> StreamSpec:
   if name in config.datasets:
     mean_A, _ = action_scale(config, collected, name)
     return StreamSpec('action', 'continuous', dim=len(mean_A))
+  if name in tasks(config):
+    found = source(config, collected, name, 'demos').streams['action']
+    return StreamSpec('action', 'continuous', dim=found.shape[0])
   env = envs.make(name)
   if not env.num_actions:
     return StreamSpec('action', 'continuous', dim=env.action_dim)
@@ -136,5 +163,7 @@ def action_scale(config, collected: pathlib.Path, name: str):
     mode = config.datasets[name].normalise
     centre, scale = statistics.affine(table.streams['action'], mode)
     return np.asarray(centre, np.float32), np.asarray(scale, np.float32)
+  if name in tasks(config):
+    return np.float32(0.0), np.float32(1.0)
   env = envs.make(name)
   return np.float32(0.0), np.float32(env.action_limit)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from clu import parameter_overview
 
 from rpt_jax import envs, vision
+from rpt_jax.envs import metaworld
 from rpt_jax.models import sequence, visibility
 from rpt_jax.stages import (
   domains,
@@ -15,6 +16,7 @@ from rpt_jax.stages import (
   mae,
   pipeline,
   pretrain,
+  sensorimotor,
   trunk,
 )
 from rpt_jax.training import optimizer, sharding, step
@@ -46,10 +48,21 @@ def describe(config) -> None:
       f'{name:26} image [T, 64, 64, 3] u8, state [T, {len(env.state_names)}], '
       f'{action}; T <= {env.horizon}, {env.action_repeat} simulator steps each'
     )
+  for name in domains.tasks(config):
+    c = config.metaworld
+    frames = f'[T, {c.size}, {c.size}, 3] u8'
+    print(
+      f'{name:26} {", ".join(c.cameras)} {frames}, proprio '
+      f'[T, {metaworld.PROPRIO_DIM}], action [T, {metaworld.ACTION_DIM}]; '
+      f'T <= {c.horizon}, {c.action_repeat} simulator steps each'
+    )
   for name, settings in config.datasets.items():
     _dataset(name, domains.open_dataset(settings))
   dim = _image_model(config)
-  if 'pretrain' in config:
+  if sensorimotor.wanted(config):
+    for name, settings in trunk.runs(config).items():
+      _sensorimotor_run(name, settings, dim, config)
+  elif 'pretrain' in config:
     dim *= max(len(domains.cameras(config, n)) for n in domains.names(config))
     for name, settings in trunk.runs(config).items():
       _pretraining_run(name, settings, dim, config)
@@ -109,28 +122,56 @@ def _pretraining_run(name, settings, dim, config):
   recipe = config.quantize.recipes[settings.recipe]
   levels = 1 if recipe.codebook == 'single' else config.quantize.levels
   objective, model = pretrain.objective_model(settings, dim, levels, config)
+  shape = _shape(config, settings)
+  arrays = {
+    'latent': jax.ShapeDtypeStruct((*shape, dim), jnp.float16),
+    'unit': jax.ShapeDtypeStruct((*shape, levels), jnp.int32),
+  }
+  _training(objective, model, settings, arrays, config)
+
+
+def _sensorimotor_run(name, settings, dim, config):
+  streams = sensorimotor.names(config, settings)
+  _title(
+    f'pretraining run {name}: {settings.objective} on {len(streams)} streams'
+  )
+  dims = dict.fromkeys(streams, dim) | {
+    'proprio': metaworld.PROPRIO_DIM,
+    'action': metaworld.ACTION_DIM,
+  }
+  objective, model = pretrain.streams_model(settings, dims, config)
+  shape = _shape(config, settings)
+  arrays = {
+    s.name: jax.ShapeDtypeStruct((*shape, s.dim), jnp.float16)
+    if s.kind == 'continuous'
+    else jax.ShapeDtypeStruct((*shape, s.levels), jnp.int32)
+    for s in model.streams
+  }
+  present = jax.ShapeDtypeStruct((*shape, len(streams)), jnp.bool_)
+  _training(objective, model, settings, arrays | {'present': present}, config)
+
+
+def _shape(config, settings):
+  """(windows, steps) of a batch."""
+  steps = trunk.context(config, settings) + settings.get('steps', 0)
+  return config.pretrain.batch_size, steps
+
+
+def _training(objective, model, settings, arrays, config):
+  """Attention, parameters, batch and cost of one step of a run."""
   names = tuple(s.name for s in model.streams)
   print(visibility.describe(model.visibility, model.context, names))
   params = jax.eval_shape(lambda k: sequence.init(model, k), jax.random.key(0))
   _parameters(params)
-  c = config.pretrain
-  shape = (c.batch_size, c.context + settings.get('steps', 0))
-  batch = {
-    'latent': jax.ShapeDtypeStruct((*shape, dim), jnp.float16),
-    'unit': jax.ShapeDtypeStruct((*shape, levels), jnp.int32),
-    'valid': jax.ShapeDtypeStruct(shape, jnp.bool_),
-    'settings': pretrain.traced(settings),
-  }
+  shape = next(iter(arrays.values())).shape[:2]
+  batch = arrays | {'valid': jax.ShapeDtypeStruct(shape, jnp.bool_)}
   for key, value in batch.items():
-    if key != 'settings':
-      print(f'batch {key:8} {value.dtype}{list(value.shape)}')
-  loss_fn = pretrain.make_loss(objective, model, settings, _as_floats)
+    print(f'batch {key:16} {value.dtype}{list(value.shape)}')
+  batch |= {'settings': pretrain.traced(settings)}
+  loss_fn = pretrain.make_loss(objective, model, settings, trunk.as_floats)
+  c = config.pretrain
   tx = optimizer.adamw(c.learning_rate, c.steps)
   _step_cost(loss_fn, tx, params, batch)
-
-
-def _as_floats(latent):
-  return latent.astype(jnp.float32)
 
 
 def _parameters(params):

@@ -52,7 +52,8 @@ def run(config, inputs, directory):
       source = domains.source(config, inputs['collect'], name, split)
       folder = directory / name / split
       rows += _encode_split(source, views, folder, encode, config.encode)
-  folders = [directory / name / 'pretrain' for name in domains.names(config)]
+  names = domains.pretraining(config)
+  folders = [directory / name / 'pretrain' for name in names]
   mean_D, std_D = _moments(folders)
   if jax.process_index() == 0:
     statistics = {'mean': mean_D, 'std': np.maximum(std_D, 1e-3)}
@@ -66,8 +67,7 @@ def load_encoder(config, inputs) -> FrameEncoder:
   'mae' is the one pretrained before. 'state' is the control that sees: the
   physical state itself, padded with zeros to the widest environment's.
   """
-  name, c = config.encoder, config.encode
-  if name == 'state':
+  if config.encoder == 'state':
     dim = max(len(envs.make(env).state_names) for env in config.envs)
 
     def pad(params, seen):
@@ -76,13 +76,25 @@ def load_encoder(config, inputs) -> FrameEncoder:
       return jnp.pad(seen['state'], ((0, 0), (0, missing)))
 
     return FrameEncoder(pad, {}, dim, 'state')
-  path = inputs['mae'] / 'model' if name == 'mae' else name
-  model = vision.load(path, **vision_settings(c))
+  model = load_model(config, inputs)
 
   def apply(params, seen):
     return model.apply(params, model.preprocess(seen['image']))
 
   return FrameEncoder(apply, model.params, model.dim)
+
+
+def load_model(config, inputs) -> vision.VisionModel:
+  """The image model of `config.encoder`, pretrained before or published."""
+  path, settings = image_from(config, inputs)
+  return vision.load(path, **settings)
+
+
+def image_from(config, inputs) -> tuple:
+  """(what, settings) that `vision.load(what, **settings)` takes."""
+  name = config.encoder
+  path = inputs['mae'] / 'model' if name == 'mae' else name
+  return path, vision_settings(config.encode)
 
 
 def vision_settings(settings) -> dict:

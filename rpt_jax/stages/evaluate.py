@@ -50,8 +50,8 @@ def run(config, inputs, directory):
   np.savez_compressed(directory / 'films.npz', **films)
   found = _normalised(returns, inputs['collect'])
   return [
-    *scores.score_rows('evaluate', found, config.envs),
-    *scores.difference_rows('evaluate', found, config.envs),
+    *scores.score_rows('evaluate', found, {'all': config.envs}),
+    *scores.difference_rows('evaluate', found, {'all': config.envs}),
   ]
 
 

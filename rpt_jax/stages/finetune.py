@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rpt_jax import policy
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.stages import (
@@ -22,6 +23,7 @@ from rpt_jax.stages import (
   domains,
   encode,
   pipeline,
+  sensorimotor,
   trunk,
   tuned,
 )
@@ -79,14 +81,14 @@ def cells(config) -> list[Cell]:
 
 def run(config, inputs, directory):
   """Write `<env>/<cell>.safetensors`, [S, ...] each; rows: final losses."""
-  standardise = trunk.standardiser(inputs['encode'])
+  standardise = trunk.input_scale(config, inputs)
   encoder = encode.load_encoder(config, inputs) if tuned.modes(config) else None
   demos = demonstrations.load(config, inputs)
   keys_S = seed_keys(config)
   rows = []
   for name in domains.acting(config):
     data, table = demos[name]
-    size = len(data['latent'])
+    size = len(data['action'])
     for cell in cells(config):
       picks_SN, count_S = demonstrations.picks(table, cell.demos, size, config)
       model, pretrained = policy_model(config, inputs, cell, name)
@@ -128,19 +130,39 @@ def _path(directory, name, cell):
 def policy_model(config, inputs, cell: Cell, name: str):
   """(model with an action head, pretrained parameters; none from scratch).
 
-  All policies are causal, so that every step of a window teaches; a trunk
-  pretrained in both directions adapts.
+  On latents alone all policies are causal, so that every step of a window
+  teaches; a trunk pretrained in both directions adapts. On streams they see
+  as their trunk does, and what it was not pretrained on starts untrained.
   """
   run = config.pretrain.main if cell.run == 'none' else cell.run
-  _, params = trunk.load_run(config, inputs, run)
-  heads = behaviour_cloning.heads(
-    config.finetune,
-    (),
-    (domains.action_spec(config, inputs['collect'], name),),
-  )
-  dim = params['stem_latent']['project']['kernel'].shape[0]
-  model = trunk.model(config, dim, heads, behaviour_cloning.VISIBILITY)
-  return model, {} if cell.run == 'none' else trunk.split_heads(params)[0]
+  settings, params = trunk.load_run(config, inputs, run)
+  if sensorimotor.wanted(config):
+    streams = _policy_streams(config, inputs, settings)
+    visibility = trunk.objective(settings).VISIBILITY
+  else:
+    dim = params['stem_latent']['project']['kernel'].shape[0]
+    streams = trunk.latent_stream(dim)
+    visibility = behaviour_cloning.VISIBILITY
+  action = domains.action_spec(config, inputs['collect'], name)
+  heads = behaviour_cloning.heads(config.finetune, streams, (action,))
+  context = trunk.context(config, settings)
+  model = trunk.model(config, streams, heads, visibility, context)
+  if cell.run == 'none':
+    return model, {}
+  init = functools.partial(sequence.init, model)
+  mine = jax.eval_shape(init, jax.random.key(0))
+  params, _ = trunk.split_heads(params)
+  return model, {k: v for k, v in params.items() if k in mine}
+
+
+def _policy_streams(config, inputs, settings):
+  """A run's streams without units, and all that a robot feels and does."""
+  scales = policy.load_scales(inputs['pretrain'] / sensorimotor.FILE)
+  dims = {stream: len(mean_D) for stream, (mean_D, _) in scales.items()}
+  found = sensorimotor.names(config, settings)
+  seen = [s for s in found if s.startswith('latent/')]
+  felt = [s for s in ('proprio', 'action') if s in dims]
+  return sensorimotor.specs(config, (*seen, *felt), dims)
 
 
 def seed_keys(config) -> jax.Array:
@@ -163,7 +185,12 @@ def _trainer(model, standardise, settings, frozen):
   """
   rate = settings.probe_learning_rate if frozen else settings.learning_rate
   tx = optimizer.adamw(rate, settings.steps, weight_decay=settings.weight_decay)
-  objective = {'chunk': settings.chunk, 'visibility': model.visibility}
+  names = tuple(stream.name for stream in model.streams)
+  objective = {
+    'chunk': settings.chunk,
+    'visibility': model.visibility,
+    'streams': names,
+  }
   size, shape = settings.batch_size, (model.context, settings.chunk)
 
   def train(params, data, picks_N, count, key):
@@ -177,9 +204,9 @@ def _trainer(model, standardise, settings, frozen):
 
     def body(state, i):
       picks_B = demonstrations.draw(key, i, picks_N, count, size)
-      batch = demonstrations.batch(data, picks_B, ('latent',), *shape)
-      latent_BTD = standardise(batch['inputs']['latent'])
-      state, metrics = update(state, batch | {'inputs': {'latent': latent_BTD}})
+      batch = demonstrations.batch(data, picks_B, names, *shape)
+      seen = jax.tree.map(standardise, batch['inputs'])
+      state, metrics = update(state, batch | {'inputs': seen})
       return state, metrics['loss']
 
     state = step.init_state(trained, tx, key)

@@ -23,7 +23,7 @@ _BATCH = 64  # Frames resized at once.
 def run(config, inputs, directory):
   """Write frames of all domains; rows: how many."""
   rows = []
-  for name in domains.names(config):
+  for name in domains.pretraining(config):
     cameras = domains.cameras(config, name)
     for split in SPLITS:
       source = domains.source(config, inputs['collect'], name, split)
@@ -42,7 +42,7 @@ def load(config, folder, split) -> list[np.ndarray]:
   """Frames of a split, an array a domain, mapped from disk."""
   return [
     np.load(folder / name / f'{split}.npy', mmap_mode='r')
-    for name in domains.names(config)
+    for name in domains.pretraining(config)
   ]
 
 

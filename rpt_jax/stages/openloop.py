@@ -1,6 +1,6 @@
 """Held-out episodes of recorded datasets: what would the policy have done?
 
-Open loop: every policy sees the recorded frames and predicts the next actions;
+Open loop: every policy sees what was recorded and predicts the next actions;
 nothing is executed. Its score is 1 - squared error / that of always giving the
 mean training action, so 0 knows nothing and 1 is perfect. `copy_last`, which
 repeats the action before, is there for scale: it sees actions, policies do not.
@@ -14,6 +14,7 @@ import numpy as np
 
 from rpt_jax.episodes import windows
 from rpt_jax.models import sequence
+from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.stages import (
   demonstrations,
   domains,
@@ -31,7 +32,7 @@ _BATCH = 256
 
 def run(config, inputs, directory):
   """Score every cell on every dataset; `errors.npz` has [S, episodes, C]."""
-  standardise = trunk.standardiser(inputs['encode'])
+  standardise = trunk.input_scale(config, inputs)
   encoder = encode.load_encoder(config, inputs) if tuned.modes(config) else None
   names = [n for n in domains.acting(config) if n in config.datasets]
   found, errors, rows = {}, {}, []
@@ -46,11 +47,12 @@ def run(config, inputs, directory):
       model, _ = policy_model(config, inputs, cell, name)
       params_S = finetune.load(inputs['finetune'], name, cell)
       params_S, eyes_S = tuned.split_policy(params_S)
-      latent = clips.arrays['latent']
+      seen = clips.arrays
       if eyes_S:  # Its own latents for every seed.
         eye = tuned.Eye(encoder, standardise, cell.encoder)
-        latent = tuned.latents(config, inputs, name, 'heldout', eye, eyes_S)
-      predicted = data.predict(model, params_S, latent, standardise)
+        known = config, inputs, name, 'heldout'
+        seen = {'latent': tuned.latents(*known, eye, eyes_S)}
+      predicted = data.predict(model, params_S, seen, standardise)
       error_SEC = errors[f'{name}/{cell.name}'] = data.error(predicted)
       found[name, cell] = data.score(error_SEC)
       value = found[name, cell].mean()
@@ -58,8 +60,8 @@ def run(config, inputs, directory):
   np.savez(directory / 'errors.npz', **errors)
   return [
     *rows,
-    *scores.score_rows('openloop', found, names),
-    *scores.difference_rows('openloop', found, names),
+    *scores.score_rows('openloop', found, {'all': names}),
+    *scores.difference_rows('openloop', found, {'all': names}),
   ]
 
 
@@ -67,33 +69,35 @@ class _Targets:
   """The action chunks that follow every held-out step of a dataset."""
 
   def __init__(self, clips, config):
-    self._clips, self._context = clips, config.pretrain.context
-    lead = self._context - 1
-    self._table = windows.windows(clips.lengths, self._context, lead=lead)
-    now_N = self._table.first + lead
+    self._clips, self._table = clips, windows.windows(clips.lengths, 1)
+    now_N = self._table.first
     chunk = config.finetune.chunk
     rows_NC, self._valid_NC = windows.future(now_N, self._table, chunk)
     self._action_NCA = clips.arrays['action'][rows_NC]
     self._mean_error = self.error(np.zeros_like(self._action_NCA)[None])
 
-  def predict(self, model, params_S, latent, standardise) -> np.ndarray:
+  def predict(self, model, params_S, arrays, standardise) -> np.ndarray:
     """Every seed's chunks after every step: [S, N, C, A].
 
-    `latent` is [N, D], or [S, N, D] where seeds see frames differently.
+    Streams in `arrays` are [N, D], or [S, N, D] where seeds see differently.
     """
-    act = _policy(model, latent.ndim == 3)
-    parts, size = [], len(self._action_NCA)
+    names = [stream.name for stream in model.streams]
+    seen = {name: arrays[name] for name in names}
+    act = _policy(model, next(iter(seen.values())).ndim == 3)
+    parts, size, context = [], len(self._action_NCA), model.context
     for start in range(0, size, _BATCH):
       picks = np.minimum(np.arange(start, start + _BATCH), size - 1)
-      rows_BT, valid_BT = windows.rows(self._table.take(picks), self._context)
-      seen = standardise(latent[..., rows_BT, :])
-      parts.append(np.asarray(act(params_S, seen, valid_BT)))
+      table = self._table.take(picks)
+      first_B = table.first - (context - 1)
+      rows_BT, valid_BT = windows.future(first_B, table, context)
+      batch = {k: standardise(x[..., rows_BT, :]) for k, x in seen.items()}
+      parts.append(np.asarray(act(params_S, batch, valid_BT)))
     return np.concatenate(parts, axis=1)[:, :size]
 
   def copy_last(self) -> np.ndarray:
     """The action before each step (0 at the first), repeated: [N, C, A]."""
     before_N1, valid_N1 = windows.future(
-      self._table.first + self._context - 1, self._table, 1, first=-1
+      self._table.first, self._table, 1, first=-1
     )
     last_N1A = self._clips.arrays['action'][before_N1] * valid_N1[..., None]
     return np.broadcast_to(last_N1A, self._action_NCA.shape)
@@ -114,13 +118,15 @@ class _Targets:
 
 @functools.cache
 def _policy(model, each_its_own):
-  """Jitted (params_S, latent_BTD, valid_BT) -> chunks [S, B, C, A].
+  """Jitted (params_S, windows of the streams, valid_BT) -> chunks [S, B, C, A].
 
-  Where each seed has latents of its own they are [S, B, T, D].
+  Where each seed sees frames of its own, streams are [S, B, T, D].
   """
+  names = [stream.name for stream in model.streams]
 
-  def act(params, latent_BTD, valid_BT):
-    output = sequence.bind(model, params)({'latent': latent_BTD}, valid_BT)
+  def act(params, seen, valid_BT):
+    hide_BTM = behaviour_cloning.hidden(valid_BT, names)
+    output = sequence.bind(model, params)(seen, valid_BT, hide_BTM)
     return output['heads']['action'][:, -1]
 
   return jax.jit(jax.vmap(act, in_axes=(0, 0 if each_its_own else None, None)))

@@ -68,10 +68,12 @@ def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
   """The stages a config asks for, in order, each with what it depends on.
 
   A config asks for a stage by having its section; `mae` also by naming it as
-  its encoder, `evaluate` by having environments, `openloop` datasets.
+  its encoder, `evaluate` by having environments, `control` tasks of
+  Meta-World, `openloop` datasets. Pretraining on streams
+  (`config.pretrain.streams`) has no frozen features of frames to probe.
   """
   c = config.to_dict()
-  shared = ('seed', 'mesh', 'envs', 'datasets')
+  shared = ('seed', 'mesh', 'envs', 'metaworld', 'datasets')
   stages = []
 
   def add(name, sections, inputs, verb=None, **extra):
@@ -90,7 +92,8 @@ def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
   add('encode', ('encoder', 'encode'), ('collect', *model))
   trunks = _plan_trunks(c, add) if 'pretrain' in c else ()
   data, again = ('collect', 'encode'), {'iterations': c.get('iterations', 0)}
-  add('probe', ('pretrain',), (*data, *trunks), **again)
+  if 'streams' not in c.get('pretrain', ()):
+    add('probe', ('pretrain',), (*data, *trunks), **again)
   if 'finetune' in c:
     policy, inputs = ('pretrain', 'finetune'), (*data, *trunks)
     if c['finetune'].get('tuned', {}).get('modes'):
@@ -101,6 +104,9 @@ def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
     if c['envs']:
       sections = (*policy, 'nuisance', 'encoder', 'encode', 'evaluate')
       add('evaluate', sections, (*model, *inputs), **again)
+    if 'metaworld' in c:
+      sections = (*policy, 'encoder', 'encode', 'evaluate')
+      add('control', sections, (*model, *inputs), **again)
     if c['datasets']:
       add('openloop', policy, inputs, **again)
   everything = tuple(s.name for s in stages)
@@ -110,15 +116,17 @@ def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
 
 def _plan_trunks(c, add):
   """quantize and pretrain, as often as the config iterates."""
-  trunks = ()
+  trunks, on_streams = (), 'streams' in c['pretrain']
   for i in range(1, c['iterations'] + 1):
     suffix = '' if i == 1 else f'_{i}'
-    units, trunk = f'quantize{suffix}', f'pretrain{suffix}'
-    sections = ('quantize', *(('pretrain',) if trunks else ()))
-    inputs = ('collect', 'encode', *trunks[-1:])
-    add(units, sections, inputs, 'quantize', iteration=i)
-    sections, inputs = ('quantize', 'pretrain'), ('encode', units)
-    add(trunk, sections, inputs, 'pretrain', iteration=i)
+    inputs = ('collect', 'encode') if on_streams else ('encode',)
+    if 'quantize' in c:
+      sections = ('quantize', *(('pretrain',) if trunks else ()))
+      needed, units = ('collect', 'encode', *trunks[-1:]), f'quantize{suffix}'
+      add(units, sections, needed, 'quantize', iteration=i)
+      inputs += (units,)
+    trunk = f'pretrain{suffix}'
+    add(trunk, ('quantize', 'pretrain'), inputs, 'pretrain', iteration=i)
     trunks += (trunk,)
   return trunks
 

@@ -1,60 +1,138 @@
-"""The sequence model on latents and units, without actions.
+"""The sequence model, pretrained: on latents and units, or on all streams.
 
-Every run of `config.pretrain.runs` trains the same trunk with its own
-objective on its own units. Writes `<run>/params.safetensors` and the learning
-curve; what is read of `encode` is latents and lengths alone.
+Every run of `config.pretrain.runs` trains a trunk with its own objective. Runs
+on units are action-free: what they read of `encode` is latents and lengths
+alone. Where `config.pretrain.streams` names what a robot senses and does, runs
+read that, and the scale of every stream is written to `scales.safetensors`.
+Writes `<run>/params.safetensors` and the learning curve.
 """
 
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from rpt_jax import policy
 from rpt_jax.episodes import loader, mixture, streams, windows
 from rpt_jax.models import sequence
-from rpt_jax.stages import domains, pipeline, trunk
+from rpt_jax.stages import domains, pipeline, sensorimotor, trunk
 from rpt_jax.training import checkpoint, loop, optimizer, sharding, step
 from rpt_jax.types import StreamSpec
+
+_SPLITS = ('pretrain', 'heldout')
 
 
 def run(config, inputs, directory):
   """Train all runs; rows: held-out loss and accuracies of each."""
-  mesh = sharding.make_mesh(config.mesh)
-  standardise = trunk.standardiser(inputs['encode'])
-  clips = {
-    split: trunk.latents(config, inputs['encode'], split)
-    for split in ('pretrain', 'heldout')
-  }
-  units = next(inputs[name] for name in inputs if name.startswith('quantize'))
-  parts = {s: _clip_counts(config, inputs['encode'], s) for s in clips}
+  source = _Streams if sensorimotor.wanted(config) else _Units
+  source = source(config, inputs, directory)
   rows = []
   for name, settings in trunk.runs(config, config.iteration).items():
-    data = {
-      split: _with_units(c, units / settings.recipe / f'{split}.npy')
-      for split, c in clips.items()
-    }
-    rows += _train(
-      name, settings, data, parts, standardise, config, mesh, directory
-    )
+    data = {split: source.load(settings, split) for split in _SPLITS}
+    objective, model = source.model(settings)
+    loss_fn = make_loss(objective, model, settings, source.standardise)
+    params = _train(name, settings, data, loss_fn, model, config, directory)
+    rows += _heldout_rows(name, settings, data, loss_fn, params, config)
   return rows
 
 
-def _train(name, settings, data, parts, standardise, config, mesh, directory):
-  c = config.pretrain
-  arrays = data['pretrain'].arrays
-  objective, model = objective_model(
-    settings, arrays['latent'].shape[-1], arrays['unit'].shape[-1], config
-  )
-  loss_fn = make_loss(objective, model, settings, standardise)
+class _Units:
+  """Latents of all cameras and the units of a recipe."""
+
+  def __init__(self, config, inputs, directory):
+    del directory
+    self._config = config
+    units = (inputs[n] for n in inputs if n.startswith('quantize'))
+    self._encode, self._quantize = inputs['encode'], next(units)
+    self.standardise = trunk.standardiser(self._encode)
+    self._clips = {s: trunk.latents(config, self._encode, s) for s in _SPLITS}
+
+  def load(self, settings, split):
+    """(clips, how many of them each domain has)."""
+    unit = np.load(self._quantize / settings.recipe / f'{split}.npy')
+    arrays, lengths = self._clips[split]
+    counts = {
+      name: len(streams.kept(self._encode / name / split))
+      for name in domains.pretraining(self._config)
+    }
+    return windows.Clips(arrays | {'unit': unit}, lengths), counts
+
+  def model(self, settings):
+    """(objective, sequence model) of a run."""
+    dim = self._clips['pretrain'].arrays['latent'].shape[-1]
+    levels = trunk.levels(self._config, settings)
+    return objective_model(settings, dim, levels, self._config)
+
+
+class _Streams:
+  """All streams of the domains, at mean 0 and deviation 1."""
+
+  standardise = staticmethod(trunk.as_floats)
+
+  def __init__(self, config, inputs, directory):
+    self._config, self._inputs = config, inputs
+    names = domains.pretraining(config)
+    self._found = {
+      split: {
+        name: sensorimotor.recorded(config, inputs, name, split)
+        for name in names
+        if split in domains.splits(config, name)
+      }
+      for split in (*_SPLITS, 'failures')
+    }
+    scales = sensorimotor.measure(self._found['pretrain'].values())
+    policy.save_scales(directory / sensorimotor.FILE, scales)
+    self._dims = {stream: len(mean_D) for stream, (mean_D, _) in scales.items()}
+    for parts in self._found.values():
+      for name, clips in parts.items():
+        parts[name] = sensorimotor.standardise(clips, scales)
+
+  def load(self, settings, split):
+    """(clips, how many of them each domain has)."""
+    parts = dict(self._found[split])
+    wanted = sensorimotor.names(self._config, settings)
+    dims = self._dims
+    if 'unit' in wanted:
+      parts = self._with_units(parts, settings, split)
+      dims = dims | {'unit': trunk.levels(self._config, settings)}
+    if split == 'pretrain' and settings.get('failures', False):
+      failures = self._found['failures'].items()
+      parts |= {f'{name} failures': clips for name, clips in failures}
+    known = settings.get('known', 1.0) if split == 'pretrain' else 1.0
+    clips = sensorimotor.join(list(parts.values()), wanted, dims, known)
+    return clips, {name: len(c.lengths) for name, c in parts.items()}
+
+  def _with_units(self, parts, settings, split):
+    quantize = next(d for n, d in self._inputs.items() if 'quantize' in n)
+    unit_NL = np.load(quantize / settings.recipe / f'{split}.npy')
+    stops = np.cumsum([c.lengths.sum() for c in parts.values()])[:-1]
+    units = np.split(unit_NL, stops)
+    return {
+      name: windows.Clips(clips.arrays | {'unit': unit}, clips.lengths)
+      for (name, clips), unit in zip(parts.items(), units, strict=True)
+    }
+
+  def model(self, settings):
+    """(objective, sequence model) of a run."""
+    return streams_model(settings, self._dims, self._config)
+
+
+def _train(name, settings, data, loss_fn, model, config, directory):
+  """Parameters of a run, trained or gone on with."""
+  c, mesh = config.pretrain, sharding.make_mesh(config.mesh)
   tx = optimizer.adamw(
-    c.learning_rate, c.steps, weight_decay=c.weight_decay, b2=0.98
+    c.learning_rate,
+    c.steps,
+    weight_decay=c.weight_decay,
+    warmup=c.warmup,
+    b2=0.98,
   )
   init_key, key = jax.random.split(jax.random.key(config.seed))
   state = step.init_state(sequence.init(model, init_key), tx, key)
   shardings = sharding.state_shardings(state, mesh)
-  ahead = settings.get('steps', 0)
   weights = {'settings': traced(settings)}
-  batch_at = _batches(data['pretrain'], parts['pretrain'], config, ahead)
+  batch_at = _batches(*data['pretrain'], config, settings)
   state, history = loop.fit(
     jax.device_put(state, shardings),
     step.make_train_step(loss_fn, tx, shardings),
@@ -67,31 +145,29 @@ def _train(name, settings, data, parts, standardise, config, mesh, directory):
   )
   checkpoint.save_params(directory / name / 'params.safetensors', state.params)
   (directory / name / 'curve.json').write_text(json.dumps(history))
-  evaluate = jax.jit(loss_fn)
-
-  def measure(batch, i):
-    loss, found = evaluate(state.params, batch | weights, jax.random.key(i))
-    return step.read_metrics({'loss': loss, **found})
-
-  return _heldout_rows(name, data['heldout'], parts['heldout'], config, measure)
+  return state.params
 
 
-def _heldout_rows(name, clips, parts, config, measure):
+def _heldout_rows(name, settings, data, loss_fn, params, config):
   """Means over 8 batches of all held-out windows, and of each domain's."""
-  ahead = trunk.runs(config, config.iteration)[name].get('steps', 0)
+  clips, parts = data['heldout']
   stops = np.cumsum(list(parts.values()))
   chosen = {'all': slice(None)}
   if len(parts) > 1:
     starts = stops - list(parts.values())
     cuts = zip(parts, starts, stops, strict=True)
     chosen |= {env: slice(start, stop) for env, start, stop in cuts}
+  evaluate, weights = jax.jit(loss_fn), {'settings': traced(settings)}
   rows = []
   for env, part in chosen.items():
-    batch_at = _batches(clips, {}, config, ahead, part)
-    metrics = [measure(batch_at(i), i) for i in range(8)]
+    batch_at = _batches(clips, {}, config, settings, part)
+    metrics = []
+    for i in range(8):
+      loss, found = evaluate(params, batch_at(i) | weights, jax.random.key(i))
+      metrics.append(step.read_metrics({'loss': loss, **found}))
     tags = {'run': name} | ({} if env == 'all' else {'env': env})
     rows += [
-      pipeline.row('pretrain', m, np.mean([x[m] for x in metrics]), **tags)
+      pipeline.row('pretrain', m, np.nanmean([x[m] for x in metrics]), **tags)
       for m in metrics[0]
     ]
   return rows
@@ -100,29 +176,48 @@ def _heldout_rows(name, clips, parts, config, measure):
 def objective_model(settings, dim, levels, config):
   """(objective, sequence model) of a run on latents of `dim` dimensions and
   units of `levels` codebooks."""
-  objective = trunk.objective(settings)
   vocab = config.quantize.num_clusters
   targets = (
     StreamSpec('unit', 'discrete', vocab=vocab, levels=levels),
     StreamSpec('latent', 'continuous', dim=dim),
   )
-  heads = objective.heads(settings, (), targets)
-  return objective, trunk.model(config, dim, heads, objective.VISIBILITY)
+  return _build(settings, targets[1:], targets, config)
+
+
+def streams_model(settings, dims, config):
+  """(objective, sequence model) of a run on streams of `dims` dimensions."""
+  names = sensorimotor.names(config, settings)
+  levels = trunk.levels(config, settings) if 'unit' in names else 1
+  specs = sensorimotor.specs(config, names, dims, levels)
+  return _build(settings, specs, specs, config)
+
+
+def _build(settings, inputs, targets, config):
+  objective = trunk.objective(settings)
+  heads = objective.heads(settings, inputs, targets)
+  context = trunk.context(config, settings)
+  visibility = objective.VISIBILITY
+  return objective, trunk.model(config, inputs, heads, visibility, context)
 
 
 def make_loss(objective, model, settings, standardise):
-  """loss_fn(params, batch, key) on windows of latents and units."""
+  """loss_fn(params, batch, key) on windows of streams."""
+  names, context = tuple(s.name for s in model.streams), model.context
 
   def loss_fn(params, batch, key):
-    latent_BSD, weights = standardise(batch['latent']), batch['settings']
-    context = model.context
-    batch = {
-      'inputs': {'latent': latent_BSD[:, :context]},
-      'targets': {'unit': batch['unit'], 'latent': latent_BSD},
-      'valid': batch['valid'][:, :context],
+    weights = dict(settings.items()) | batch['settings'] | {'streams': names}
+    masks = {k: batch[k][:, :context] for k in ('valid', 'present')
+             if k in batch}  # fmt: skip
+    seen = {
+      k: standardise(x) if jnp.issubdtype(x.dtype, jnp.floating) else x
+      for k, x in batch.items()
+      if k not in ('settings', 'valid', 'present')
+    }
+    batch = masks | {
+      'inputs': {name: seen[name][:, :context] for name in names},
+      'targets': seen,
       'target_valid': batch['valid'],
     }
-    weights = dict(settings.items()) | weights
     return objective.loss(sequence.bind(model, params), batch, key, weights)
 
   return loss_fn
@@ -134,27 +229,15 @@ def traced(settings):
   return {k: np.float32(v) for k, v in settings.items() if isinstance(v, float)}
 
 
-def _with_units(clips, path):
-  return windows.Clips(clips.arrays | {'unit': np.load(path)}, clips.lengths)
-
-
-def _clip_counts(config, encode, split):
-  """Clips of each domain, in the order they lie end to end."""
-  return {
-    name: len(streams.kept(encode / name / split))
-    for name in domains.names(config)
-  }
-
-
-def _batches(clips, parts, config, ahead, chosen=slice(None)):
-  """Batches of windows, `ahead` steps of targets beyond each.
+def _batches(clips, parts, config, settings, chosen=slice(None)):
+  """Batches of windows, and of the targets that run on beyond them.
 
   Windows come as often as there are of them, or from the domains `parts`
   counts the clips of in shares of `config.datasets.*.weight`. `chosen` clips
   alone are looked at.
   """
-  c = config.pretrain
-  table = windows.windows(clips.lengths, c.context, lead=c.context - 1)
+  c, context = config.pretrain, trunk.context(config, settings)
+  table = windows.windows(clips.lengths, context, lead=context - 1)
   mine = np.isin(table.clip, np.arange(len(clips.lengths))[chosen])
   table = table.take(np.flatnonzero(mine))
   weights = [config.datasets[n].weight if n in config.datasets else 0.0
@@ -163,7 +246,8 @@ def _batches(clips, parts, config, ahead, chosen=slice(None)):
     order = _weighted(table, parts, weights, c.batch_size, config.seed)
   else:
     order = loader.Order(table.first.shape[0], c.batch_size, config.seed)
-  return loader.window_batches(clips.arrays, table, c.context + ahead, order)
+  steps = context + settings.get('steps', 0)
+  return loader.window_batches(clips.arrays, table, steps, order)
 
 
 def _weighted(table, parts, weights, batch_size, seed):

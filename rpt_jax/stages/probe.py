@@ -24,7 +24,7 @@ def run(config, inputs, directory):
       names += trunk.runs(config, iteration)
     features |= {name: trunk.feature_fn(config, inputs, name) for name in names}
   rows = []
-  for domain in domains.names(config):
+  for domain in domains.pretraining(config):
     fields = _fields(config, domain)
     if not fields:
       continue

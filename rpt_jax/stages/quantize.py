@@ -30,7 +30,8 @@ def run(config, inputs, directory):
     plain = {'transforms': (), 'codebook': 'single', 'temperature': 0.0}
     recipes = {trunk.TRUNK_RECIPE: trunk.ConfigDict(plain)}
   known = {
-    name: labels.heldout(config, inputs, name) for name in domains.names(config)
+    name: labels.heldout(config, inputs, name)
+    for name in domains.pretraining(config)
   }
   rows = []
   for name, recipe in recipes.items():

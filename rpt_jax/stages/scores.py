@@ -1,7 +1,8 @@
 """Rows of scores and of paired differences, with their intervals.
 
 `scores` maps (domain, cell) to [S, episodes]; seeds are the sample, domains the
-strata (`evals.statistics`).
+strata (`evals.statistics`, which takes the `options`). `groups` are the domains
+that are also taken together, by what such a group is called.
 """
 
 from rpt_jax.evals import statistics
@@ -9,17 +10,17 @@ from rpt_jax.stages import pipeline
 from rpt_jax.stages.finetune import Cell
 
 
-def score_rows(stage, scores, names):
-  """Rows `score`: interquartile mean over seeds, per cell and domain."""
+def score_rows(stage, scores, groups, **options):
+  """Rows `score`: a statistic over seeds, per cell, domain and group."""
   rows = []
   for cell in dict.fromkeys(cell for _, cell in scores):
-    for env, strata in _strata(scores, names, cell):
-      value, *interval = statistics.stratified_bootstrap(strata)
+    for env, strata in _strata(scores, groups, cell):
+      value, *interval = statistics.stratified_bootstrap(strata, **options)
       rows.append(_row(stage, 'score', value, interval, strata, env, cell))
   return rows
 
 
-def difference_rows(stage, scores, names):
+def difference_rows(stage, scores, groups, **options):
   """Rows of what is gained on the same demonstrations, paired by seed.
 
   `paired_difference`: pretrained minus scratch. `tuning_difference`: minus the
@@ -32,24 +33,46 @@ def difference_rows(stage, scores, names):
       others['tuning_difference'] = cell.untuned
     for kind, other in others.items():
       if other != cell:
-        rows += _differences(stage, kind, scores, names, (cell, other))
+        pair = (cell, other)
+        rows += _differences(stage, kind, scores, groups, pair, options)
   return rows
 
 
-def _differences(stage, kind, scores, names, pair):
+def comparison_rows(stage, scores, groups, comparisons, demos, **options):
+  """Rows `comparison`: one fine-tuned run minus another, paired by seed.
+
+  `comparisons` maps a question to two pretraining runs.
+  """
+  rows = []
+  for question, runs in comparisons.items():
+    for count in demos:
+      pair = tuple(Cell(run, 'finetune', count) for run in runs)
+      found = _differences(stage, 'comparison', scores, groups, pair, options)
+      for row in found:
+        row['tags'] |= {'question': question, 'other': runs[1]}
+      rows += found
+  return rows
+
+
+def _differences(stage, kind, scores, groups, pair, options):
   """Rows of the first cell of a pair minus the second, per domain."""
   rows, cell = [], pair[0]
-  each = zip(*(_strata(scores, names, c) for c in pair), strict=True)
+  each = zip(*(_strata(scores, groups, c) for c in pair), strict=True)
   for (env, ours), (_, theirs) in each:
-    value, *interval = statistics.paired_difference(ours, theirs)
+    value, *interval = statistics.paired_difference(ours, theirs, **options)
     rows.append(_row(stage, kind, value, interval, ours, env, cell))
   return rows
 
 
-def _strata(scores, names, cell):
-  """(domain, [its scores]) for each, and ('all', those of all)."""
-  each = [scores[name, cell] for name in names]
-  return [(n, [x]) for n, x in zip(names, each, strict=True)] + [('all', each)]
+def _strata(scores, groups, cell):
+  """(domain, [its scores]) for each, and (group, those of its domains)."""
+  found = []
+  for group, names in groups.items():
+    each = [scores[name, cell] for name in names]
+    found += [(n, [x]) for n, x in zip(names, each, strict=True)]
+    if each:
+      found.append((group, each))
+  return found
 
 
 def _row(stage, name, value, interval, strata, env, cell):

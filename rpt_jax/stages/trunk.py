@@ -11,7 +11,7 @@ import numpy as np
 
 from rpt_jax.episodes import streams, windows
 from rpt_jax.models import sequence
-from rpt_jax.stages import domains
+from rpt_jax.stages import domains, sensorimotor
 from rpt_jax.training import checkpoint
 from rpt_jax.types import StreamSpec
 
@@ -57,17 +57,34 @@ def load_run(config, inputs, name):
   )
 
 
-def model(config, latent_dim, heads, visibility) -> sequence.SequenceModel:
-  """The sequence model of `config.pretrain` over frames' latents."""
+def context(config, settings) -> int:
+  """Steps of a window: those of the run, or of all runs."""
+  return settings.get('context', config.pretrain.context)
+
+
+def levels(config, settings) -> int:
+  """Codebooks of the units of a run."""
+  recipe = config.quantize.recipes.get(settings.recipe)
+  single = recipe is None or recipe.codebook == 'single'
+  return 1 if single else config.quantize.levels
+
+
+def latent_stream(dim: int) -> tuple[StreamSpec, ...]:
+  """The only input of a trunk on frames alone: their latents."""
+  return (StreamSpec('latent', 'continuous', dim=dim),)
+
+
+def model(config, streams, heads, visibility, context=0):
+  """The sequence model of `config.pretrain`; `context` 0: the usual one."""
   c = config.pretrain
   return sequence.SequenceModel(
-    streams=(StreamSpec('latent', 'continuous', dim=latent_dim),),
+    streams=streams,
     heads=heads,
     width=c.width,
     depth=c.depth,
     num_heads=c.num_heads,
     mlp_ratio=c.mlp_ratio,
-    context=c.context,
+    context=context or c.context,
     visibility=visibility,
   )
 
@@ -77,7 +94,7 @@ def latents(config, encode: pathlib.Path, split: str) -> windows.Clips:
   return streams.concatenate(
     [
       streams.load(encode / name / split, ('latent',))
-      for name in domains.names(config)
+      for name in domains.pretraining(config)
     ]
   )
 
@@ -95,6 +112,18 @@ def standardiser(encode: pathlib.Path):
   return standardise
 
 
+def as_floats(x):
+  """Streams that were standardised before, for arithmetic."""
+  return x.astype(jnp.float32)
+
+
+def input_scale(config, inputs):
+  """What brings a policy's inputs to mean 0 and deviation 1, if anything."""
+  if sensorimotor.wanted(config):
+    return as_floats
+  return standardiser(inputs['encode'])
+
+
 def feature_fn(config, inputs, run, layer=-1):
   """Function of Clips: `latent` replaced by what a trunk makes of each frame.
 
@@ -103,25 +132,27 @@ def feature_fn(config, inputs, run, layer=-1):
   nothing later whatever the trunk could see; `layer` counts blocks from 1, 0
   is before them, -1 the normed end.
   """
-  context = config.pretrain.context
   standardise = standardiser(inputs['encode'])
   settings, params = load_run(
     config, inputs, config.pretrain.main if run == 'random' else run
   )
   dim = params['stem_latent']['project']['kernel'].shape[0]
-  body = model(config, dim, (), objective(settings).VISIBILITY)
+  steps = context(config, settings)
+  body = model(
+    config, latent_stream(dim), (), objective(settings).VISIBILITY, steps
+  )
   params, _ = split_heads(params)
   if run == 'random':
     params = sequence.init(body, jax.random.key(config.seed))
   features = _features(body, layer)
 
   def replace(clips):
-    table = windows.windows(clips.lengths, context, lead=context - 1)
+    table = windows.windows(clips.lengths, steps, lead=steps - 1)
     size = table.first.shape[0]
     parts = []
     for start in range(0, size, _BATCH):
       picks = np.minimum(np.arange(start, start + _BATCH), size - 1)
-      rows_BT, valid_BT = windows.rows(table.take(picks), context)
+      rows_BT, valid_BT = windows.rows(table.take(picks), steps)
       latent_BTD = standardise(clips.arrays['latent'][rows_BT])
       parts.append(np.asarray(features(params, latent_BTD, valid_BT)))
     latent = np.concatenate(parts)[:size]

@@ -102,9 +102,8 @@ def data(config, inputs, name: str, demos: tuple, picks_SN: np.ndarray):
   `demos` are all those of a domain, as `demonstrations.load` gives them. Only
   those that some seed learns from are decoded.
   """
-  context, (known, table) = config.pretrain.context, demos
+  known, table = demos
   chosen = np.unique(table.clip[picks_SN])
-  # Window i of a table ends at row i.
   rows = np.flatnonzero(np.isin(table.clip, chosen))
   lengths = np.bincount(table.clip)[chosen]
   split = domains.demos_split(config, name)
@@ -113,7 +112,7 @@ def data(config, inputs, name: str, demos: tuple, picks_SN: np.ndarray):
   return {
     'image': tuple(np.concatenate([e[c] for e in episodes]) for c in cameras),
     'action': np.asarray(known['action'])[rows],
-    'table': windows.windows(lengths, context, lead=context - 1),
+    'table': windows.windows(lengths, 1),
   }, np.searchsorted(rows, picks_SN)
 
 

@@ -23,7 +23,7 @@ def config(**changes):
 
 
 def test_fewer_demonstrations_are_a_part_of_more():
-  table = windows.windows(LENGTHS, 4, lead=3)
+  table = windows.windows(LENGTHS, 1)
   size = 40
   chosen = {
     n: demonstrations.picks(table, n, size, config(seeds=3)) for n in (1, 2, 4)
@@ -61,10 +61,10 @@ def test_a_probe_trains_its_head_alone(frozen):
   c = config(seeds=2, steps=3, batch_size=4)
   spec = StreamSpec('action', 'discrete', vocab=3)
   heads = behaviour_cloning.heads(c.finetune, (), (spec,))
-  model = trunk.model(c, 6, heads, 'causal')
+  model = trunk.model(c, trunk.latent_stream(6), heads, 'causal')
   keys_S = finetune.seed_keys(c)
   before = jax.device_get(finetune._initial(model)(keys_S))
-  table = windows.windows(LENGTHS, model.context, lead=model.context - 1)
+  table = windows.windows(LENGTHS, 1)
   size = LENGTHS.sum()
   rng = np.random.default_rng(0)
   data = {

@@ -70,11 +70,11 @@ def test_each_seed_can_have_latents_of_its_own(targets):
   c = config()
   spec = StreamSpec('action', 'continuous', dim=2)
   heads = behaviour_cloning.heads(c.finetune, (), (spec,))
-  model = trunk.model(c, DIM, heads, 'causal')
+  model = trunk.model(c, trunk.latent_stream(DIM), heads, 'causal')
   params_S = jax.vmap(lambda k: sequence.init(model, k))(finetune.seed_keys(c))
 
   def predict(latent):
-    return data.predict(model, params_S, latent, lambda x: x)
+    return data.predict(model, params_S, {'latent': latent}, lambda x: x)
 
   shared = clips.arrays['latent']
   other = shared[::-1]
@@ -134,7 +134,9 @@ def test_tuned_policies_are_scored_on_frames_they_see_anew(tmp_path):
   collect.run(c, {}, inputs['collect'])
   encode.run(c, inputs, inputs['encode'])
   dim = encode.load_encoder(c, inputs).dim
-  body = sequence.init(trunk.model(c, dim, (), 'causal'), jax.random.key(0))
+  body = sequence.init(
+    trunk.model(c, trunk.latent_stream(dim), (), 'causal'), jax.random.key(0)
+  )
   for run in trunk.runs(c):
     path = inputs['pretrain'] / run / 'params.safetensors'
     checkpoint.save_params(path, body)

@@ -83,12 +83,12 @@ def problem(cameras):
   )
   see = jax.jit(encoder().apply)
   latents = [see(encoder().params, {'image': x}) for x in frames]
-  table = windows.windows(LENGTHS, c.pretrain.context, lead=7)
+  table = windows.windows(LENGTHS, 1)
   data = {'action': rng.integers(3, size=size), 'table': table}
   cached = data | {'latent': np.concatenate(latents, -1)}
   spec = StreamSpec('action', 'discrete', vocab=3)
   heads = behaviour_cloning.heads(c.finetune, (), (spec,))
-  model = trunk.model(c, DIM * cameras, heads, 'causal')
+  model = trunk.model(c, trunk.latent_stream(DIM * cameras), heads, 'causal')
   picks_SN, count_S = demonstrations.picks(table, 2, size, c)
   keys_S = finetune.seed_keys(c)
   params = jax.device_get(finetune._initial(model)(keys_S))
@@ -240,7 +240,7 @@ def test_only_demonstrations_in_use_are_decoded(monkeypatch):
   row_N = np.arange(size, dtype=np.uint8)
   fake_episodes(monkeypatch, {'image': np.tile(row_N[:, None], (1, 3))})
   c = config()
-  table = windows.windows(LENGTHS, c.pretrain.context, lead=7)
+  table = windows.windows(LENGTHS, 1)
   padded = size + 9  # As beside a longer domain.
   known = {'action': np.pad(row_N, (0, 9)), 'table': None}
   picks_SN, _ = demonstrations.picks(table, 1, padded, c)

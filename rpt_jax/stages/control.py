@@ -1,0 +1,161 @@
+"""Policies in Meta-World, closed loop: how often do they succeed?
+
+Every seed of a cell plays its own episodes, and all cells meet the same ones.
+Writes `<task>/<cell>.npz`, one as soon as it is played: a killed evaluation
+goes on at the next cell. Rows: `success` over all seeds with its Wilson
+interval; `score`, differences to scratch and comparisons of pretraining runs,
+with intervals over seeds and episodes, for tasks seen in pretraining ('all')
+and unseen ones.
+"""
+
+import functools
+import os
+
+import jax
+import numpy as np
+
+from rpt_jax import policy
+from rpt_jax.envs import simulators
+from rpt_jax.evals import statistics
+from rpt_jax.stages import (
+  domains,
+  encode,
+  experts,
+  finetune,
+  pipeline,
+  scores,
+  sensorimotor,
+)
+from rpt_jax.stages.finetune import Cell, cells
+
+_OPTIONS = {'statistic': np.mean, 'episodes': True}
+
+
+def run(config, inputs, directory):
+  """Play all cells in all tasks; rows: success, differences, comparisons."""
+  eye = encode.load_model(config, inputs)
+  found = {}
+  for name in domains.tasks(config):
+    missing = [
+      c for c in cells(config) if not _path(directory, name, c).exists()
+    ]
+    if missing:
+      _play(config, inputs, directory, name, missing, eye)
+    for cell in cells(config):
+      with np.load(_path(directory, name, cell)) as played:
+        found[name, cell] = played['success']
+  seen = domains.pretraining(config)
+  groups = {'all': [n for n in domains.tasks(config) if n in seen]}
+  groups['unseen'] = list(config.metaworld.unseen)
+  known = found, {k: v for k, v in groups.items() if v}
+  return [
+    *_success_rows(found),
+    *scores.score_rows('control', *known, **_OPTIONS),
+    *scores.difference_rows('control', *known, **_OPTIONS),
+    *scores.comparison_rows(
+      'control',
+      *known,
+      config.evaluate.comparisons,
+      config.finetune.run_demos,
+      **_OPTIONS,
+    ),
+  ]
+
+
+def _path(directory, name, cell):
+  return directory / name / f'{cell.name}.npz'
+
+
+def _play(config, inputs, directory, name, todo, eye):
+  """Writes the outcome of cells: success and steps [S, episodes], a film."""
+  episodes, workers = config.evaluate.episodes, config.metaworld.workers
+  settings = experts.settings(config)
+  with simulators.Simulators(name, settings, episodes, workers) as lanes:
+    for cell in todo:
+      played = []
+      for seed, acting in enumerate(policies(config, inputs, name, cell, eye)):
+        acting.reset(episodes)
+        first = experts.first_seed(config, experts.EVALUATION)
+        seeds = range(first + seed * episodes, first + (seed + 1) * episodes)
+        film = int(seed == 0)
+        act = functools.partial(_act, acting)
+        played.append(simulators.play(lanes, act, seeds, films=film))
+      success = np.stack([p.success_N for p in played])
+      path = _path(directory, name, cell)
+      path.parent.mkdir(parents=True, exist_ok=True)
+      partial = path.with_name(f'{path.stem}.partial.npz')
+      np.savez_compressed(
+        partial,
+        success=success,
+        steps=np.stack([p.steps_N for p in played]),
+        film=played[0].films[0],
+      )
+      os.replace(partial, path)
+      rate, low, high = statistics.wilson(int(success.sum()), success.size)
+      print(
+        f'  {name} {cell.name}: success {rate:.2f} [{low:.2f}, {high:.2f}]',
+        flush=True,
+      )
+
+
+def _act(acting, observation):
+  """The policy's action on what it is to see of an observation."""
+  return acting.act({name: observation[name] for name in acting.observed})
+
+
+def policies(config, inputs, name: str, cell: Cell, eye):
+  """The policies of a cell, one a seed; they share one compiled program."""
+  model, _ = finetune.policy_model(config, inputs, cell, name)
+  params_S = finetune.load(inputs['finetune'], name, cell)
+  scales = policy.load_scales(inputs['pretrain'] / sensorimotor.FILE)
+  size = config.metaworld.size
+  cameras = [s.name.removeprefix('latent/') for s in model.streams]
+  cameras = [c for c in cameras if c in config.metaworld.cameras]
+  for seed in range(config.finetune.seeds):
+    yield policy.Policy(
+      model,
+      jax.tree.map(lambda x, i=seed: x[i], params_S),
+      scales,
+      image=eye,
+      image_from=encode.image_from(config, inputs),
+      frames=dict.fromkeys(cameras, (size, size)),
+      execution=execution(config),
+      action_limit=(-1.0, 1.0),
+    )
+
+
+def execution(config) -> policy.Execution:
+  """What `config.evaluate.execution` says: 'execute:k' or 'ensemble:m'.
+
+  Raises ValueError for anything else.
+  """
+  said = config.evaluate.execution
+  kind, _, number = said.partition(':')
+  try:
+    if kind == 'execute':
+      found = policy.Execution(execute=int(number))
+    elif kind == 'ensemble':
+      found = policy.Execution(ensemble=float(number))
+    else:
+      raise ValueError('no such kind')
+    found.check(config.finetune.chunk)
+  except ValueError as error:
+    raise ValueError(
+      f'config.evaluate.execution: found {said!r}, expected execute:<actions '
+      f'of a chunk played> or ensemble:<decay> ({error})'
+    ) from error
+  return found
+
+
+def _success_rows(found):
+  """Successes of all seeds' episodes, a row a cell and task."""
+  rows = []
+  for (name, cell), success_SN in found.items():
+    count = success_SN.size
+    rate, *interval = statistics.wilson(int(success_SN.sum()), count)
+    tags = cell._asdict() | {'env': name, 'episodes': count}
+    seeds = len(success_SN)
+    rows.append(
+      pipeline.row('control', 'success', rate, interval, seeds, **tags)
+    )
+  return rows
