@@ -1,0 +1,124 @@
+"""RPT: hide tokens of all streams, and give back what is hidden.
+
+Of every sample a share r ~ U[low, high] is hidden, by token, by step, by
+stream, or as a suffix ("causal"; attention stays bidirectional). The loss is
+the error of hidden tokens alone, all streams weighing the same (arXiv
+2306.10007, section 3).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from rpt_jax.models.streams import HeadSpec
+from rpt_jax.objectives import guesses, tokens
+from rpt_jax.types import Array, StreamSpec
+
+VISIBILITY = 'bidirectional'
+MASKS = ('token', 'timestep', 'modality', 'causal')
+GUESSES = {
+  'copy_last': guesses.copy_last,
+  'interpolation': guesses.interpolation,
+}
+
+
+def heads(
+  config: dict,
+  streams: tuple[StreamSpec, ...],
+  targets: tuple[StreamSpec, ...],
+) -> tuple[HeadSpec, ...]:
+  """One head for each stream of the model, reading its own token."""
+  del config, targets
+  return tuple(tokens.head(s, (s.name,)) for s in streams)
+
+
+def mask(
+  kind: str,
+  key: Array,
+  ratio: tuple[float, float],
+  valid_BT: Array,
+  present_BTM: Array,
+) -> Array:
+  """Bool [B, T, M]: which tokens to hide, of those that are there.
+
+  'token', 'timestep' and 'modality' (a stream in the whole window) hide each
+  with probability r. Where the draw hides none, the one nearest to it is
+  hidden; where it hides every modality and there are two or more, the one
+  farthest from it stays. 'causal' hides the last round(r * n), at least one,
+  of the n tokens in the order of time.
+
+  Args:
+    ratio: (low, high) of r, drawn once a sample; r = 0 hides nothing.
+
+  Raises:
+    ValueError: an unknown kind, or a ratio out of order.
+  """
+  low, high = ratio
+  if kind not in MASKS:
+    raise ValueError(f'mask: found {kind!r}, expected one of {MASKS}')
+  if not 0 <= low <= high <= 1:
+    raise ValueError(
+      f'ratio: found {tuple(ratio)}, expected 0 <= low <= high <= 1'
+    )
+  ratio_key, key = jax.random.split(key)
+  shape = (len(valid_BT), 1, 1)
+  r_B11 = jax.random.uniform(ratio_key, shape, minval=low, maxval=high)
+  there_BTM = present_BTM & valid_BT[..., None]
+  if kind == 'causal':
+    return _suffix(r_B11, there_BTM)
+  return _drawn(kind, key, r_B11, there_BTM) & (r_B11 > 0) & there_BTM
+
+
+def _suffix(r_B11, there_BTM):
+  there_BN = there_BTM.reshape(len(there_BTM), -1)
+  left_BN = jnp.cumsum(there_BN[:, ::-1], axis=1)[:, ::-1]  # Itself included.
+  r_B1 = r_B11[..., 0]
+  hidden_B1 = jnp.round(r_B1 * there_BN.sum(1, keepdims=True))
+  hidden_B1 = jnp.maximum(hidden_B1, (r_B1 > 0).astype(hidden_B1.dtype))
+  return (there_BN & (left_BN <= hidden_B1)).reshape(there_BTM.shape)
+
+
+def _drawn(kind, key, r_B11, there_BTM):
+  """One draw for all of what is hidden together; the others' size is 1."""
+  together = {'token': (), 'timestep': (2,), 'modality': (1,)}[kind]
+  there = there_BTM.any(together, keepdims=True) if together else there_BTM
+  draw = jax.random.uniform(key, there.shape)
+  nearest = jnp.where(there, draw, 2.0).min((1, 2), keepdims=True)
+  hide = (draw < r_B11) | (draw == nearest)
+  if kind == 'modality':
+    farthest = jnp.where(there, draw, -1.0).max((1, 2), keepdims=True)
+    hide &= (draw != farthest) | (farthest == nearest)
+  return hide
+
+
+def loss(apply, batch: dict, key: Array, config: dict):
+  """Error of hidden tokens: the mean over streams of each one's mean.
+
+  Args:
+    apply: `apply(inputs, valid_BT, corrupt_BTM, present_BTM) -> output`.
+    batch: 'inputs', stream -> [B, T, dim] floats, standardised, or integers
+      [B, T, levels]; 'valid' [B, T]; optional 'present' [B, T, M]. What is
+      padded or absent may hold anything.
+    config: 'streams' (names in the order of M), 'mask', 'ratio', see `mask`.
+
+  Returns:
+    (loss, metrics as (sum, count)): 'masked_fraction'; for every stream
+    'error/<stream>' and, on the same tokens, 'copy_last/<stream>' and
+    'interpolation/<stream>', see `tokens.metrics` and `guesses`.
+  """
+  inputs, there_BTM = tokens.inputs(batch, config)
+  hide_BTM = mask(
+    config['mask'], key, config['ratio'], batch['valid'], there_BTM
+  )
+  output = apply(inputs, batch['valid'], hide_BTM, there_BTM)['heads']
+  metrics = {
+    'masked_fraction': (
+      hide_BTM.sum().astype(jnp.float32),
+      there_BTM.sum().astype(jnp.float32),
+    )
+  }
+  for m, (name, x) in enumerate(inputs.items()):
+    hide_BT = hide_BTM[..., m]
+    seen_BT = there_BTM[..., m] & ~hide_BT
+    predicted = output[name][:, :, 0]
+    metrics |= tokens.metrics(name, predicted, x, seen_BT, hide_BT, GUESSES)
+  return tokens.total(metrics), metrics
