@@ -105,6 +105,11 @@ class Policy:
     return self._program.execution
 
   @property
+  def observed(self) -> tuple[str, ...]:
+    """Names of an observation's entries, cameras first."""
+    return tuple(self._fields)
+
+  @property
   def chunk(self) -> int:
     """Actions predicted at once."""
     return self._program.head.steps

@@ -132,7 +132,7 @@ def _tensors(path, like=None):
 
 def _describe(policy):
   """policy.json but for the image model."""
-  model, limit = policy.model, policy.action_limit
+  model = policy.model
   sizes = [f.name for f in dataclasses.fields(model) if f.name not in _APART]
   return {
     'format': FORMAT,
@@ -141,10 +141,14 @@ def _describe(policy):
     'heads': [dataclasses.asdict(h) for h in model.heads],
     'model': {name: getattr(model, name) for name in sizes},
     'execution': dataclasses.asdict(policy.execution),
-    'action_limit': limit and [np.asarray(x).tolist() for x in limit],
+    'action_limit': _numbers(policy.action_limit),
     'frames': policy.frames,
     'labels': policy.labels,
   }
+
+
+def _numbers(limit):
+  return None if limit is None else [np.asarray(x).tolist() for x in limit]
 
 
 def _parse(config):

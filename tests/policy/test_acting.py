@@ -42,7 +42,9 @@ def trained(parts, seen, actions):
   for name in (s.name for s in model.streams):
     if name.startswith('latent/'):
       frames = [now[name.removeprefix('latent/')] for now in seen]
-      recorded[name] = jax.jit(parts['image'].encode)(np.concatenate(frames))
+      image = parts['image']
+      frames = image.preprocess(np.concatenate(frames))
+      recorded[name] = image.apply(image.params, frames)
     elif name != 'action':
       recorded[name] = np.concatenate([now[name] for now in seen])
   context = model.context

@@ -103,23 +103,27 @@ def test_parameters_of_a_tuned_image_model_are_kept(tmp_path, encoder):
 
 
 def test_an_image_model_by_name_stays_a_reference_and_is_checked(tmp_path):
-  policy = Policy(**robots.parts())
-  policy.save(tmp_path / 'policy')
+  settings = dict(image_size=16, patch=8, width=8, depth=1, num_heads=2)
+  settings['output'] = 'mean_patch'
+  image = vision.load('random', **settings)
+  parts = robots.parts() | {'image': image, 'image_from': ('random', settings)}
+  Policy(**parts).save(tmp_path / 'policy')
   assert not (tmp_path / 'policy' / 'encoder').exists()
   loaded = Policy.load(tmp_path / 'policy')
-  assert loaded.image_from == ('random', robots.SETTINGS)
+  assert loaded.image_from == ('random', settings)
   assert loaded.frames == robots.FRAMES
+  assert loaded.observed == ('front', 'corner2', 'proprio')
   edit(tmp_path / 'policy', lambda c: c['image']['settings'].update(seed=1))
   with pytest.raises(ValueError, match='random: not the weights'):
     Policy.load(tmp_path / 'policy')
 
 
-def test_only_what_can_be_read_again_is_saved(tmp_path):
-  parts = robots.parts()
+def test_only_what_can_be_read_again_is_saved(tmp_path, encoder):
+  parts = on_folder(encoder)
   for image_from, message in (
     (None, 'give Policy image_from'),
-    (('random', robots.SETTINGS | {'output': 'cls'}), 'is not the image model'),
-    (('random', robots.SETTINGS | {'width': 12}), 'is not the image model'),
+    ((encoder, {'output': 'cls'}), 'is not the image model'),
+    (('pixels', {}), 'is not the image model'),
   ):
     policy = Policy(**parts | {'image_from': image_from})
     with pytest.raises(ValueError, match=message):
