@@ -5,20 +5,13 @@ Each takes plain rows and returns HTML; without its content it returns ''.
 
 from collections.abc import Sequence
 
-from rpt_jax.reporting import findings, html, plots, tidy
-
-NOTE_ON_INTERVALS = (
-  'Intervals are 95 % percentile bootstrap intervals; seeds are resampled '
-  'within each environment. With three to five seeds in one environment they '
-  'are too narrow (nominal 95 % covers about 75 % to 90 %), so single cells '
-  'are hints and the aggregate is the evidence.'
-)
+from rpt_jax.reporting import findings, html, plots, tidy, words
 
 
-def headline(found: Sequence[findings.Finding]) -> str:
+def headline(found: Sequence[words.Finding]) -> str:
   """The findings as a list, each with its verdict."""
   items = ''.join(
-    f'<li><span class="verdict {verdict}">{findings.VERDICTS[verdict]}</span>'
+    f'<li><span class="verdict {verdict}">{words.VERDICTS[verdict]}</span>'
     f'{html.escape(sentence)}</li>'
     for verdict, sentence in found
   )
@@ -26,27 +19,27 @@ def headline(found: Sequence[findings.Finding]) -> str:
 
 
 def demo_curves(
-  doc: html.Document, rows, run: str | None, scale: str
+  doc: html.Document, rows, run: str | None, scale: str, say=words.NORMALISED
 ) -> list[str]:
   """Score against demonstrations: aggregate, per domain, every cell.
 
-  `scale` says what 0 and 1 are.
+  `scale` says what 0 and 1 are, `say` (`words.Words`) what is scored.
   """
   scores = _scores(rows, run)
-  envs = [env for env in tidy.unique(scores, 'env') if env != 'all']
+  envs = _groups_first(scores)
   methods = [m for m in plots.METHODS if tidy.select(scores, method=m)]
   if not methods:
     return []
   limits = plots.span_of(scores, include=(0.0, 1.0))
   panels = []
-  for env in (['all'] if tidy.select(scores, env='all') else []) + envs:
+  for env in envs:
     of_env = tidy.select(scores, env=env)
     rows_of = {m: tidy.select(of_env, method=m) for m in methods}
     rows_of = {m: found for m, found in rows_of.items() if found}
-    size = (4.5, 3.6) if env == 'all' else (2.25, 1.8)
+    size = (4.5, 3.6) if env in words.GROUPS else (2.25, 1.8)
     picture = plots.demo_curves(rows_of, plots.env_label(env), limits, size)
-    alt = f'Normalised score against demonstrations, {env}'
-    kind = 'plot first' if env == 'all' else 'plot'
+    alt = f'{say.score.capitalize()} against demonstrations, {env}'
+    kind = 'plot first' if env in words.GROUPS else 'plot'
     panels.append(html.image(picture, alt, kind))
   legend = html.legend([plots.METHODS[method] for method in methods])
   seeds = {row['seeds'] for row in scores if row.get('seeds')}
@@ -54,14 +47,17 @@ def demo_curves(
   trunk = f' Pretraining run: {run}.' if run else ''
   figure = doc.figure(
     legend + ''.join(panels),
-    f'Score against demonstrations. IQM over {seeds}, on a scale where '
-    f'{scale} (grey lines), with 95 % bands.{trunk} {NOTE_ON_INTERVALS}',
+    f'Score against demonstrations. {say.statistic.format(seeds=seeds)}, on a '
+    f'scale where {scale} (grey lines), with 95 % bands.{trunk} '
+    f'{say.intervals}',
     'small',
   )
-  return [figure, _every_cell(scores, envs, methods)]
+  return [figure, _every_cell(scores, envs, methods, say)]
 
 
-def paired_differences(doc: html.Document, rows, run) -> str:
+def paired_differences(
+  doc: html.Document, rows, run, say=words.NORMALISED
+) -> str:
   """Forest plots, one for each number of demonstrations."""
   rows = [
     row
@@ -71,15 +67,14 @@ def paired_differences(doc: html.Document, rows, run) -> str:
   methods = [m for m in plots.METHODS if tidy.select(rows, method=m)]
   if not methods:
     return ''
-  envs = tidy.unique(rows, 'env')
-  envs = sorted(envs, key=lambda env: env == 'all')
+  envs = sorted(tidy.unique(rows, 'env'), key=lambda env: env in words.GROUPS)
   limits = plots.span_of(rows, include=(0.0,))
   panels = []
   for demos in sorted(tidy.unique(rows, 'demos')):
     of_demos = tidy.select(rows, demos=demos)
     rows_of = {m: tidy.select(of_demos, method=m) for m in methods}
     title = tidy.demonstrations(demos)
-    picture = plots.forest(rows_of, envs, title, limits)
+    picture = plots.forest(rows_of, envs, title, limits, say.score)
     alt = f'Paired differences pretrained minus scratch, {title}'
     panels.append(html.image(picture, alt, 'plot'))
   legend = html.legend([plots.METHODS[m]._replace(dash='-') for m in methods])
@@ -87,8 +82,8 @@ def paired_differences(doc: html.Document, rows, run) -> str:
     legend + ''.join(panels),
     'Paired differences, pretrained minus scratch. Both arms of a pair share '
     'the seed, its demonstrations and its initial states. Filled markers: the '
-    '95 % interval leaves zero out; hollow: it does not. Environments are not '
-    'corrected for being many.',
+    '95 % interval leaves zero out; hollow: it does not. '
+    f'{say.env.capitalize()}s are not corrected for being many.',
     'wide',
   )
 
@@ -118,20 +113,22 @@ def tuned(doc: html.Document, rows) -> str:
     return ''
   head = ['Environment', 'Demos', 'Image model', 'Score', 'Gain']
   return doc.table(
-    html.table(head, body),
+    html.table(head, body, text=('Image model',)),
     'Trained on through the image model, with augmented frames. “Gain” is over '
     'the fine-tuned policy each went on from, paired by seed; “frozen” is the '
     'control that takes the same steps with the image model fixed.',
   )
 
 
-def variants(doc: html.Document, rows, runs: dict[str, dict]) -> list[str]:
+def variants(
+  doc: html.Document, rows, runs: dict[str, dict], say=words.NORMALISED
+) -> list[str]:
   """Which units, objective or alpha acts best; HuBERT's alpha curve.
 
   `runs` describes pretraining runs: run -> {'label', 'recipe', 'objective',
   'alpha'}, all optional.
   """
-  return [_variant_scores(doc, rows, runs), _alpha_curves(doc, rows, runs)]
+  return [_variant_scores(doc, rows, runs, say), _alpha_curves(doc, rows, runs)]
 
 
 def _scores(rows, run) -> list[tidy.Row]:
@@ -147,13 +144,20 @@ def _scores(rows, run) -> list[tidy.Row]:
   ]
 
 
-def _every_cell(scores, envs, methods) -> str:
+def _groups_first(scores) -> list[str]:
+  """All environments, those taken together before the single ones."""
+  return sorted(
+    tidy.unique(scores, 'env'), key=lambda env: env not in words.GROUPS
+  )
+
+
+def _every_cell(scores, envs, methods, say) -> str:
   demos = sorted(tidy.unique(scores, 'demos'))
   groups = '<th></th><th></th>' + (
     f'<th colspan="{len(demos)}">demonstrations</th>'
   )
   body = []
-  for env in (['all'] if tidy.select(scores, env='all') else []) + envs:
+  for env in envs:
     cells_of = {
       (m, d): tidy.latest(scores, 'score', env=env, method=m, demos=d)
       for m in methods
@@ -175,13 +179,14 @@ def _every_cell(scores, envs, methods) -> str:
         )
       rule = ' class="rule"' if i == 0 else ''
       body.append(f'<tr{rule}>{"".join(cells)}</tr>')
-  head = ['Environment', '', *(str(d) for d in demos)]
+  head = [say.env.capitalize(), '', *(str(d) for d in demos)]
   table = f'<div class="scroll">{html.table(head, body, groups)}</div>'
   return html.details('Every cell, with its interval', table)
 
 
-def _variant_scores(doc, rows, runs) -> str:
+def _variant_scores(doc, rows, runs, say) -> str:
   envs = findings.comparable_envs(rows)
+  envs += ['unseen'] if envs == ['seen'] else []
   scores = [
     row
     for row in tidy.select(rows, 'score', method=('finetune', 'probe'))
@@ -204,7 +209,9 @@ def _variant_scores(doc, rows, runs) -> str:
         rows, 'score', env=env, demos=demos, method='scratch'
       )
       title = f'{plots.env_label(env)}, {tidy.demonstrations(demos)}'
-      picture = plots.variants(rows_of, names, labels, scratch, title)
+      picture = plots.variants(
+        rows_of, names, labels, scratch, title, say.score
+      )
       panels.append(html.image(picture, f'Score by run, {title}', 'plot'))
   if not panels:
     return ''

@@ -2,26 +2,14 @@
 
 On acting only intervals decide: an effect is there when its 95 % interval
 leaves zero out, whichever way it points. A finding is (verdict, sentence), the
-verdict one of VERDICTS.
+verdict one of `words.VERDICTS`.
 """
 
 from collections import Counter
-from typing import NamedTuple
 
-from rpt_jax.reporting import tidy
+from rpt_jax.reporting import choices, learned, tidy, words
 from rpt_jax.reporting.plots import METHODS, env_label
-
-VERDICTS = {
-  'yes': 'supported',
-  'mixed': 'mixed',
-  'no-effect': 'not supported',
-  'fact': 'measured',
-}
-
-
-class Finding(NamedTuple):
-  verdict: str
-  sentence: str
+from rpt_jax.reporting.words import Finding
 
 
 def main_run(rows: list[tidy.Row]) -> str | None:
@@ -36,14 +24,6 @@ def main_run(rows: list[tidy.Row]) -> str | None:
   return max(runs, key=runs.get) if runs else None
 
 
-def side(row: tidy.Row) -> int:
-  """+1 where the interval lies above zero, -1 below, 0 where it holds zero."""
-  if row.get('interval') is None:
-    return 0
-  low, high = row['interval']
-  return int(low > 0) - int(high < 0)
-
-
 def write(
   rows: list[tidy.Row],
   run: str | None,
@@ -51,24 +31,32 @@ def write(
   runs: dict[str, dict] | None = None,
 ) -> list[Finding]:
   """All findings the rows allow, in the order a reader asks for them."""
+  rest, played = words.split(rows)
   found = []
-  differences = [
-    row
-    for row in tidy.select(rows, 'paired_difference', run=run)
-    if row['tags']['env'] != 'all'
-  ]
-  for method in ('finetune', 'probe'):
-    found += few_demonstrations(differences, method)
-  found += aggregate(rows, run)
+  for scored, say in ((played, words.SUCCESS), (rest, words.NORMALISED)):
+    differences = [
+      row
+      for row in tidy.select(scored, 'paired_difference', run=run)
+      if row['tags']['env'] not in words.GROUPS
+    ]
+    for method in ('finetune', 'probe'):
+      found += few_demonstrations(differences, method, say)
+    found += aggregate(scored, run, say)
+  found += probe_or_all(played, run)
+  found += choices.findings(played)
+  found += learned.findings(rest, run)
   found += levers(rows, base_recipe)
-  found += best_variant(rows)
-  found += alpha(rows, runs or {})
+  for scored in (played, rest):
+    found += best_variant(scored)
+  found += alpha(rest, runs or {})
   found += probes(rows)
   found += costs(rows)
   return found
 
 
-def few_demonstrations(differences, method: str) -> list[Finding]:
+def few_demonstrations(
+  differences, method: str, say=words.NORMALISED
+) -> list[Finding]:
   """On how many environments pretraining helps, at each number of demos."""
   rows = tidy.select(differences, method=method)
   if not rows:
@@ -76,19 +64,19 @@ def few_demonstrations(differences, method: str) -> list[Finding]:
   parts, few = [], None
   for demos in sorted(tidy.unique(rows, 'demos')):
     cells = tidy.select(rows, demos=demos)
-    sides = Counter(side(row) for row in cells)
+    sides = Counter(tidy.side(row) for row in cells)
     few = few or (demos, cells, sides)
     if demos != few[0]:
       worse = f', below on {sides[-1]}' if sides[-1] else ''
       parts.append(f'with {demos} on {sides[1]}{worse}')
   demos, cells, sides = few
-  above = [env_label(row['tags']['env']) for row in cells if side(row) > 0]
+  above = [env_label(row['tags']['env']) for row in cells if tidy.side(row) > 0]
   half = 2 * sides[1] >= len(cells)
   verdict = 'yes' if half and not sides[-1] else 'mixed'
   if not sides[1]:
     verdict = 'no-effect'
   names = f' ({", ".join(above)})' if above else ''
-  below = [env_label(row['tags']['env']) for row in cells if side(row) < 0]
+  below = [env_label(row['tags']['env']) for row in cells if tidy.side(row) < 0]
   worse = f'; it lies below zero on {", ".join(below)}' if below else ''
   later = f' More demonstrations: {"; ".join(parts)}.' if parts else ''
   return [
@@ -96,37 +84,62 @@ def few_demonstrations(differences, method: str) -> list[Finding]:
       verdict,
       f'With {tidy.demonstrations(demos)}, {_method(method)} of the '
       'pretrained trunk beats training from scratch (paired 95 % interval '
-      f'above zero) on {sides[1]} of {len(cells)} environments{names}{worse}.'
+      f'above zero) on {sides[1]} of {len(cells)} {say.env}s{names}{worse}.'
       f'{later}',
     )
   ]
 
 
-def aggregate(rows, run) -> list[Finding]:
-  """The IQM over all environments at the fewest demonstrations."""
+def aggregate(rows, run, say=words.NORMALISED) -> list[Finding]:
+  """Environments taken together, at the fewest demonstrations."""
   found = []
-  every = tidy.select(rows, 'paired_difference', run=run, env='all')
+  every = tidy.select(rows, 'paired_difference', run=run, env=words.GROUPS)
   demos = min(tidy.unique(every, 'demos'), default=None)
   at_fewest = tidy.select(every, demos=demos)
-  for row in sorted(at_fewest, key=lambda row: row['tags']['method']):
-    method = row['tags']['method']
-    tags = {'env': 'all', 'demos': demos}
+  order = ('finetune', 'probe')
+  for row in sorted(at_fewest, key=lambda row: _place(row, order)):
+    method, env = row['tags']['method'], row['tags']['env']
+    tags = {'env': env, 'demos': demos}
     own = tidy.latest(rows, 'score', method=method, run=run, **tags)
     scratch = tidy.latest(rows, 'score', method='scratch', **tags)
     scores = ''
     if own and scratch:
       scores = (
-        f' scores {_with_interval(own)} against {_with_interval(scratch)} '
-        'from scratch;'
+        f' {say.scores} {tidy.with_interval(own)} against '
+        f'{tidy.with_interval(scratch)} from scratch;'
       )
-    verdict = {1: 'yes', 0: 'mixed', -1: 'no-effect'}[side(row)]
+    verdict = {1: 'yes', 0: 'mixed', -1: 'no-effect'}[tidy.side(row)]
     found.append(
       Finding(
         verdict,
-        f'Over all environments with {tidy.demonstrations(demos)}, '
+        f'{words.OVER[env]} with {tidy.demonstrations(demos)}, '
         f'{_method(method)}{scores} the paired difference is '
-        f'{_with_interval(row, sign=True)}'
-        f'{"" if side(row) else ", which does not tell them apart"}.',
+        f'{tidy.with_interval(row, sign=True)}'
+        f'{"" if tidy.side(row) else ", which does not tell them apart"}.',
+      )
+    )
+  return found
+
+
+def probe_or_all(rows, run) -> list[Finding]:
+  """A frozen trunk against fine-tuning all of it, at the fewest demos."""
+  demos = min(tidy.unique(tidy.select(rows, 'score'), 'demos'), default=None)
+  found = []
+  for env in words.GROUPS:
+    tags = {'env': env, 'demos': demos, 'run': run}
+    probe = tidy.latest(rows, 'score', method='probe', **tags)
+    tuned = tidy.latest(rows, 'score', method='finetune', **tags)
+    if not probe or not tuned or not probe['interval'] or not tuned['interval']:
+      continue
+    (low, high), (least, most) = probe['interval'], tuned['interval']
+    overlap = 'overlap' if low <= most and least <= high else 'do not overlap'
+    found.append(
+      Finding(
+        'fact',
+        f'{words.OVER[env]} with {tidy.demonstrations(demos)}, a linear probe '
+        f'of the frozen trunk succeeds at a rate of '
+        f'{tidy.with_interval(probe)}, fine-tuning all of it at '
+        f'{tidy.with_interval(tuned)}; the intervals {overlap}.',
       )
     )
   return found
@@ -167,8 +180,8 @@ def levers(rows, base: str | None) -> list[Finding]:
 def comparable_envs(rows) -> list[str]:
   """Environments on which all pretraining runs have scores, to compare them.
 
-  ['all'] where every run was scored on the same environments; otherwise their
-  aggregates mean different things, and it is the environments they share.
+  ['all'] (of tasks: ['seen']) where every run was scored on the same; else
+  their aggregates mean different things, and it is the environments they share.
   """
   scores = tidy.select(rows, 'score', method=('finetune', 'probe'))
   sets = [
@@ -178,9 +191,11 @@ def comparable_envs(rows) -> list[str]:
   ]
   if len(sets) < 2:
     return []
-  if 'all' in sets[0] and all(set(envs) == set(sets[0]) for envs in sets):
-    return ['all']
-  shared = set.intersection(*map(set, sets)) - {'all'}
+  if all(set(envs) == set(sets[0]) for envs in sets):
+    for group in ('all', 'seen'):
+      if group in sets[0]:
+        return [group]
+  shared = set.intersection(*map(set, sets)) - set(words.GROUPS)
   return [env for env in sets[0] if env in shared]
 
 
@@ -216,8 +231,8 @@ def best_variant(rows) -> list[Finding]:
       'fact',
       f'Of {len(rest) + 1} pretraining runs, “{best[0]}” acts best with '
       f'{tidy.demonstrations(demos)} ({_method(best[1])}{_mean_over(envs)}): '
-      f'{_with_interval(means[best])}; next is “{second[0]}” with '
-      f'{_with_interval(means[second])}.',
+      f'{tidy.with_interval(means[best])}; next is “{second[0]}” with '
+      f'{tidy.with_interval(means[second])}.',
     )
   ]
 
@@ -241,9 +256,9 @@ def alpha(rows, runs: dict[str, dict]) -> list[Finding]:
         Finding(
           'fact',
           f'With “{recipe}” units, α = {runs[high]["alpha"]:g} scores '
-          f'{_with_interval(means[high, "finetune"])} and '
+          f'{tidy.with_interval(means[high, "finetune"])} and '
           f'α = {runs[low]["alpha"]:g} '
-          f'{_with_interval(means[low, "finetune"])} (fine-tuning, '
+          f'{tidy.with_interval(means[low, "finetune"])} (fine-tuning, '
           f'{tidy.demonstrations(demos)}{_mean_over(envs)}).',
         )
       )
@@ -296,14 +311,19 @@ def _named(rows, name):
   return [r for r in rows if r['name'] == name and r['tags'].get('recipe')]
 
 
-def _with_interval(row, sign: bool = False) -> str:
-  value = tidy.number(row['value'], sign=sign)
-  return f'{value} {tidy.span(row.get("interval"), sign=sign)}'.strip()
+def _place(row, methods):
+  """Seen before unseen, and methods in their order."""
+  tags = row['tags']
+  method = tags['method']
+  rank = methods.index(method) if method in methods else len(methods)
+  return words.GROUPS.index(tags['env']), rank, method
 
 
 def _mean_over(envs) -> str:
   if envs == ['all']:
     return ''
+  if envs == ['seen']:
+    return ', mean over the tasks seen in pretraining'
   return f', mean over {", ".join(env_label(env) for env in envs)}'
 
 

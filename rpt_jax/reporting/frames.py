@@ -8,6 +8,7 @@ import numpy as np
 from rpt_jax.reporting import html, pictures, tidy
 
 _SHORT = {'finetune': 'fine-tuned'}
+_MAX_PIXELS = 12_000_000  # Of all animations; more are thinned in time.
 
 
 class Timeline(NamedTuple):
@@ -42,8 +43,9 @@ class Rollout(NamedTuple):
   env: str
   method: str  # 'expert' | 'random' | 'scratch' | 'probe' | 'finetune' | ...
   demos: int | None
-  score: float  # normalised
+  score: float  # of all the policies' episodes, as tables give it
   steps_per_second: float = 15.0
+  outcome: str = ''  # 'succeeded' or 'failed', of this episode
 
 
 def timelines(doc: html.Document, clips: Sequence[Timeline]) -> str:
@@ -127,29 +129,57 @@ def reconstructions(doc: html.Document, found: Reconstructions | None) -> str:
   )
 
 
-def rollouts(doc: html.Document, found: Sequence[Rollout]) -> str:
-  """Animated rollouts, a row of tiles an environment."""
-  if not found:
-    return ''
+def rollouts(doc: html.Document, found: Sequence[Rollout]) -> list[str]:
+  """Animated rollouts, a row of tiles an environment.
+
+  Those with an outcome are success rates and have a figure of their own.
+  """
+  count = max(1, sum(r.frames_THW3[0].size // 3 for r in found))
+  most = max(2, min(60, _MAX_PIXELS // count))
+  normalised = [r for r in found if not r.outcome]
+  played = [r for r in found if r.outcome]
+  start = 'Rollouts. One episode each at the clip’s own speed, with'
+  end = 'and the number of demonstrations the policy was trained on.'
+  parts = []
+  if played:
+    parts.append(
+      doc.figure(
+        _animations(played, most),
+        f'{start} how it ended, the success rate over all seeds and episodes, '
+        f'{end}',
+        'wide',
+      )
+    )
+  if normalised:
+    parts.append(
+      doc.figure(
+        _animations(normalised, most),
+        f'{start} the normalised score over all seeds and episodes (random 0, '
+        f'expert 1) {end}',
+        'wide',
+      )
+    )
+  return parts
+
+
+def _animations(found, max_frames) -> str:
   groups = []
   for env in dict.fromkeys(rollout.env for rollout in found):
     tiles = [f'<div class="rowhead">{html.escape(env)}</div>']
     for rollout in (r for r in found if r.env == env):
-      animation = pictures.gif(rollout.frames_THW3, rollout.steps_per_second)
+      animation = pictures.gif(
+        rollout.frames_THW3, rollout.steps_per_second, max_frames
+      )
       name = _SHORT.get(rollout.method, rollout.method)
       demos = '' if rollout.demos is None else f'{rollout.demos} demos'
       score = tidy.number(rollout.score)
       under = f'<b>{score}</b> {html.escape(name)}<br>{demos}'
+      if rollout.outcome:
+        under += f'<br>{html.escape(rollout.outcome)}'
       alt = f'Rollout in {env}, {name} {demos}, score {score}'
       tiles.append(html.tile(animation, alt, under))
     groups.append(f'<div class="rolls">{"".join(tiles)}</div>')
-  return doc.figure(
-    ''.join(groups),
-    'Rollouts. One episode each at the clip’s own speed, with the normalised '
-    'score of that episode (random 0, expert 1) and the number of '
-    'demonstrations the policy was trained on.',
-    'wide',
-  )
+  return ''.join(groups)
 
 
 def _units(units, clip: Timeline, recipe: str) -> np.ndarray:

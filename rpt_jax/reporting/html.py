@@ -12,6 +12,7 @@ from rpt_jax.reporting.pictures import Picture
 from rpt_jax.reporting.plots import Series
 
 escape = html.escape
+_TEXT = ' class="text"'
 _MARKERS = {
   'o': '<circle cx="14" cy="7" r="3.6"/>',
   's': '<path d="M10.6 3.6h6.8v6.8h-6.8z"/>',
@@ -125,10 +126,19 @@ def cell(text: str, interval: str = '', best: bool = False, tone='') -> str:
 
 
 def table(
-  head_html: Sequence[str], rows_html: Sequence[str], groups_html: str = ''
+  head_html: Sequence[str],
+  rows_html: Sequence[str],
+  groups_html: str = '',
+  text: Sequence[str] = (),
 ) -> str:
-  """A table of ready cells; `groups_html` is a row above the head."""
-  head = ''.join(f'<th scope="col">{name}</th>' for name in head_html)
+  """A table of ready cells; `groups_html` is a row above the head.
+
+  Heads in `text` stand to the left, as the cells of their columns do.
+  """
+  head = ''.join(
+    f'<th scope="col"{_TEXT if name in text else ""}>{name}</th>'
+    for name in head_html
+  )
   body = '\n'.join(
     row if row.startswith('<tr') else f'<tr>{row}</tr>' for row in rows_html
   )

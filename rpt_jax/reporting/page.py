@@ -6,7 +6,18 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from rpt_jax.reporting import acting, findings, frames, html, measures, tidy
+from rpt_jax.reporting import (
+  acting,
+  choices,
+  findings,
+  frames,
+  html,
+  learned,
+  measures,
+  simulator,
+  tidy,
+  words,
+)
 
 MAX_BYTES = 8_000_000
 
@@ -23,7 +34,8 @@ class Content:
     optional; two runs of a recipe with different 'alpha' make the alpha curve.
   main_run: the pretraining run of the curves; the one with most scores if None.
   base_recipe: the recipe others are compared with; the first one if None.
-  scale: what scores of 0 and 1 are, in words.
+  scale: what scores of 0 and 1 are, in words; of success rates it is known.
+  unseen: tasks of a simulator that no pretraining has seen.
   config, versions: nested dicts of plain values, shown folded.
   command: what makes the page again.
   notes: paragraphs of plain text, shown below the headline.
@@ -36,6 +48,7 @@ class Content:
   runs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
   main_run: str | None = None
   scale: str = 'random acting is 0 and the expert 1'
+  unseen: Sequence[str] = ()
   base_recipe: str | None = None
   timelines: Sequence[frames.Timeline] = ()
   galleries: Sequence[frames.Gallery] = ()
@@ -74,15 +87,27 @@ def compose(content: Content) -> str:
   recipes = tidy.unique(rows, 'recipe')
   base = content.base_recipe or (recipes[0] if recipes else None)
   found = findings.write(rows, run, base, content.runs)
+  rest, played = words.split(rows)
   doc = html.Document()
   notes = [html.paragraph(note) for note in content.notes]
   doc.section('findings', 'Findings', [acting.headline(found), *notes])
+  success = words.SUCCESS
+  doc.section(
+    'success',
+    'Success in the simulator',
+    [
+      *simulator.success(doc, played, run, content.unseen),
+      *acting.demo_curves(doc, played, run, words.SUCCESS_SCALE, success),
+      acting.paired_differences(doc, played, run, success),
+      simulator.shown(rest),
+    ],
+  )
   doc.section(
     'acting',
     'Acting from few demonstrations',
     [
-      *acting.demo_curves(doc, rows, run, content.scale),
-      acting.paired_differences(doc, rows, run),
+      *acting.demo_curves(doc, rest, run, content.scale),
+      acting.paired_differences(doc, rest, run),
       acting.tuned(doc, rows),
     ],
   )
@@ -92,7 +117,16 @@ def compose(content: Content) -> str:
   doc.section(
     'choices',
     'Which choice made it so',
-    acting.variants(doc, rows, content.runs),
+    [
+      *choices.comparisons(doc, played),
+      *acting.variants(doc, played, content.runs, success),
+      *acting.variants(doc, rest, content.runs),
+    ],
+  )
+  doc.section(
+    'learned',
+    'What pretraining learned',
+    learned.section(doc, rest, run),
   )
   doc.section(
     'timelines', 'Units in time', [frames.timelines(doc, content.timelines)]
@@ -110,7 +144,7 @@ def compose(content: Content) -> str:
     'The image model',
     [frames.reconstructions(doc, content.reconstructions)],
   )
-  doc.section('rollouts', 'Rollouts', [frames.rollouts(doc, content.rollouts)])
+  doc.section('rollouts', 'Rollouts', frames.rollouts(doc, content.rollouts))
   doc.section('training', 'Training', [measures.training(doc, content.losses)])
   doc.section('cost', 'Cost', [measures.costs(doc, rows)])
   doc.section('again', 'Making it again', _again(content))

@@ -8,6 +8,8 @@ Equal rows give equal bytes. The SVG keeps text as text, in the page's fonts.
 
 import contextlib
 import io
+import re
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from rpt_jax.reporting import tidy
+from rpt_jax.reporting import tidy, words
 from rpt_jax.reporting.pictures import Picture
 
 FONTS = "system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"
@@ -35,6 +37,10 @@ METHODS = {
   'scratch': Series('from scratch', '#6e6e6e', 's', (0, (4, 2))),
   'probe': Series('frozen trunk, linear probe', '#D17C00', '^', '-'),
   'finetune': Series('full fine-tuning', '#0072B2', 'o', '-'),
+}
+GROUPS = {
+  'seen': Series('tasks seen in pretraining', '#0072B2', 'o'),
+  'unseen': Series('tasks never seen in pretraining', '#B4558D', 'D'),
 }
 _CYCLE = (
   ('#0072B2', 'o'), ('#D17C00', '^'), ('#009E73', 's'), ('#B4558D', 'D'),
@@ -88,10 +94,10 @@ def series(labels: Sequence[str]) -> dict[str, Series]:
 def demo_curves(
   rows_of: dict[str, list[tidy.Row]], title: str, limits, size=(2.25, 1.8)
 ) -> Picture:
-  """Normalised score against demonstrations, with bands, one environment.
+  """Score against demonstrations, with bands, one environment.
 
-  `rows_of` maps a method to its rows (tag `demos`). Lines at 0 (random) and 1
-  (expert); `limits` are shared by all panels so that they can be compared.
+  `rows_of` maps a method to its rows (tag `demos`). Lines at 0 and 1;
+  `limits` are shared by all panels so that they can be compared.
   """
   with _panel(size, title) as (figure, axes):
     for level in (0.0, 1.0):
@@ -116,27 +122,44 @@ def demo_curves(
 
 
 def forest(
-  rows_of: dict[str, list[tidy.Row]], envs: Sequence[str], title: str, limits
+  rows_of: dict[str, list[tidy.Row]],
+  envs: Sequence[str],
+  title: str,
+  limits,
+  score: str,
 ) -> Picture:
   """Paired differences with intervals, one row an environment, and zero.
 
-  Markers are filled where the interval leaves zero out. The environment 'all'
-  stands last, under a line.
+  Markers are filled where the interval leaves zero out. Groups of environments
+  stand last, under a line. `score` is what the axis is of.
   """
   size = (3.6, 0.62 + 0.27 * len(envs))
+  lines = [(METHODS[m], _by(rows, 'env')) for m, rows in rows_of.items()]
   with _panel(size, title) as (figure, axes):
     axes.axvline(0.0, color=INK, lw=0.9, zorder=1)
-    offsets = _offsets(len(rows_of), 0.13)
-    for offset, (method, rows) in zip(offsets, rows_of.items(), strict=True):
-      by_env = {row['tags']['env']: row for row in rows}
-      for i, env in enumerate(envs):
-        if env in by_env:
-          _dot(axes, by_env[env], i + offset, METHODS[method])
-    if 'all' in envs and len(envs) > 1:
-      axes.axhline(envs.index('all') - 0.5, color='#b8b8b8', lw=0.7)
-    _names_down(axes, [env_label(env) for env in envs])
+    _dots(axes, lines, envs, [env_label(env) for env in envs])
+    alone = sum(env not in words.GROUPS for env in envs)
+    if 0 < alone < len(envs):
+      axes.axhline(alone - 0.5, color='#b8b8b8', lw=0.7)
     axes.set_xlim(*limits)
-    axes.set_xlabel('pretrained \N{MINUS SIGN} scratch (normalised score)')
+    axes.set_xlabel(f'pretrained \N{MINUS SIGN} scratch ({score})')
+    axes.grid(axis='x')
+  return _picture(figure)
+
+
+def comparisons(
+  rows_of: dict[str, list[tidy.Row]], questions: Sequence[str], title, limits
+) -> Picture:
+  """Differences between two runs, one row a question, a series a group."""
+  labels = [textwrap.fill(question, 24) for question in questions]
+  lines = [(GROUPS[g], _by(rows, 'question')) for g, rows in rows_of.items()]
+  size = (4.6, 0.62 + 0.36 * len(questions))
+  with _panel(size, title) as (figure, axes):
+    axes.axvline(0.0, color=INK, lw=0.9, zorder=1)
+    _dots(axes, lines, questions, labels)
+    axes.set_xlim(*limits)
+    axes.locator_params(axis='x', nbins=6)
+    axes.set_xlabel('first \N{MINUS SIGN} second (success rate)')
     axes.grid(axis='x')
   return _picture(figure)
 
@@ -147,22 +170,18 @@ def variants(
   labels: Sequence[str],
   scratch: tidy.Row | None,
   title: str,
+  score: str,
 ) -> Picture:
   """Score of every pretraining run with intervals, scratch as a line."""
   size = (3.6, 0.62 + 0.27 * len(runs))
+  lines = [(METHODS[m], _by(rows, 'run')) for m, rows in rows_of.items()]
   with _panel(size, title) as (figure, axes):
     if scratch is not None:
       colour = METHODS['scratch'].colour
       axes.axvspan(*_bounds(scratch), color=colour, alpha=0.13, lw=0)
       axes.axvline(scratch['value'], color=colour, lw=1.2, ls=(0, (4, 2)))
-    offsets = _offsets(len(rows_of), 0.13)
-    for offset, (method, rows) in zip(offsets, rows_of.items(), strict=True):
-      by_run = {row['tags']['run']: row for row in rows}
-      for i, run in enumerate(runs):
-        if run in by_run:
-          _dot(axes, by_run[run], i + offset, METHODS[method], filled=True)
-    _names_down(axes, labels)
-    axes.set_xlabel('normalised score')
+    _dots(axes, lines, runs, labels, filled=True)
+    axes.set_xlabel(score)
     axes.grid(axis='x')
   return _picture(figure)
 
@@ -273,9 +292,13 @@ def histogram(values, title: str, size=(1.7, 1.25)) -> Picture:
 
 def env_label(env: str) -> str:
   """An environment's name as figures print it."""
-  if env == 'all':
-    return 'all (IQM)'
-  return env.removesuffix('-v0').removesuffix('-v1').removesuffix('-MinAtar')
+  groups = {
+    'all': 'all (IQM)',
+    'seen': 'seen (mean)',
+    'unseen': 'unseen (mean)',
+  }
+  short = re.sub(r'-v\d+$', '', env).removesuffix('-MinAtar')
+  return groups.get(env, short)
 
 
 def span_of(rows: Sequence[tidy.Row], include=(), margin=0.06):
@@ -314,11 +337,26 @@ def _dot(axes, row, y, style: Series, filled: bool | None = None):
   """A value with its interval on row y; hollow where it holds zero."""
   low, high = _bounds(row)
   if filled is None:
-    filled = low > 0 or high < 0
+    filled = tidy.side(row) != 0
   axes.plot([low, high], [y, y], color=style.colour, lw=1.4,
             solid_capstyle='round')  # fmt: skip
   axes.plot(row['value'], y, style.marker, color=style.colour, ms=4.8,
             mew=1.2, mfc=style.colour if filled else 'white')  # fmt: skip
+
+
+def _dots(axes, lines, names, labels, filled: bool | None = None):
+  """Rows of named values: `lines` are (how one is drawn, {name: row})."""
+  offsets = _offsets(len(lines), 0.13)
+  for offset, (style, by_name) in zip(offsets, lines, strict=True):
+    for i, name in enumerate(names):
+      if name in by_name:
+        _dot(axes, by_name[name], i + offset, style, filled)
+  _names_down(axes, labels)
+
+
+def _by(rows, tag):
+  """Rows by one of their tags; later ones replace earlier ones."""
+  return {row['tags'][tag]: row for row in rows}
 
 
 def _names_down(axes, names):

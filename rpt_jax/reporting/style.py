@@ -101,7 +101,12 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
   background: var(--paper); }
 tbody tr + tr td { border-top: 1px solid var(--tint); }
 tbody tr.rule td { border-top: 1px solid var(--rule); }
+th.text { text-align: left; }
+td.wrap { white-space: normal; min-width: 8.5em; max-width: 17em; }
 td.text { text-align: left; color: var(--soft); }
+td.sure { font-weight: 650; }
+td .mark { color: var(--soft); font-size: 11.5px; font-style: italic;
+  margin-left: 5px; }
 td.best { background: var(--best); font-weight: 650; }
 td .interval { display: block; font-size: 11px; font-weight: 400;
   color: var(--soft); }

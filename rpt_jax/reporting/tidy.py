@@ -7,6 +7,7 @@ A row is {"stage", "name", "value", "interval": [low, high] or null, "seeds",
 from typing import Any
 
 Row = dict[str, Any]
+_TINY = 1e-9
 
 
 def select(rows: list[Row], name: str | None = None, **tags) -> list[Row]:
@@ -70,6 +71,23 @@ def span(interval, digits: int = 2, sign: bool = False) -> str:
     return ''
   low, high = (number(x, digits, sign) for x in interval)
   return f'[{low}, {high}]'
+
+
+def with_interval(row: Row, sign: bool = False) -> str:
+  """A row's value and, where it has one, its interval."""
+  value = number(row['value'], sign=sign)
+  return f'{value} {span(row.get("interval"), sign=sign)}'.strip()
+
+
+def side(row: Row) -> int:
+  """+1 where the interval lies above zero, -1 below, 0 where it holds zero.
+
+  Ends that are zero but for rounding, as those of rates may be, are zero.
+  """
+  if row.get('interval') is None:
+    return 0
+  low, high = row['interval']
+  return int(low > _TINY) - int(high < -_TINY)
 
 
 def duration(seconds: float) -> str:

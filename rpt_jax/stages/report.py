@@ -7,7 +7,7 @@ import numpy as np
 
 from rpt_jax.episodes import streams
 from rpt_jax.reporting import frames, page
-from rpt_jax.stages import domains, evaluate, pipeline, trunk
+from rpt_jax.stages import domains, evaluate, finetune, pipeline, trunk
 from rpt_jax.training import checkpoint
 from rpt_jax.units import codebook, transforms
 from rpt_jax.vision import preprocessing
@@ -15,6 +15,7 @@ from rpt_jax.vision import preprocessing
 _TIMELINE_STEPS = 32
 _GALLERY_UNITS = 12
 _GALLERY_FRAMES = 8
+_HERTZ = 80  # Simulator steps a second in Meta-World.
 
 
 def run(config, inputs, directory):
@@ -33,9 +34,13 @@ def run(config, inputs, directory):
     losses=_losses(config, inputs),
     runs=_runs(config),
     reconstructions=_reconstructions(inputs),
-    rollouts=_rollouts(config, inputs, rows),
-    **_units(config, inputs),
-    **_open_loop(inputs),
+    rollouts=[
+      *_rollouts(config, inputs, rows),
+      *_played(config, inputs, rows),
+    ],
+    **_trunks(config, inputs),
+    notes=_notes(config, inputs),
+    **_scale(inputs),
     config=config.to_dict(),
     versions=provenance['versions']
     | {k: provenance[k] for k in ('revision', 'python', 'machine')},
@@ -46,28 +51,49 @@ def run(config, inputs, directory):
   return []
 
 
-def _units(config, inputs):
-  """What the page shows of units and trunks, where a config has them."""
+def _trunks(config, inputs):
+  """What the page shows of trunks and units, where a config has them."""
   if 'pretrain' not in config:
     return {}
-  return {
-    'main_run': config.pretrain.main,
+  unseen = config.metaworld.unseen if 'metaworld' in config else ()
+  known = {'main_run': config.pretrain.main, 'unseen': tuple(unseen)}
+  if 'quantize' not in config:
+    return known
+  return known | {
     'base_recipe': 'raw' if 'raw' in config.quantize.recipes else None,
     'timelines': _timelines(config, inputs),
     'galleries': _galleries(config, inputs),
   }
 
 
-def _open_loop(inputs):
-  """What scores mean where no policy was rolled out."""
-  if 'evaluate' in inputs or 'openloop' not in inputs:
+def _in_open_loop(inputs):
+  return 'openloop' in inputs and 'evaluate' not in inputs
+
+
+def _scale(inputs):
+  """What scores mean where no environment has an expert to compare with."""
+  if not _in_open_loop(inputs):
     return {}
-  note = (
-    'Policies were scored in open loop: they see the recorded frames of '
-    'held-out episodes and predict the next actions; nothing was executed.'
-  )
   scale = 'always giving the mean action is 0 and a perfect prediction 1'
-  return {'scale': scale, 'notes': (note,)}
+  return {'scale': scale}
+
+
+def _notes(config, inputs):
+  """Which policies were rolled out, and in which tasks."""
+  notes = []
+  if 'control' in inputs:
+    unseen = ', '.join(config.metaworld.unseen) or 'none'
+    notes.append(
+      f'Tasks of pretraining: {", ".join(config.metaworld.tasks)}. Never seen '
+      f'in pretraining: {unseen}.'
+    )
+  if _in_open_loop(inputs):
+    which = 'Policies of recorded data' if notes else 'Policies'
+    notes.append(
+      f'{which} were scored in open loop: they see the recorded frames of '
+      'held-out episodes and predict the next actions; nothing was executed.'
+    )
+  return notes
 
 
 def _all_runs(config):
@@ -145,7 +171,7 @@ def _timelines(config, inputs):
   recipes = list(config.quantize.recipes)
   units = {r: np.load(inputs['quantize'] / r / 'heldout.npy') for r in recipes}
   timelines, start = [], 0
-  for name in domains.names(config):
+  for name in domains.pretraining(config):
     heldout = _Heldout(config, inputs, name)
     clip = int(heldout.lengths.argmax())
     first = start + heldout.lengths[:clip].sum()
@@ -163,8 +189,8 @@ def _timelines(config, inputs):
 
 
 def _galleries(config, inputs):
-  """Frames nearest to the commonest units of the main run's recipe."""
-  name = config.pretrain.runs[config.pretrain.main].recipe
+  """Frames nearest to the commonest units of one recipe."""
+  name = _shown_recipe(config)
   recipe = config.quantize.recipes[name]
   folder = inputs['quantize'] / name
   arrays = checkpoint.load_params(folder / 'codebook.safetensors')
@@ -198,10 +224,16 @@ def _galleries(config, inputs):
   ]
 
 
+def _shown_recipe(config):
+  """The main run's, or the first one where that run has no units."""
+  main = config.pretrain.runs[config.pretrain.main].recipe
+  return main or next(iter(config.quantize.recipes))
+
+
 def _pictures(config, inputs, rows_N):
   """Held-out frames at rows counted over all domains, brought to one size."""
   start, shown = 0, {}
-  for name in domains.names(config):
+  for name in domains.pretraining(config):
     heldout = _Heldout(config, inputs, name)
     stop = start + heldout.lengths.sum()
     mine = np.flatnonzero((rows_N >= start) & (rows_N < stop))
@@ -248,3 +280,33 @@ def _rollouts(config, inputs, rows):
       for env in config.envs
       for cell in evaluate.filmed(config)
     ]
+
+
+def _played(config, inputs, rows):
+  """An episode of every task: scratch, probe, fine-tuned, on fewest demos."""
+  if 'control' not in inputs:
+    return ()
+  rates = {
+    tuple(r['tags'][k] for k in ('env', 'run', 'method', 'demos')): r['value']
+    for r in rows
+    if r['name'] == 'success'
+  }
+  few, main = min(config.finetune.demos), config.pretrain.main
+  shown = (('none', 'scratch'), (main, 'probe'), (main, 'finetune'))
+  found = []
+  for name in domains.tasks(config):
+    for cell in (finetune.Cell(*method, few) for method in shown):
+      with np.load(inputs['control'] / name / f'{cell.name}.npz') as played:
+        film, success = played['film'], played['success'][0, 0]
+      found.append(
+        frames.Rollout(
+          film,
+          name,
+          cell.method,
+          cell.demos,
+          rates[name, cell.run, cell.method, cell.demos],
+          _HERTZ / config.metaworld.action_repeat,
+          'succeeded' if success else 'failed',
+        )
+      )
+  return found
