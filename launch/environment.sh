@@ -1,5 +1,6 @@
-# Sourced by launch/local.sh and tests/run.sh: `environment [EXTRA]` makes .venv
+# Sourced by launch/local.sh and tests/run.sh. `environment [EXTRA]` makes .venv
 # in the root of the repository, installs the package there, and activates it.
+# `rendering` sees to the library with which MuJoCo draws without a display.
 environment() {
   local extra="${1:+[$1]}" python="${PYTHON:-python3}"
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
@@ -19,4 +20,19 @@ environment() {
       --disable-pip-version-check -e ".$extra"
   fi
   . .venv/bin/activate
+}
+
+rendering() {
+  local as_root=() install=(
+    apt-get install -y -q --no-install-recommends libosmesa6
+  )
+  [ "$(uname -s)" = Linux ] || return 0
+  python -c 'import ctypes.util, sys
+sys.exit(not ctypes.util.find_library("OSMesa"))' && return 0
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+  if { "${as_root[@]}" apt-get update -q && "${as_root[@]}" "${install[@]}"; } \
+    >/dev/null 2>&1; then
+    return 0
+  fi
+  echo "Meta-World cannot draw without OSMesa; as root: ${install[*]}" >&2
 }

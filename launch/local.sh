@@ -3,9 +3,11 @@
 #
 #   bash launch/local.sh                               the default experiment
 #   bash launch/local.sh --config=configs/hubert_units.py:quicktest
+#   EXTRA=metaworld bash launch/local.sh --config=configs/rpt.py:quicktest
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/environment.sh
 environment "${EXTRA:-}"
+case "${EXTRA:-}" in *metaworld*) rendering ;; esac
 [ $# -gt 0 ] || set -- --config=configs/hubert_units.py
 exec python -m rpt_jax.main "$@"

@@ -8,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/environment.sh
 environment test
+rendering
 ruff check .
 ruff format --check .
 exec python -m pytest "$@"

@@ -119,7 +119,9 @@ class Lanes:
 
   def __init__(self, task: str, settings: Settings, num: int = 1):
     instruction(task)
-    metaworld_scene.check()
+    _check(settings)
+    if problem := metaworld_scene.missing():
+      raise ValueError(problem)
     self.settings = settings
     self._lanes = [_Lane(task) for _ in range(num)]
     self._studio = metaworld_scene.Studio(
@@ -152,6 +154,13 @@ class Lanes:
     self._studio.close()
 
 
+def _check(settings):
+  for name in ('size', 'action_repeat', 'horizon'):
+    value = getattr(settings, name)
+    if value < 1:
+      raise ValueError(f'{name}: found {value}, expected at least 1')
+
+
 class _Lane:
   """One simulation: `state` [39] is what the expert sees."""
 
@@ -166,18 +175,11 @@ class _Lane:
     self.env.max_path_length = np.iinfo(np.int32).max
     self._policy = ENV_POLICY_MAP[task]
     metaworld_scene.edit(self.env.model)
-    model = self.env.model
-    # A reset moves these, and starts from where the last one left them.
-    self._placed = [
-      (x, x.copy()) for x in (model.body_pos, model.body_quat, model.site_pos)
-    ]
 
   def reset(self, seed):
     import mujoco
 
     env = self.env
-    for array, original in self._placed:
-      array[:] = original
     mujoco.mj_resetData(env.model, env.data)
     env.seed(int(seed))
     env.reset()

@@ -2,11 +2,12 @@
 
 Geometry costs, not pixels. The edits leave the physics alone: they hide goal
 markers, drop shadows and reflections, thin the meshes of the robot (67,000
-faces to 5,000, the same to the eye at 64-128 px), and bring `corner2` nearer
-to the table, where Masked World Models (Seo et al. 2022) put it.
+faces to 5,000, the same to the eye at 64-128 px; objects stay as they are),
+and bring `corner2` nearer to the table, where Masked World Models (Seo et al.
+2022) put it.
 """
 
-import ctypes
+import ctypes.util
 import importlib.metadata
 import os
 
@@ -24,31 +25,34 @@ CAMERAS = (
 )
 _UPSIDE_DOWN = ('corner', 'corner2', 'corner3', 'corner4')
 _NEAR_CORNER2 = (0.75, 0.075, 0.7)
-_MANY_FACES = 1000
-_CELL = 0.02  # metres
+_ROBOT = ('base', 'eGripperBase', 'head', 'pedestal')  # meshes
+_ROBOT += tuple(f'l{link}' for link in range(7))
+_CELLS = 12  # along the longest side of a mesh
 _MAX_GEOMS = 1000
 
 
-def check() -> None:
-  """Sets MUJOCO_GL where unset; raises ValueError for what is missing."""
+def missing() -> str:
+  """What drawing Meta-World lacks here and how to get it, or ''.
+
+  Sets MUJOCO_GL where unset, so it comes before MuJoCo is imported.
+  """
   try:
     importlib.metadata.version('metaworld')
     found = importlib.metadata.version('mujoco')
-  except importlib.metadata.PackageNotFoundError as e:
-    raise ValueError(
-      "Meta-World needs the extra metaworld: pip install -e '.[metaworld]'"
-    ) from e
+  except importlib.metadata.PackageNotFoundError:
+    return "Meta-World needs the extra metaworld: pip install -e '.[metaworld]'"
   if found != MUJOCO:
-    raise ValueError(
+    return (
       f'mujoco: found {found}, expected {MUJOCO}, the one Meta-World works '
-      f'with; pip install mujoco=={MUJOCO}'
+      f'with: pip install mujoco=={MUJOCO}'
     )
   back_end = os.environ.setdefault('MUJOCO_GL', 'osmesa')
-  if back_end == 'osmesa' and not _loads('libOSMesa.so', 8, 6):
-    raise ValueError(
-      'Meta-World draws with OSMesa, and libOSMesa.so is missing: '
+  if back_end == 'osmesa' and not ctypes.util.find_library('OSMesa'):
+    return (
+      'Meta-World draws with OSMesa, and its library is missing: '
       'apt-get install -y --no-install-recommends libosmesa6'
     )
+  return ''
 
 
 def edit(model) -> None:
@@ -62,8 +66,8 @@ def edit(model) -> None:
   model.mat_reflectance[:] = 0
   model.site_rgba[:, 3] = 0  # Goals and markers.
   model.cam_pos[model.cam('corner2').id] = _NEAR_CORNER2
-  for mesh in np.flatnonzero(model.mesh_facenum > _MANY_FACES):
-    _thin(model, mesh)
+  for name in _ROBOT:
+    _thin(model, model.mesh(name).id)
 
 
 class Studio:
@@ -121,31 +125,20 @@ class Studio:
     self._gl.free()
 
 
-def _loads(name, *versions):
-  for version in versions:
-    try:
-      ctypes.CDLL(f'{name}.{version}')
-    except OSError:
-      continue
-    return True
-  return False
-
-
 def _thin(model, mesh):
-  """Merges the vertices of a cell; what drawing alone reads is changed."""
+  """Merges the vertices of a cell; physics does not read what is changed."""
   start, num = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
-  cells = np.floor(model.mesh_vert[start : start + num] / _CELL).astype(int)
+  vertices = model.mesh_vert[start : start + num]
+  cell = np.ptp(vertices, axis=0).max() / _CELLS
   _, first, cell_of = np.unique(
-    cells, axis=0, return_index=True, return_inverse=True
+    np.floor(vertices / cell), axis=0, return_index=True, return_inverse=True
   )
   start, num = model.mesh_faceadr[mesh], model.mesh_facenum[mesh]
   faces = first[cell_of.ravel()][model.mesh_face[start : start + num]]
   corners = np.sort(faces, axis=1)
   kept = np.flatnonzero((np.diff(corners, axis=1) > 0).all(axis=1))
   kept = kept[np.unique(corners[kept], axis=0, return_index=True)[1]]
-  for array, rows in (
-    (model.mesh_face, faces),
-    (model.mesh_facenormal, model.mesh_facenormal[start : start + num].copy()),
-  ):
-    array[start : start + len(kept)] = rows[kept]
+  end = start + len(kept)
+  model.mesh_face[start:end] = faces[kept]
+  model.mesh_facenormal[start:end] = model.mesh_facenormal[start + kept]
   model.mesh_facenum[mesh] = len(kept)

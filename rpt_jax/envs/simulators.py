@@ -166,6 +166,10 @@ def record(
   """
   seeds = [int(seed) for seed in seeds]
   behaviour = behaviour or Behaviour()
+  if not behaviour.noise:
+    raise ValueError(
+      'noise: found no level, expected at least one; 0.0 is none'
+    )
   num = max(1, min(workers, len(seeds)))
   progress = _Progress(label or task, len(seeds))
   pool = []

@@ -5,6 +5,7 @@ neither JAX nor the caller's main module, and takes no Ctrl-C of its own. It
 ends when its caller does: their socket closes then.
 """
 
+import contextlib
 import mmap
 import os
 import pathlib
@@ -34,7 +35,7 @@ class Worker:
     with theirs:
       self._process = subprocess.Popen(
         [sys.executable, '-m', 'rpt_jax.envs.worker', str(theirs.fileno())],
-        env={'MUJOCO_GL': 'osmesa', **os.environ, 'PYTHONPATH': path},
+        env={**os.environ, 'PYTHONPATH': path},
         pass_fds=(theirs.fileno(), *pass_fds),
         stdin=subprocess.DEVNULL,
         start_new_session=True,
@@ -143,10 +144,7 @@ class _Host:
 def _serve(connection):
   host = _Host()
   while True:
-    try:
-      method, args = connection.recv()
-    except EOFError:
-      return
+    method, args = connection.recv()
     try:
       answer = 'done', getattr(host, method)(*args)
     except ValueError as e:
@@ -157,4 +155,5 @@ def _serve(connection):
 
 
 if __name__ == '__main__':
-  _serve(Connection(int(sys.argv[1])))
+  with contextlib.suppress(EOFError, ConnectionError):  # The caller is gone.
+    _serve(Connection(int(sys.argv[1])))
