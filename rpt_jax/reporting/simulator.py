@@ -36,7 +36,8 @@ def success(
         ' Share of all seeds’ episodes that succeed, the best method in bold. '
         'Under the rate of a task stands its Wilson 95 % interval, which '
         'takes episodes for independent, also those of one seed; under means '
-        'and differences a bootstrap interval over seeds and episodes. '
+        'and differences a bootstrap interval over seeds and episodes, which '
+        'has no width where all episodes ended alike. '
         'Differences are paired by seed and episode, and bold where the '
         'interval leaves zero out.'
       )
@@ -88,7 +89,8 @@ def _table(rows, unseen) -> str:
     is_task = env in tasks
     name = 'success' if is_task else 'score'
     cells = [tidy.latest(rows, name, env=env, method=m) for m in methods]
-    best = max((c['value'] for c in cells if c), default=None)
+    rates = {c['value'] for c in cells if c}
+    best = max(rates) if len(rates) > 1 else None
     mark = ' <span class="mark">unseen</span>' if env in unseen else ''
     line = [f'<td>{html.escape(plots.env_label(env))}{mark}</td>']
     for row in cells:

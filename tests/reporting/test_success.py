@@ -96,6 +96,16 @@ def test_other_runs_stay_out_of_the_table(content):
   assert 'Probe' not in table, 'no probe of that run'
 
 
+def test_no_method_is_best_where_all_are_equal():
+  rows = [
+    row('control', 'success', 0.0, [0.0, 0.1], 3, env='t', demos=1,
+        method=method, run='none')
+    for method in ('scratch', 'finetune')
+  ]  # fmt: skip
+  (table,) = simulator.success(html.Document(), rows, 'r')
+  assert 'class="best"' not in table and '0.00' in table
+
+
 def test_captions_say_what_is_true(text, content):
   success = section(text, 'success')
   assert 'Mean over 3 seeds and their episodes' in success
