@@ -91,6 +91,32 @@ def compose(content: Content) -> str:
   doc = html.Document()
   notes = [html.paragraph(note) for note in content.notes]
   doc.section('findings', 'Findings', [acting.headline(found), *notes])
+  _acting(doc, content, rest, played, run)
+  doc.section(
+    'units', 'What the units say', measures.unit_quality(doc, rows, base)
+  )
+  doc.section(
+    'choices',
+    'Which choice made it so',
+    [
+      *choices.comparisons(doc, played),
+      *acting.variants(doc, played, content.runs, words.SUCCESS),
+      *acting.variants(doc, rest, content.runs),
+    ],
+  )
+  doc.section(
+    'learned',
+    'What pretraining learned',
+    learned.section(doc, rest, run),
+  )
+  _pictures(doc, content, rest, run)
+  doc.section('training', 'Training', [measures.training(doc, content.losses)])
+  doc.section('cost', 'Cost', [measures.costs(doc, rows)])
+  doc.section('again', 'Making it again', _again(content))
+  return doc.render(content.title, content.subtitle, _footer(rows))
+
+
+def _acting(doc, content, rest, played, run):
   success = words.SUCCESS
   doc.section(
     'success',
@@ -99,6 +125,7 @@ def compose(content: Content) -> str:
       *simulator.success(doc, played, run, content.unseen),
       *acting.demo_curves(doc, played, run, words.SUCCESS_SCALE, success),
       acting.paired_differences(doc, played, run, success),
+      acting.tuned(doc, played),
       simulator.shown(rest),
     ],
   )
@@ -108,26 +135,12 @@ def compose(content: Content) -> str:
     [
       *acting.demo_curves(doc, rest, run, content.scale),
       acting.paired_differences(doc, rest, run),
-      acting.tuned(doc, rows),
+      acting.tuned(doc, rest),
     ],
   )
-  doc.section(
-    'units', 'What the units say', measures.unit_quality(doc, rows, base)
-  )
-  doc.section(
-    'choices',
-    'Which choice made it so',
-    [
-      *choices.comparisons(doc, played),
-      *acting.variants(doc, played, content.runs, success),
-      *acting.variants(doc, rest, content.runs),
-    ],
-  )
-  doc.section(
-    'learned',
-    'What pretraining learned',
-    learned.section(doc, rest, run),
-  )
+
+
+def _pictures(doc, content, rest, run):
   doc.section(
     'timelines', 'Units in time', [frames.timelines(doc, content.timelines)]
   )
@@ -137,7 +150,7 @@ def compose(content: Content) -> str:
     frames.galleries(doc, content.galleries),
   )
   doc.section(
-    'probes', 'What the features know', measures.probes(doc, rows, run)
+    'probes', 'What the features know', measures.probes(doc, rest, run)
   )
   doc.section(
     'reconstructions',
@@ -145,10 +158,6 @@ def compose(content: Content) -> str:
     [frames.reconstructions(doc, content.reconstructions)],
   )
   doc.section('rollouts', 'Rollouts', frames.rollouts(doc, content.rollouts))
-  doc.section('training', 'Training', [measures.training(doc, content.losses)])
-  doc.section('cost', 'Cost', [measures.costs(doc, rows)])
-  doc.section('again', 'Making it again', _again(content))
-  return doc.render(content.title, content.subtitle, _footer(rows))
 
 
 def _again(content: Content) -> list[str]:
