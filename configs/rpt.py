@@ -74,12 +74,12 @@ def get_config(arg=''):
   config.encode.error_budget = 0.0  # Share of undecodable episodes borne.
 
   config.frames = ConfigDict()
-  config.frames.size = 80  # Pixels, of what the MAE trains on.
+  config.frames.size = 84  # Pixels, of what the MAE trains on.
   config.frames.workers = 0
   config.frames.error_budget = 0.0
 
   config.mae = ConfigDict()
-  config.mae.patch = 10  # Pixels.
+  config.mae.patch = 14  # Pixels.
   config.mae.width = 128
   config.mae.depth = 4
   config.mae.num_heads = 4
@@ -89,8 +89,8 @@ def get_config(arg=''):
   config.mae.mask_ratio = 0.75
   config.mae.crop_scale = (0.8, 1.0)  # Share of a frame that is looked at.
   config.mae.flip = False
-  config.mae.batch_size = 128
-  config.mae.steps = 2000
+  config.mae.batch_size = 64
+  config.mae.steps = 1500
   config.mae.learning_rate = 1e-3
   config.mae.weight_decay = 0.05
 
@@ -262,7 +262,7 @@ def _quicktest(config):
     demos=2,
     failures=2,
   )
-  config.frames.size = 20
+  config.frames.size = 28
   config.mae.update(width=32, depth=1, steps=4, batch_size=16)
   config.quantize.update(num_clusters=8, restarts=1, max_iterations=3)
   latents = _latents(CAMERAS[:2])
