@@ -21,10 +21,12 @@ from ml_collections import config_flags
 from rpt_jax import envs, vision
 from rpt_jax.episodes import tfrecord
 from rpt_jax.stages import (
+  control,
   doctor,
   domains,
   dry_run,
   encode,
+  experts,
   finetune,
   inspect,
   pipeline,
@@ -90,6 +92,10 @@ def _check_names(config):
       f'config.envs: found {unknown or "none"}, expected some of '
       f'{", ".join(envs.NAMES)}, or config.metaworld, or config.datasets'
     )
+  if 'metaworld' in config:
+    experts.check(config)
+    if 'finetune' in config:
+      control.check(config)
   for settings in config.datasets.values():
     domains.open_dataset(settings)
   if 'pretrain' in config:

@@ -2,10 +2,12 @@
 
 Every seed of a cell plays its own episodes, and all cells meet the same ones.
 Writes `<task>/<cell>.npz`, one as soon as it is played: a killed evaluation
-goes on at the next cell. Rows: `success` over all seeds with its Wilson
-interval; `score`, differences to scratch and comparisons of pretraining runs,
-with intervals over seeds and episodes, for tasks seen in pretraining ('all')
-and unseen ones.
+goes on at the next cell. Also `<task>/policy`: of the seeds fine-tuned on most
+demonstrations the first one's policy, as `policy.Policy.load` reads it.
+
+Rows: `success` over all seeds with its Wilson interval; `score`, differences
+to scratch and comparisons of pretraining runs, with intervals over seeds and
+episodes, for tasks seen in pretraining ('all') and unseen ones.
 """
 
 import functools
@@ -62,6 +64,23 @@ def run(config, inputs, directory):
   ]
 
 
+def check(config) -> None:
+  """Raise ValueError where policies could not be played or compared."""
+  if not sensorimotor.wanted(config):
+    raise ValueError(
+      'config.pretrain: found no streams, but policies of Meta-World see '
+      'streams; give config.pretrain.streams, or no config.finetune'
+    )
+  execution(config)
+  runs = set(config.pretrain.runs)
+  for question, pair in config.evaluate.comparisons.items():
+    if len(pair) != 2 or not set(pair) <= runs:
+      raise ValueError(
+        f'config.evaluate.comparisons: {question!r} has {tuple(pair)}, '
+        f'expected two of {sorted(runs)}'
+      )
+
+
 def _path(directory, name, cell):
   return directory / name / f'{cell.name}.npz'
 
@@ -69,33 +88,45 @@ def _path(directory, name, cell):
 def _play(config, inputs, directory, name, todo, eye):
   """Writes the outcome of cells: success and steps [S, episodes], a film."""
   episodes, workers = config.evaluate.episodes, config.metaworld.workers
+  first = experts.first_seed(config, experts.EVALUATION)
   settings = experts.settings(config)
   with simulators.Simulators(name, settings, episodes, workers) as lanes:
     for cell in todo:
       played = []
       for seed, acting in enumerate(policies(config, inputs, name, cell, eye)):
+        if not seed and cell == _exported(config):
+          acting.save(directory / name / 'policy')
         acting.reset(episodes)
-        first = experts.first_seed(config, experts.EVALUATION)
         seeds = range(first + seed * episodes, first + (seed + 1) * episodes)
-        film = int(seed == 0)
         act = functools.partial(_act, acting)
-        played.append(simulators.play(lanes, act, seeds, films=film))
+        outcome = simulators.play(lanes, act, seeds, films=not seed)
+        played.append(outcome)
+      _write(_path(directory, name, cell), played)
       success = np.stack([p.success_N for p in played])
-      path = _path(directory, name, cell)
-      path.parent.mkdir(parents=True, exist_ok=True)
-      partial = path.with_name(f'{path.stem}.partial.npz')
-      np.savez_compressed(
-        partial,
-        success=success,
-        steps=np.stack([p.steps_N for p in played]),
-        film=played[0].films[0],
-      )
-      os.replace(partial, path)
       rate, low, high = statistics.wilson(int(success.sum()), success.size)
       print(
         f'  {name} {cell.name}: success {rate:.2f} [{low:.2f}, {high:.2f}]',
         flush=True,
       )
+
+
+def _write(path, played):
+  """One cell, whole or not at all."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  partial = path.with_name(f'{path.stem}.partial.npz')
+  np.savez_compressed(
+    partial,
+    success=np.stack([outcome.success_N for outcome in played]),
+    steps=np.stack([outcome.steps_N for outcome in played]),
+    film=played[0].films[0],
+  )
+  os.replace(partial, path)
+
+
+def _exported(config):
+  """The cell whose policy is kept."""
+  demos = max(config.finetune.demos)
+  return Cell(config.pretrain.main, 'finetune', demos)
 
 
 def _act(acting, observation):

@@ -13,7 +13,13 @@ from rpt_jax import episodes
 
 _CORE = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain')
 _CORE += ('numpy', 'tensorflow-datasets', 'array_record', 'safetensors')
-_EXTRAS = {'av': 'video', 'pyarrow': 'video', 'h5py': 'hdf5'}
+_EXTRAS = {
+  'av': 'video',
+  'pyarrow': 'video',
+  'h5py': 'hdf5',
+  'metaworld': 'metaworld',
+  'mujoco': 'metaworld',
+}
 _ROOTS = (
   'data',
   '../shared/data',

@@ -5,11 +5,9 @@ level of noise, `demos` without any. The split `failures` has deliberate
 failures instead.
 """
 
-import contextlib
-
 import numpy as np
 
-from rpt_jax.envs import metaworld, simulators
+from rpt_jax.envs import metaworld, metaworld_scene, simulators
 from rpt_jax.episodes import rlds
 from rpt_jax.evals import statistics
 from rpt_jax.stages import domains, pipeline
@@ -27,6 +25,29 @@ def settings(config) -> metaworld.Settings:
   return metaworld.Settings(
     tuple(c.cameras), c.size, c.action_repeat, c.horizon
   )
+
+
+def check(config) -> None:
+  """Raise ValueError for a task, camera or split that cannot be."""
+  c = config.metaworld
+  tasks = domains.tasks(config)
+  for field, found, known in (
+    ('tasks', tasks, metaworld.TASKS),
+    ('cameras', tuple(c.cameras), metaworld.CAMERAS),
+  ):
+    unknown = sorted(set(found) - set(known))
+    if unknown or not found or len(set(found)) < len(found):
+      raise ValueError(
+        f'config.metaworld.{field}: found {found}, expected each once of '
+        f'{", ".join(known)}'
+      )
+  numbers = ('size', 'action_repeat', 'horizon', 'workers')
+  for field in (*numbers, 'pretrain', 'heldout', 'demos'):
+    if c[field] < 1:
+      raise ValueError(
+        f'config.metaworld.{field}: found {c[field]}, expected at least 1'
+      )
+  metaworld_scene.check()
 
 
 def first_seed(config, part: int) -> int:
@@ -64,22 +85,30 @@ def record(config, name: str, directory) -> pipeline.Rows:
 
 def _kept(config, name, split):
   """([(episode, metadata)] of those wanted, how many were tried)."""
+  wanted, failing = config.metaworld[split], split == 'failures'
+  first = first_seed(config, _FIRST_SEED[split])
+  kept, tried = [], 0
+  while len(kept) < wanted and tried < _TRIES * wanted:
+    missing = wanted - len(kept)
+    seeds = range(first + tried, first + tried + missing)
+    tried += missing
+    for episode, about in _shown(config, name, split, seeds):
+      if bool(about['success']) != failing:
+        kept.append((episode, about))
+  if len(kept) < wanted:
+    raise ValueError(
+      f'{name} {split}: {len(kept)} episodes of {tried} could be kept, wanted '
+      f'{wanted}; try less noise, a longer horizon, or another task'
+    )
+  return kept, tried
+
+
+def _shown(config, name, split, seeds):
+  """What the expert does from these seeds, as `simulators.record` gives it."""
   c, failing = config.metaworld, split == 'failures'
   noise = (0.0,) if split == 'demos' else tuple(c.noise)
   behaviour = metaworld.Behaviour(noise=noise, failure=float(failing))
-  first = first_seed(config, _FIRST_SEED[split])
-  seeds = range(first, first + _TRIES * c[split])
-  label, kept = f'  {name} {split}', []
-  episodes = simulators.record(
+  label = f'{name} {split}'
+  return simulators.record(
     name, settings(config), seeds, behaviour, c.workers, label
-  )
-  with contextlib.closing(episodes):
-    for tried, (episode, about) in enumerate(episodes, 1):
-      if bool(about['success']) != failing:
-        kept.append((episode, about))
-      if len(kept) == c[split]:
-        return kept, tried
-  raise ValueError(
-    f'{name} {split}: {len(kept)} episodes of {tried} could be kept, wanted '
-    f'{c[split]}; try less noise, a longer horizon, or another task'
   )
