@@ -135,10 +135,7 @@ def _sensorimotor_run(name, settings, dim, config):
   _title(
     f'pretraining run {name}: {settings.objective} on {len(streams)} streams'
   )
-  dims = dict.fromkeys(streams, dim) | {
-    'proprio': metaworld.PROPRIO_DIM,
-    'action': metaworld.ACTION_DIM,
-  }
+  dims = dict.fromkeys(streams, dim) | _robot(config)
   objective, model = pretrain.streams_model(settings, dims, config)
   shape = _shape(config, settings)
   arrays = {
@@ -149,6 +146,16 @@ def _sensorimotor_run(name, settings, dim, config):
   }
   present = jax.ShapeDtypeStruct((*shape, len(streams)), jnp.bool_)
   _training(objective, model, settings, arrays | {'present': present}, config)
+
+
+def _robot(config):
+  """Widths of what the robot of this config feels and does."""
+  if domains.tasks(config):
+    dims = metaworld.PROPRIO_DIM, metaworld.ACTION_DIM
+  else:
+    found = domains.open_dataset(next(iter(config.datasets.values()))).streams
+    dims = (found[field].shape[0] for field in ('state', 'action'))
+  return dict(zip(('proprio', 'action'), dims, strict=True))
 
 
 def _shape(config, settings):

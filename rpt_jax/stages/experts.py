@@ -7,7 +7,7 @@ failures instead.
 
 import numpy as np
 
-from rpt_jax.envs import metaworld, metaworld_scene, simulators
+from rpt_jax.envs import metaworld, simulators
 from rpt_jax.episodes import rlds
 from rpt_jax.evals import statistics
 from rpt_jax.stages import domains, pipeline
@@ -47,7 +47,6 @@ def check(config) -> None:
       raise ValueError(
         f'config.metaworld.{field}: found {c[field]}, expected at least 1'
       )
-  metaworld_scene.check()
 
 
 def first_seed(config, part: int) -> int:

@@ -5,13 +5,8 @@ import numpy as np
 import pytest
 
 from configs import rpt
-from rpt_jax.envs import metaworld_scene
 from rpt_jax.stages import control, experts
 from rpt_jax.types import Episode
-
-needs_metaworld = pytest.mark.skipif(
-  bool(metaworld_scene.missing()), reason=metaworld_scene.missing()
-)
 
 
 def config(**changes):
@@ -22,7 +17,6 @@ def config(**changes):
   return ml_collections.FrozenConfigDict(c.to_dict())
 
 
-@needs_metaworld
 @pytest.mark.parametrize(
   'changes, words',
   [
