@@ -108,7 +108,7 @@ def get_config(arg=''):
   config.finetune.run_demos = (2,)  # Where all runs are compared.
   config.finetune.chunk = 16  # Actions predicted at once.
   config.finetune.batch_size = 16  # Windows.
-  config.finetune.steps = 200
+  config.finetune.steps = 150
   config.finetune.learning_rate = 4e-4
   config.finetune.probe_learning_rate = 4e-3  # Of a head alone.
   config.finetune.weight_decay = 0.01
@@ -159,7 +159,7 @@ def _study(config):
   config.title = 'RPT: which choice made it so?'
   config.metaworld.failures = 100
   config.pretrain.update(width=128, depth=3, steps=600)
-  config.evaluate.episodes = 30
+  config.evaluate.episodes = 25
   streams = config.pretrain.streams
   config.quantize = ConfigDict()
   config.quantize.num_clusters = 64
