@@ -117,7 +117,13 @@ def get_config(arg=''):
   config.evaluate.episodes = 50  # Per seed.
   # Actions of a chunk played before the next, or temporal ensembling.
   config.evaluate.execution = 'execute:1'  # 'ensemble:0.1'
-  config.evaluate.comparisons = ConfigDict()
+  # The difference is the first's gain; both fine-tuned unless said.
+  config.evaluate.comparisons = ConfigDict(
+    {
+      'pretraining over scratch': ('rpt', 'none:scratch'),
+      'fine-tuning over a linear probe': ('rpt', 'rpt:probe'),
+    }
+  )
 
   if arg == 'study':
     _study(config)
@@ -195,13 +201,12 @@ def _study(config):
         streams=(*_latents(CAMERAS[:1]), 'proprio', 'action')
       ),
       'failures': _masked(failures=True),
-      'units': _masked(
+      'units': _masked(  # Policies never see units: theirs may know the clip.
         recipe='clip_mean', streams=(*streams[:-1], 'unit', 'action')
       ),
     }
   )
-  # (pretrained with, compared with); the difference is the first's gain.
-  config.evaluate.comparisons = ConfigDict(
+  config.evaluate.comparisons.update(
     {
       'masks of 70-90 % over 10-90 %': ('rpt', 'ratio_low'),
       'token over timestep masks': ('rpt', 'timestep'),
@@ -221,7 +226,7 @@ def _study(config):
 def _g1(config):
   """A recorded robot in the place of the simulator: one camera, 26 joints."""
   config.question = 'Does it help predict what a real robot does next?'
-  del config['metaworld']
+  del config['metaworld'], config['evaluate']
   config.datasets.g1 = ConfigDict(
     {
       'path': '../shared/data/g1_lerobot_v21',

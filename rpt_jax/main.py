@@ -8,6 +8,7 @@ python -m rpt_jax.main --inspect=<dataset>[,card=bridge,size=96x128,...]
 python -m rpt_jax.main --convert=<TFDS folder of tfrecords>
 """
 
+import importlib.util
 import math
 import os
 import pathlib
@@ -64,8 +65,9 @@ def run(config, workdir, only=(), overwrite=False):
   check(config)
   memory.keep_freed_memory()
   # Stages that compile the same step share it, and so does a second run.
-  cache = pathlib.Path(workdir).absolute() / 'compiled'
-  jax.config.update('jax_compilation_cache_dir', str(cache))
+  if not jax.config.jax_compilation_cache_dir:
+    cache = pathlib.Path(workdir).absolute() / 'compiled'
+    jax.config.update('jax_compilation_cache_dir', str(cache))
   return pipeline.run(config, workdir, only, overwrite)
 
 
@@ -102,22 +104,38 @@ def _check_names(config):
     _check_runs(config)
   if 'finetune' in config:
     finetune.cells(config)
+    if config.finetune.seeds < 2 and (config.envs or config.datasets):
+      raise ValueError(
+        f'config.finetune.seeds: found {config.finetune.seeds}; intervals over '
+        'seeds need at least 2'
+      )
     tuned.check(config)
+  if config.encoder == 'state' and len(domains.names(config)) > len(
+    config.envs
+  ):
+    raise ValueError(
+      "config.encoder: 'state' is a control for config.envs alone"
+    )
   if config.encoder not in ('mae', 'state'):
     vision.load(config.encoder, **encode.vision_settings(config.encode))
 
 
 def _check_runs(config):
-  on_streams = sensorimotor.wanted(config)
   for name, run in config.pretrain.runs.items():
     where = f'config.pretrain.runs.{name}'
-    if on_streams:
-      sensorimotor.check(config, run, where)
-    elif run.recipe not in config.quantize.recipes:
+    if not importlib.util.find_spec(f'rpt_jax.objectives.{run.objective}'):
       raise ValueError(
-        f'{where}.recipe: found {run.recipe!r}, expected one of '
-        f'{sorted(config.quantize.recipes)}'
+        f'{where}.objective: found {run.objective!r}, expected a module in '
+        'rpt_jax/objectives/'
       )
+    if not sensorimotor.wanted(config):
+      if run.recipe not in config.quantize.recipes:
+        raise ValueError(
+          f'{where}.recipe: found {run.recipe!r}, expected one of '
+          f'{sorted(config.quantize.recipes)}'
+        )
+  if sensorimotor.wanted(config):
+    sensorimotor.check(config)
 
 
 def main(argv) -> int:

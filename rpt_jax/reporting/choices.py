@@ -24,18 +24,26 @@ class Answer(NamedTuple):
 
   @property
   def runs(self) -> tuple[str, str]:
+    """What both are called; the second with its method where that differs."""
     tags = self.difference['tags']
-    return tags['run'], tags['other']
+    other, method = tags['other'], tags.get('other_method', tags['method'])
+    same = method == tags['method']
+    return tags['run'], other if same else f'{other} ({method})'
 
 
 def answers(rows) -> list[Answer]:
   """Every question in every group of tasks, in the order of the rows."""
   found = []
   for row in tidy.select(rows, 'comparison', env=tuple(plots.GROUPS)):
-    env, demos, method = (row['tags'][k] for k in ('env', 'demos', 'method'))
+    tags = row['tags']
+    env, demos, method = (tags[k] for k in ('env', 'demos', 'method'))
+    pair = (
+      (tags['run'], method),
+      (tags['other'], tags.get('other_method', method)),
+    )
     scores = [
       tidy.latest(rows, 'score', env=env, demos=demos, method=method, run=run)
-      for run in (row['tags']['run'], row['tags']['other'])
+      for run, method in pair
     ]
     first, second = (score or {'value': None} for score in scores)
     question = row['tags']['question']

@@ -57,7 +57,8 @@ SUCCESS = Words(
   'Intervals are 95 % percentile bootstrap intervals; seeds, and the episodes '
   'of every seed drawn, are resampled within each task. Tasks are fixed, so no '
   'interval speaks of other tasks; three to five seeds tell too little of how '
-  f'seeds differ, {FEW_SEEDS}',
+  'seeds differ, and every pretraining was run once, so no interval holds how '
+  f'pretrainings differ, {FEW_SEEDS}',
 )
 SUCCESS_SCALE = '0 is no episode and 1 is every episode'
 

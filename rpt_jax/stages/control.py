@@ -13,22 +13,20 @@ episodes, for tasks seen in pretraining ('all') and unseen ones.
 import functools
 import os
 
-import jax
 import numpy as np
 
-from rpt_jax import policy
 from rpt_jax.envs import simulators
 from rpt_jax.evals import statistics
 from rpt_jax.stages import (
   domains,
   encode,
   experts,
-  finetune,
   pipeline,
+  policies,
   scores,
   sensorimotor,
 )
-from rpt_jax.stages.finetune import Cell, cells
+from rpt_jax.stages.finetune import cells
 
 _OPTIONS = {'statistic': np.mean, 'episodes': True}
 
@@ -71,13 +69,21 @@ def check(config) -> None:
       'config.pretrain: found no streams, but policies of Meta-World see '
       'streams; give config.pretrain.streams, or no config.finetune'
     )
-  execution(config)
-  runs = set(config.pretrain.runs)
+  policies.execution(config)
+  if config.evaluate.episodes < 2:
+    raise ValueError(
+      f'config.evaluate.episodes: found {config.evaluate.episodes}; intervals '
+      'need at least 2'
+    )
+  demos, known = config.finetune.run_demos[0], cells(config)
   for question, pair in config.evaluate.comparisons.items():
-    if len(pair) != 2 or not set(pair) <= runs:
+    if len(pair) != 2 or any(
+      scores.compared(each, demos) not in known for each in pair
+    ):
       raise ValueError(
         f'config.evaluate.comparisons: {question!r} has {tuple(pair)}, '
-        f'expected two of {sorted(runs)}'
+        f"expected two of {sorted(config.pretrain.runs)}, '<main run>:probe' "
+        "and 'none:scratch'"
       )
 
 
@@ -92,9 +98,10 @@ def _play(config, inputs, directory, name, todo, eye):
   settings = experts.settings(config)
   with simulators.Simulators(name, settings, episodes, workers) as lanes:
     for cell in todo:
+      made = policies.build(config, inputs, name, cell, eye)
       played = []
-      for seed, acting in enumerate(policies(config, inputs, name, cell, eye)):
-        if not seed and cell == _exported(config):
+      for seed, acting in enumerate(made):
+        if not seed and cell == policies.exported(config):
           acting.save(directory / name / 'policy')
         acting.reset(episodes)
         seeds = range(first + seed * episodes, first + (seed + 1) * episodes)
@@ -123,59 +130,9 @@ def _write(path, played):
   os.replace(partial, path)
 
 
-def _exported(config):
-  """The cell whose policy is kept."""
-  demos = max(config.finetune.demos)
-  return Cell(config.pretrain.main, 'finetune', demos)
-
-
 def _act(acting, observation):
   """The policy's action on what it is to see of an observation."""
   return acting.act({name: observation[name] for name in acting.observed})
-
-
-def policies(config, inputs, name: str, cell: Cell, eye):
-  """The policies of a cell, one a seed; they share one compiled program."""
-  model, _ = finetune.policy_model(config, inputs, cell, name)
-  params_S = finetune.load(inputs['finetune'], name, cell)
-  scales = policy.load_scales(inputs['pretrain'] / sensorimotor.FILE)
-  size = config.metaworld.size
-  cameras = [s.name.removeprefix('latent/') for s in model.streams]
-  cameras = [c for c in cameras if c in config.metaworld.cameras]
-  for seed in range(config.finetune.seeds):
-    yield policy.Policy(
-      model,
-      jax.tree.map(lambda x, i=seed: x[i], params_S),
-      scales,
-      image=eye,
-      image_from=encode.image_from(config, inputs),
-      frames=dict.fromkeys(cameras, (size, size)),
-      execution=execution(config),
-      action_limit=(-1.0, 1.0),
-    )
-
-
-def execution(config) -> policy.Execution:
-  """What `config.evaluate.execution` says: 'execute:k' or 'ensemble:m'.
-
-  Raises ValueError for anything else.
-  """
-  said = config.evaluate.execution
-  kind, _, number = said.partition(':')
-  try:
-    if kind == 'execute':
-      found = policy.Execution(execute=int(number))
-    elif kind == 'ensemble':
-      found = policy.Execution(ensemble=float(number))
-    else:
-      raise ValueError('no such kind')
-    found.check(config.finetune.chunk)
-  except ValueError as error:
-    raise ValueError(
-      f'config.evaluate.execution: found {said!r}, expected execute:<actions '
-      f'of a chunk played> or ensemble:<decay> ({error})'
-    ) from error
-  return found
 
 
 def _success_rows(found):

@@ -5,6 +5,9 @@ level of noise, `demos` without any. The split `failures` has deliberate
 failures instead.
 """
 
+import json
+import os
+
 import numpy as np
 
 from rpt_jax.envs import metaworld, simulators
@@ -41,6 +44,15 @@ def check(config) -> None:
         f'config.metaworld.{field}: found {found}, expected each once of '
         f'{", ".join(known)}'
       )
+  if not c.noise:
+    raise ValueError(
+      'config.metaworld.noise: found (), expected (0.0,) or more'
+    )
+  if 'finetune' in config and max(config.finetune.demos) > c.demos:
+    raise ValueError(
+      f'config.finetune.demos: found {tuple(config.finetune.demos)}, but '
+      f'config.metaworld.demos is {c.demos}; record as many'
+    )
   numbers = ('size', 'action_repeat', 'horizon', 'workers')
   for field in (*numbers, 'pretrain', 'heldout', 'demos'):
     if c[field] < 1:
@@ -57,8 +69,12 @@ def first_seed(config, part: int) -> int:
 def record(config, name: str, directory) -> pipeline.Rows:
   """Writes all splits of a task; rows: how many, and how often it succeeds.
 
-  Raises ValueError where too few episodes could be kept.
+  A task that was written whole before a kill is not recorded again. Raises
+  ValueError where too few episodes could be kept.
   """
+  done = directory.with_name(f'{name}.json')
+  if done.exists():
+    return json.loads(done.read_text())
   splits, metadata, rows = {}, {}, []
   for split in domains.splits(config, name):
     kept, tried = _kept(config, name, split)
@@ -79,6 +95,9 @@ def record(config, name: str, directory) -> pipeline.Rows:
       pipeline.row('collect', 'kept', rate, interval, episodes=tried, **tags),
     ]
   rlds.write(directory, name, splits, metadata=metadata)
+  partial = done.with_name(f'{name}.partial.json')
+  partial.write_text(json.dumps(rows))
+  os.replace(partial, done)
   return rows
 
 

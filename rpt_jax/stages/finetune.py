@@ -9,6 +9,8 @@ cells share them, so that differences between methods are paired.
 """
 
 import functools
+import json
+import os
 from typing import NamedTuple
 
 import jax
@@ -80,42 +82,51 @@ def cells(config) -> list[Cell]:
 
 
 def run(config, inputs, directory):
-  """Write `<env>/<cell>.safetensors`, [S, ...] each; rows: final losses."""
+  """Write `<env>/<cell>.safetensors`, [S, ...] each; rows: final losses.
+
+  `<env>/<cell>.json` has the losses and comes last: a killed stage goes on at
+  the first cell without it.
+  """
   standardise = trunk.input_scale(config, inputs)
   encoder = encode.load_encoder(config, inputs) if tuned.modes(config) else None
-  demos = demonstrations.load(config, inputs)
-  keys_S = seed_keys(config)
-  rows = []
+  demos, rows = demonstrations.load(config, inputs), []
   for name in domains.acting(config):
-    data, table = demos[name]
-    size = len(data['action'])
     for cell in cells(config):
-      picks_SN, count_S = demonstrations.picks(table, cell.demos, size, config)
-      model, pretrained = policy_model(config, inputs, cell, name)
-      if cell.method == 'tuned':
-        params_S = load(directory, name, cell.untuned)
-        known = config, inputs, name, demos[name]
-        frames, picks_SN = tuned.data(*known, picks_SN)
-        seeds = tuned.Seeds(params_S, picks_SN, count_S, keys_S)
-        eye = tuned.Eye(encoder, standardise, cell.encoder)
-        train = functools.partial(tuned.train, config.finetune, eye, model)
-        params_S, loss_S = train(frames, seeds)
-      else:
-        params_S = _initial(model)(keys_S) | jax.tree.map(
-          lambda x: np.broadcast_to(x, (len(keys_S), *x.shape)), pretrained
-        )
-        frozen = cell.method == 'probe'
-        train = _trainer(model, standardise, config.finetune, frozen)
-        params_S, loss_S = train(params_S, data, picks_SN, count_S, keys_S)
-      checkpoint.save_params(_path(directory, name, cell), params_S)
-      rows.append(_loss_row(name, cell, loss_S))
+      done = _path(directory, name, cell).with_suffix('.json')
+      if not done.exists():
+        known = config, inputs, directory, name, demos[name]
+        params_S, loss_S = _train(*known, cell, encoder, standardise)
+        checkpoint.save_params(_path(directory, name, cell), params_S)
+        partial = done.with_name(f'{cell.name}.partial.json')
+        partial.write_text(json.dumps(np.asarray(loss_S, float).tolist()))
+        os.replace(partial, done)
+      rows.append(_loss_row(name, cell, json.loads(done.read_text())))
   return rows
 
 
-def _loss_row(name, cell, loss_S):
-  loss, tags = float(loss_S.mean()), cell._asdict() | {'env': name}
+def _train(config, inputs, directory, name, demos, cell, encoder, standardise):
+  """(parameters [S, ...], last losses [S]) of a domain's cell."""
+  (data, table), keys_S = demos, seed_keys(config)
+  size = len(data['action'])
+  picks_SN, count_S = demonstrations.picks(table, cell.demos, size, config)
+  model, pretrained = policy_model(config, inputs, cell, name)
+  if cell.method == 'tuned':
+    params_S = load(directory, name, cell.untuned)
+    frames, picks_SN = tuned.data(config, inputs, name, demos, picks_SN)
+    seeds = tuned.Seeds(params_S, picks_SN, count_S, keys_S)
+    eye = tuned.Eye(encoder, standardise, cell.encoder)
+    return tuned.train(config.finetune, eye, model, frames, seeds)
+  params_S = _initial(model)(keys_S) | jax.tree.map(
+    lambda x: np.broadcast_to(x, (len(keys_S), *x.shape)), pretrained
+  )
+  train = _trainer(model, standardise, config.finetune, cell.method == 'probe')
+  return train(params_S, data, picks_SN, count_S, keys_S)
+
+
+def _loss_row(name, cell, losses):
+  loss, tags = float(np.mean(losses)), cell._asdict() | {'env': name}
   print(f'  {name} {cell.name}: loss {loss:.4f}', flush=True)
-  return pipeline.row('finetune', 'loss', loss, seeds=len(loss_S), **tags)
+  return pipeline.row('finetune', 'loss', loss, seeds=len(losses), **tags)
 
 
 def load(directory, name: str, cell: Cell):

@@ -3,8 +3,10 @@
 Open loop: every policy sees what was recorded and predicts the next actions;
 nothing is executed. Its score is 1 - squared error / that of always giving the
 mean training action, so 0 knows nothing and 1 is perfect. `copy_last`, which
-repeats the action before, is there for scale: it sees actions, policies do not.
-Rows as of `evaluate`: per cell, and paired differences to scratch.
+repeats the action before, is there for scale: it sees actions, as policies on
+streams do and those on latents do not.
+Rows as of `evaluate`: per cell, and paired differences to scratch. On streams,
+one policy is kept in `<dataset>/policy`, as in `control`.
 """
 
 import functools
@@ -21,7 +23,9 @@ from rpt_jax.stages import (
   encode,
   finetune,
   pipeline,
+  policies,
   scores,
+  sensorimotor,
   trunk,
   tuned,
 )
@@ -55,6 +59,10 @@ def run(config, inputs, directory):
       predicted = data.predict(model, params_S, seen, standardise)
       error_SEC = errors[f'{name}/{cell.name}'] = data.error(predicted)
       found[name, cell] = data.score(error_SEC)
+      if sensorimotor.wanted(config) and cell == policies.exported(config):
+        eye = encode.load_model(config, inputs)
+        kept = next(policies.build(config, inputs, name, cell, eye))
+        kept.save(directory / name / 'policy')
       value = found[name, cell].mean()
       print(f'  {name} {cell.name}: score {value:.3f}', flush=True)
   np.savez(directory / 'errors.npz', **errors)

@@ -108,6 +108,8 @@ def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
       sections = (*policy, 'encoder', 'encode', 'evaluate')
       add('control', sections, (*model, *inputs), **again)
     if c['datasets']:
+      if 'streams' in c['pretrain']:  # It keeps a whole policy.
+        policy, inputs = (*policy, 'encoder', 'encode'), (*model, *inputs)
       add('openloop', policy, inputs, **again)
   everything = tuple(s.name for s in stages)
   stages.append(Stage('report', 'report', c, everything))

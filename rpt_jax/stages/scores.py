@@ -23,8 +23,10 @@ def score_rows(stage, scores, groups, **options):
 def difference_rows(stage, scores, groups, **options):
   """Rows of what is gained on the same demonstrations, paired by seed.
 
-  `paired_difference`: pretrained minus scratch. `tuning_difference`: minus the
-  policy on the frozen image model that a tuned one went on from.
+  `paired_difference`: pretrained minus scratch, which is the main run's model
+  untrained, also where a run differs in its context or its streams.
+  `tuning_difference`: minus the policy on the frozen image model that a tuned
+  one went on from.
   """
   rows = []
   for cell in dict.fromkeys(cell for _, cell in scores):
@@ -39,19 +41,26 @@ def difference_rows(stage, scores, groups, **options):
 
 
 def comparison_rows(stage, scores, groups, comparisons, demos, **options):
-  """Rows `comparison`: one fine-tuned run minus another, paired by seed.
+  """Rows `comparison`: one way of learning minus another, paired by seed.
 
-  `comparisons` maps a question to two pretraining runs.
+  `comparisons` maps a question to two of them, each as in `compared`.
   """
   rows = []
-  for question, runs in comparisons.items():
+  for question, pair_of in comparisons.items():
     for count in demos:
-      pair = tuple(Cell(run, 'finetune', count) for run in runs)
+      pair = tuple(compared(each, count) for each in pair_of)
       found = _differences(stage, 'comparison', scores, groups, pair, options)
+      other = {'other': pair[1].run, 'other_method': pair[1].method}
       for row in found:
-        row['tags'] |= {'question': question, 'other': runs[1]}
+        row['tags'] |= {'question': question} | other
       rows += found
   return rows
+
+
+def compared(said: str, demos: int) -> Cell:
+  """The cell that 'run' (fine-tuned), 'run:probe' or 'none:scratch' names."""
+  run, _, method = said.partition(':')
+  return Cell(run, method or 'finetune', demos)
 
 
 def _differences(stage, kind, scores, groups, pair, options):

@@ -11,13 +11,17 @@ import numpy as np
 
 from rpt_jax.episodes import streams as stored
 from rpt_jax.episodes import windows
+from rpt_jax.objectives import masked_streams
 from rpt_jax.stages import domains
 from rpt_jax.types import StreamSpec
 
 Scales = dict[str, tuple[np.ndarray, np.ndarray]]
 FILE = 'scales.safetensors'
-# Of the largest deviation of a stream; what varies less is hardly a signal.
-_LEAST = 0.02
+# Least deviation of a dimension, as a share of the largest of its stream. What
+# a robot hardly did in some tasks (a gripper kept shut) it may do in others.
+_LEAST = {'proprio': 0.3, 'action': 0.3}
+_LEAST_OF_LATENTS = 0.02
+_CONSTANT = 1e-6
 
 
 def wanted(config) -> bool:
@@ -30,8 +34,41 @@ def names(config, settings) -> tuple[str, ...]:
   return tuple(settings.get('streams', config.pretrain.streams))
 
 
-def check(config, run, where: str) -> None:
-  """Raise ValueError for streams that a run cannot have."""
+def check(config) -> None:
+  """Raise ValueError for settings no pretraining on streams can mean."""
+  if config.iterations > 1:
+    raise ValueError(
+      f'config.iterations: found {config.iterations}, but only trunks on '
+      'latents alone can be clustered again; expected 1 with '
+      'config.pretrain.streams'
+    )
+  for name, settings in config.datasets.items():
+    found = domains.open_dataset(settings).streams
+    if 'proprio' not in found and 'state' not in found or 'action' not in found:
+      raise ValueError(
+        f'config.datasets.{name}.mapping: has {sorted(found)}; streams need '
+        "its 'state' and its 'action'"
+      )
+    if settings.normalise != 'mean_std':
+      raise ValueError(
+        f'config.datasets.{name}.normalise: found {settings.normalise!r}; '
+        "streams are all scaled by 'mean_std'"
+      )
+  for name, run in config.pretrain.runs.items():
+    check_run(config, run, f'config.pretrain.runs.{name}')
+
+
+def check_run(config, run, where: str) -> None:
+  """Raise ValueError for streams, masks or data that a run cannot have."""
+  mask = run.get('mask', masked_streams.MASKS[0])
+  if mask not in masked_streams.MASKS:
+    raise ValueError(
+      f'{where}.mask: found {mask!r}, expected one of {masked_streams.MASKS}'
+    )
+  if run.get('failures', False) and not config.metaworld.failures:
+    raise ValueError(
+      f'{where}.failures: found True, but config.metaworld.failures is 0'
+    )
   cameras = [domains.cameras(config, n) for n in domains.names(config)]
   if len(set(cameras)) > 1:
     raise ValueError(
@@ -79,15 +116,19 @@ def measure(parts: Sequence[windows.Clips]) -> Scales:
   """{stream: (mean [D], deviation [D])} over all rows of the clips.
 
   A dimension that hardly varies is given a part of the largest deviation of its
-  stream, so that little motions of it are not blown up.
+  stream, so that what it does elsewhere is not blown up; a stream that never
+  varies has the deviation 0.
   """
   scales = {}
   for stream in dict.fromkeys(k for part in parts for k in part.arrays):
     found = [p.arrays[stream] for p in parts if stream in p.arrays]
-    x_ND = np.concatenate(found).astype(np.float32)
-    std_D = x_ND.std(0)
-    floor = np.float32(_LEAST) * std_D.max(initial=0.0)
-    scales[stream] = x_ND.mean(0), np.maximum(std_D, floor)
+    x_ND = np.concatenate(found)
+    mean_D = x_ND.mean(0, dtype=np.float64)
+    std_D = x_ND.std(0, dtype=np.float64)
+    least = _LEAST.get(stream, _LEAST_OF_LATENTS)
+    std_D = np.maximum(std_D, least * std_D.max(initial=0.0))
+    std_D = np.where(std_D > _CONSTANT, std_D, 0.0)
+    scales[stream] = mean_D.astype(np.float32), std_D.astype(np.float32)
   return scales
 
 
@@ -105,7 +146,7 @@ def standardise(clips: windows.Clips, scales: Scales) -> windows.Clips:
         f'{mean_D.shape} where it was measured; give every domain of a run the '
         'same cameras and robot'
       )
-    std_D = np.where(std_D > 0, std_D, np.float32(1))
+    std_D = np.where(std_D > _CONSTANT, std_D, np.float32(1))
     x_ND = (x_ND.astype(np.float32) - mean_D[None]) / std_D[None]
     arrays[stream] = x_ND.astype(np.float16)
   return windows.Clips(arrays, clips.lengths)
@@ -121,12 +162,12 @@ def join(
 
   Args:
     streams: what is kept, in order of M; `dims` their widths.
-    known: share of the clips, evenly spread, that come with proprioception
-      and actions; of the others only what a camera sees is there.
+    known: share of the clips, drawn once, that come with proprioception and
+      actions; of the others only what a camera sees is there.
   """
   lengths = np.concatenate([part.lengths for part in parts])
-  order = np.arange(len(lengths))
-  full = np.floor((order + 1) * known) > np.floor(order * known)
+  order = np.random.default_rng(0).permutation(len(lengths))
+  full = order < round(known * len(lengths))
   full_N = np.repeat(full, lengths)
   arrays, present = {}, []
   for stream in streams:

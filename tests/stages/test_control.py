@@ -66,7 +66,7 @@ def played(monkeypatch):
     film = [np.zeros((5, 8, 8, 3), np.uint8)] * films
     return Outcome(success_N, np.full(EPISODES, 9), film)
 
-  monkeypatch.setattr(control, 'policies', policies)
+  monkeypatch.setattr(control.policies, 'build', policies)
   monkeypatch.setattr(control.simulators, 'play', play)
   monkeypatch.setattr(control.simulators, 'Simulators', Lanes)
   monkeypatch.setattr(control.encode, 'load_model', lambda *_: None)

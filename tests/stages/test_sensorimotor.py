@@ -6,7 +6,7 @@ import pytest
 
 from configs import rpt
 from rpt_jax.episodes import windows
-from rpt_jax.stages import sensorimotor
+from rpt_jax.stages import control, experts, sensorimotor
 
 DIMS = {'latent/front': 3, 'proprio': 2, 'action': 1, 'unit': 1}
 STREAMS = ('latent/front', 'proprio', 'action')
@@ -36,7 +36,7 @@ def test_streams_come_to_mean_0_and_deviation_1():
 def test_what_never_varied_is_not_blown_up():
   part = clips([50])
   part.arrays['proprio'][:, 1] = 0.25
-  part.arrays['action'][:] = 1.0
+  part.arrays['action'][:] = 0.1  # Not exact in binary.
   scales = sensorimotor.measure([part])
   assert scales['action'][1] == 0
   part.arrays['proprio'][:, 1] += 0.01
@@ -73,8 +73,6 @@ def test_a_share_of_the_clips_comes_with_actions(known):
   assert by_clip[:, :, 0].all()  # A camera always sees.
   assert (by_clip[:, 0] == by_clip[:, 1]).all()  # Whole clips.
   assert by_clip[:, 0, 1:].all(1).sum() == 40 * known
-  spread = by_clip[:, 0, 2].reshape(4, 10).sum(1)
-  assert np.ptp(spread) <= 1
 
 
 def config(**changes):
@@ -91,20 +89,20 @@ def config(**changes):
     ({'streams': ('proprio', 'proprio', 'action')}, 'each once'),
     ({'streams': ('latent/corner2', 'unit', 'action')}, 'recipe'),
     ({'recipe': 'clip_maen'}, 'clip_mean'),
+    ({'mask': 'tokens'}, 'modality'),
   ],
 )
 def test_streams_a_run_cannot_have_are_refused(changes, found):
   c = config(**changes)
   with pytest.raises(ValueError, match='runs.rpt') as error:
-    sensorimotor.check(c, c.pretrain.runs.rpt, 'config.pretrain.runs.rpt')
+    sensorimotor.check(c)
   assert found in str(error.value)
 
 
 def test_every_run_of_every_argument_can_be():
   for argument in rpt.ARGUMENTS:
     c = ml_collections.FrozenConfigDict(rpt.get_config(argument).to_dict())
-    for name, run in c.pretrain.runs.items():
-      sensorimotor.check(c, run, name)
-    assert c.pretrain.main in c.pretrain.runs
-    for pair in c.evaluate.comparisons.values():
-      assert set(pair) <= set(c.pretrain.runs)
+    sensorimotor.check(c)
+    if 'metaworld' in c:
+      experts.check(c)
+      control.check(c)
