@@ -102,6 +102,10 @@ class Subset:
     return len(self.indices)
 
   @property
+  def streams(self):
+    return self.whole.streams
+
+  @property
   def lengths(self):
     return np.asarray(self.whole.lengths)[self.indices]
 
