@@ -47,6 +47,7 @@ EXTRAS = {
     'dm-pix>=0.4',
     'pytest>=8.0',
     'pytest-timeout>=2.3',
+    'pytest-xdist>=3.5',
     'ruff>=0.8',
     'scikit-learn>=1.5',
   ],
