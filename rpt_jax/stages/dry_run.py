@@ -48,14 +48,7 @@ def describe(config) -> None:
       f'{name:26} image [T, 64, 64, 3] u8, state [T, {len(env.state_names)}], '
       f'{action}; T <= {env.horizon}, {env.action_repeat} simulator steps each'
     )
-  for name in domains.tasks(config):
-    c = config.metaworld
-    frames = f'[T, {c.size}, {c.size}, 3] u8'
-    print(
-      f'{name:26} {", ".join(c.cameras)} {frames}, proprio '
-      f'[T, {metaworld.PROPRIO_DIM}], action [T, {metaworld.ACTION_DIM}]; '
-      f'T <= {c.horizon}, {c.action_repeat} simulator steps each'
-    )
+  _tasks(config)
   for name, settings in config.datasets.items():
     _dataset(name, domains.open_dataset(settings))
   dim = _image_model(config)
@@ -73,6 +66,17 @@ def describe(config) -> None:
     print(
       f'{len(names)} domains x {len(cells)} cells x {seeds} seeds: '
       f'{len(names) * len(cells) * seeds} policies'
+    )
+
+
+def _tasks(config):
+  for name in domains.tasks(config):
+    c = config.metaworld
+    frames = f'[T, {c.size}, {c.size}, 3] u8'
+    print(
+      f'{name:26} {", ".join(c.cameras)} {frames}, proprio '
+      f'[T, {metaworld.PROPRIO_DIM}], action [T, {metaworld.ACTION_DIM}]; '
+      f'T <= {c.horizon}, {c.action_repeat} simulator steps each'
     )
 
 
