@@ -18,6 +18,11 @@ launch/local.sh --config=configs/rpt.py` sees to both). `study` is the default
 with one pretraining run for every question of the paper; `g1` reads a real
 robot's log instead (LeRobot, `EXTRA=video`) and scores actions in open loop;
 `S`, `B` and `L` are larger trunks (22M, 86M, 300M) for accelerators.
+
+Expected on 2 CPU cores: `study` 58 minutes, 2.3 GiB (kill it and go on as often
+as you like); fine-tuned minus scratch with two demonstrations 0.11 [0.01, 0.21]
+in the tasks seen and -0.24 [-0.41, -0.05] in the unseen one. The default takes
+about 30 minutes by its stages. `quicktest` takes a minute or two.
 """
 
 import ml_collections
