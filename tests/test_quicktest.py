@@ -1,51 +1,14 @@
-"""The whole path on almost nothing: every config, killed and resumed."""
+"""The whole path on almost nothing: run, run again, killed and resumed."""
 
 import html.parser
 import json
-import os
 import pathlib
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
-from rpt_jax.envs import metaworld_scene
-
-ROOT = pathlib.Path(__file__).parents[1]
-CONFIGS = sorted(p.stem for p in (ROOT / 'configs').glob('*.py'))
-
-
-def start(config, workdir, *flags):
-  command = [sys.executable, '-m', 'rpt_jax.main']
-  command += [f'--config=configs/{config}.py:quicktest', *flags]
-  if config == 'hubert_units':  # Discrete and continuous actions.
-    command += ["--config.envs=('CartPole-v1', 'Pendulum-v1')"]
-  environment = os.environ | {'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
-  return subprocess.Popen(
-    [*command, f'--workdir={workdir}'],
-    cwd=ROOT,
-    env=environment,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-  )
-
-
-def skip_without_data(config):
-  if config == 'rpt':
-    if missing := metaworld_scene.missing():
-      pytest.skip(missing)
-  elif config != 'hubert_units' and not (ROOT.parent / 'shared/data').exists():
-    pytest.skip('no recorded data beside the repository')
-
-
-def finish(config, workdir, *flags):
-  process = start(config, workdir, *flags)
-  output, _ = process.communicate(timeout=900)
-  assert process.returncode == 0, output[-3000:]
-  return output
+from tests.commands import finish, start
 
 
 def contents(workdir):
@@ -66,21 +29,6 @@ def uninterrupted(tmp_path_factory):
   workdir = tmp_path_factory.mktemp('uninterrupted')
   finish('hubert_units', workdir)
   return workdir
-
-
-# What `mae` does, `robot_video` does, too.
-@pytest.mark.parametrize(
-  'config',
-  [
-    pytest.param(c, marks=pytest.mark.slow if c == 'mae' else ())
-    for c in CONFIGS
-    if c != 'hubert_units'
-  ],
-)
-def test_every_config_has_a_quicktest(config, tmp_path):
-  skip_without_data(config)
-  finish(config, tmp_path)
-  assert (tmp_path / 'report.html').exists()
 
 
 def test_the_page_is_there_and_whole(uninterrupted):
@@ -148,13 +96,6 @@ def test_every_control_encoder_runs(encoder, tmp_path):
   output = finish('hubert_units', tmp_path, f'--config.encoder={encoder}')
   assert 'mae' not in output.replace('hubert', '')
   assert (tmp_path / 'report.html').exists()
-
-
-@pytest.mark.parametrize('config', [c for c in CONFIGS if c != 'hubert_units'])
-def test_every_config_has_a_dry_run(config, tmp_path):
-  skip_without_data(config)
-  output = finish(config, tmp_path, '--dry_run')
-  assert 'encode one frame' in output
 
 
 def test_dry_run_writes_nothing(tmp_path):
