@@ -22,7 +22,7 @@ def score(name, value, **tags):
 def config():
   config = rpt.get_config()
   config.metaworld.tasks = ('drawer-open-v3',)
-  config.finetune.demos = (50, 10)
+  config.finetune.update(demos=(50, 10), run_demos=(10,))
   return config
 
 
