@@ -172,25 +172,7 @@ def _study(config):
   config.pretrain.update(width=128, depth=3, steps=600)
   config.evaluate.episodes = 25
   streams = config.pretrain.streams
-  config.quantize = ConfigDict()
-  config.quantize.num_clusters = 64
-  config.quantize.levels = 2  # Of residual and product codebooks.
-  config.quantize.restarts = 1
-  config.quantize.max_iterations = 20
-  config.quantize.batch_size = 0  # Of mini-batch k-means; 0: full Lloyd.
-  config.quantize.max_no_improvement = 10  # Mini-batches; 0: go to the end.
-  config.quantize.trunk_layer = 2  # What later iterations cluster.
-  config.quantize.recipes = ConfigDict(
-    {
-      'clip_mean': ConfigDict(
-        {
-          'transforms': ('clip_mean',),
-          'codebook': 'single',
-          'temperature': 0.0,
-        }
-      )
-    }
-  )
+  _quantize(config)
   config.pretrain.runs = ConfigDict(
     {
       'rpt': _masked(),
@@ -224,6 +206,29 @@ def _study(config):
       'three cameras over one': ('rpt', 'one_camera'),
       'failures added over none': ('failures', 'rpt'),
       'units added over none': ('units', 'rpt'),
+    }
+  )
+
+
+def _quantize(config):
+  """Hidden units, for the run that has them as one more stream."""
+  config.quantize = ConfigDict()
+  config.quantize.num_clusters = 64
+  config.quantize.levels = 2  # Of residual and product codebooks.
+  config.quantize.restarts = 1
+  config.quantize.max_iterations = 20
+  config.quantize.batch_size = 0  # Of mini-batch k-means; 0: full Lloyd.
+  config.quantize.max_no_improvement = 10  # Mini-batches; 0: go to the end.
+  config.quantize.trunk_layer = 2  # What later iterations cluster.
+  config.quantize.recipes = ConfigDict(
+    {
+      'clip_mean': ConfigDict(
+        {
+          'transforms': ('clip_mean',),
+          'codebook': 'single',
+          'temperature': 0.0,
+        }
+      )
     }
   )
 

@@ -51,9 +51,7 @@ def loss(apply, batch: dict, key: Array, config: dict):
 
   Args:
     apply: `apply(inputs, valid_BT, corrupt_BTM, present_BTM) -> output`.
-    batch: 'inputs', stream -> [B, T, dim] floats, standardised, or integers
-      [B, T, levels]; 'valid' [B, T]; optional 'present' [B, T, M]. What is
-      padded or absent may hold anything.
+    batch: as `tokens.inputs` takes it.
     config: 'streams' (names in the order of M, the action last).
 
   Returns:

@@ -32,7 +32,9 @@ def inputs(batch: dict, config: dict) -> tuple[dict, Array]:
   """(stream -> [B, T, ...] in the order of M, bool [B, T, M] what is there).
 
   Args:
-    batch: 'inputs', 'valid' [B, T], optional 'present' [B, T, M].
+    batch: 'inputs', stream -> [B, T, dim] floats, standardised, or integers
+      [B, T, levels]; 'valid' [B, T]; optional 'present' [B, T, M]. What is
+      padded or absent may hold anything.
     config: 'streams', their names in the order of M.
 
   Raises:

@@ -44,10 +44,8 @@ def run(config, inputs, directory):
     for cell in cells(config):
       with np.load(_path(directory, name, cell)) as played:
         found[name, cell] = played['success']
-  seen = domains.pretraining(config)
-  groups = {'all': [n for n in domains.tasks(config) if n in seen]}
-  groups['unseen'] = list(config.metaworld.unseen)
-  known = found, {k: v for k, v in groups.items() if v}
+  c = config.metaworld
+  known = found, {'all': c.tasks, 'unseen': c.unseen}
   return [
     *_success_rows(found),
     *scores.score_rows('control', *known, **_OPTIONS),

@@ -155,11 +155,10 @@ def _sensorimotor_run(name, settings, dim, config):
 def _robot(config):
   """Widths of what the robot of this config feels and does."""
   if domains.tasks(config):
-    dims = metaworld.PROPRIO_DIM, metaworld.ACTION_DIM
-  else:
-    found = domains.open_dataset(next(iter(config.datasets.values()))).streams
-    dims = (found[field].shape[0] for field in ('state', 'action'))
-  return dict(zip(('proprio', 'action'), dims, strict=True))
+    return {'proprio': metaworld.PROPRIO_DIM, 'action': metaworld.ACTION_DIM}
+  found = domains.open_dataset(next(iter(config.datasets.values()))).streams
+  known = sensorimotor.fields(found)
+  return {stream: found[field].shape[0] for stream, field in known.items()}
 
 
 def _shape(config, settings):

@@ -6,7 +6,6 @@ failures instead.
 """
 
 import json
-import os
 
 import numpy as np
 
@@ -95,9 +94,7 @@ def record(config, name: str, directory) -> pipeline.Rows:
       pipeline.row('collect', 'kept', rate, interval, episodes=tried, **tags),
     ]
   rlds.write(directory, name, splits, metadata=metadata)
-  partial = done.with_name(f'{name}.partial.json')
-  partial.write_text(json.dumps(rows))
-  os.replace(partial, done)
+  pipeline.write_json(done, rows)
   return rows
 
 

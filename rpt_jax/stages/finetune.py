@@ -10,7 +10,6 @@ cells share them, so that differences between methods are paired.
 
 import functools
 import json
-import os
 from typing import NamedTuple
 
 import jax
@@ -97,9 +96,7 @@ def run(config, inputs, directory):
         known = config, inputs, directory, name, demos[name]
         params_S, loss_S = _train(*known, cell, encoder, standardise)
         checkpoint.save_params(_path(directory, name, cell), params_S)
-        partial = done.with_name(f'{cell.name}.partial.json')
-        partial.write_text(json.dumps(np.asarray(loss_S, float).tolist()))
-        os.replace(partial, done)
+        pipeline.write_json(done, np.asarray(loss_S, float).tolist())
       rows.append(_loss_row(name, cell, json.loads(done.read_text())))
   return rows
 

@@ -159,8 +159,8 @@ def run(config, workdir, only=(), overwrite=False):
     if overwrite:
       for name in only or names:
         shutil.rmtree(workdir / name, ignore_errors=True)
-    _write_json(workdir / 'config.json', config.to_dict())
-    _write_json(workdir / 'run.json', provenance())
+    write_json(workdir / 'config.json', config.to_dict())
+    write_json(workdir / 'run.json', provenance())
     for i, stage in enumerate(stages):
       label = f'[{i + 1}/{len(stages)}] {stage.name}'
       if not only or stage.name in only:
@@ -228,7 +228,7 @@ def _run_stage(stage, workdir, label):
   if done or not started.exists() or json.loads(started.read_text()) != wanted:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    _write_json(started, wanted)
+    write_json(started, wanted)
   _remove_partial(directory)
   print(f'{label}: start', flush=True)
   begin = time.time()
@@ -238,7 +238,7 @@ def _run_stage(stage, workdir, label):
   seconds = time.time() - begin
   files = _files(directory)
   memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-  _write_json(
+  write_json(
     directory / 'artifact.json',
     {
       'stage': stage.name,
@@ -313,7 +313,8 @@ def _digest(content: bytes) -> str:
   return hashlib.sha256(content).hexdigest()
 
 
-def _write_json(path, value):
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes a JSON file, whole or not at all."""
   _write_text(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
 
 

@@ -19,16 +19,18 @@ def build(
   model, _ = finetune.policy_model(config, inputs, cell, name)
   params_S = finetune.load(inputs['finetune'], name, cell)
   frames = _frames(config, inputs, name, model)
+  scales = policy.load_scales(inputs['pretrain'] / sensorimotor.FILE)
+  played, image_from = execution(config), encode.image_from(config, inputs)
   limit = (-1.0, 1.0) if name in domains.tasks(config) else None
   for seed in range(config.finetune.seeds):
     yield policy.Policy(
       model,
       jax.tree.map(lambda x, i=seed: x[i], params_S),
-      policy.load_scales(inputs['pretrain'] / sensorimotor.FILE),
+      scales,
       image=eye if frames else None,
-      image_from=encode.image_from(config, inputs) if frames else None,
+      image_from=image_from if frames else None,
       frames=frames,
-      execution=execution(config),
+      execution=played,
       action_limit=limit,
     )
 

@@ -5,7 +5,7 @@ A stream is `latent/<camera>` (a camera's part of the frame latents), `proprio`,
 *absent*: its values are zero and `present` [N, M] says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from rpt_jax.types import StreamSpec
 
 Scales = dict[str, tuple[np.ndarray, np.ndarray]]
 FILE = 'scales.safetensors'
+_TOLD = ('proprio', 'action')  # What a video does not show.
 # Least deviation of a dimension, as a share of the largest of its stream. What
 # a robot hardly did in some tasks (a gripper kept shut) it may do in others.
 _LEAST = {'proprio': 0.3, 'action': 0.3}
@@ -34,6 +35,16 @@ def names(config, settings) -> tuple[str, ...]:
   return tuple(settings.get('streams', config.pretrain.streams))
 
 
+def fields(found: Collection[str]) -> dict[str, str]:
+  """{stream: field} of what is felt and done, of the fields that are there.
+
+  Proprioception is 'proprio' or, as recorded datasets call it, 'state'.
+  """
+  proprio = 'proprio' if 'proprio' in found else 'state'
+  known = {'proprio': proprio, 'action': 'action'}
+  return {stream: field for stream, field in known.items() if field in found}
+
+
 def check(config) -> None:
   """Raise ValueError for settings no pretraining on streams can mean."""
   if config.iterations > 1:
@@ -44,7 +55,7 @@ def check(config) -> None:
     )
   for name, settings in config.datasets.items():
     found = domains.open_dataset(settings).streams
-    if 'proprio' not in found and 'state' not in found or 'action' not in found:
+    if len(fields(found)) < len(_TOLD):
       raise ValueError(
         f'config.datasets.{name}.mapping: has {sorted(found)}; streams need '
         "its 'state' and its 'action'"
@@ -54,28 +65,30 @@ def check(config) -> None:
         f'config.datasets.{name}.normalise: found {settings.normalise!r}; '
         "streams are all scaled by 'mean_std'"
       )
-  for name, run in config.pretrain.runs.items():
-    check_run(config, run, f'config.pretrain.runs.{name}')
-
-
-def check_run(config, run, where: str) -> None:
-  """Raise ValueError for streams, masks or data that a run cannot have."""
-  mask = run.get('mask', masked_streams.MASKS[0])
-  if mask not in masked_streams.MASKS:
-    raise ValueError(
-      f'{where}.mask: found {mask!r}, expected one of {masked_streams.MASKS}'
-    )
-  if run.get('failures', False) and not config.metaworld.failures:
-    raise ValueError(
-      f'{where}.failures: found True, but config.metaworld.failures is 0'
-    )
   cameras = [domains.cameras(config, n) for n in domains.names(config)]
   if len(set(cameras)) > 1:
     raise ValueError(
       f'config.pretrain.streams: domains have cameras {cameras}; expected the '
       'same of each'
     )
-  known = [*(f'latent/{camera}' for camera in cameras[0]), 'proprio', 'action']
+  for name, run in config.pretrain.runs.items():
+    _check_run(config, run, cameras[0], f'config.pretrain.runs.{name}')
+
+
+def _check_run(config, run, cameras, where):
+  """Raise ValueError for streams, masks or data that a run cannot have."""
+  mask = run.get('mask', masked_streams.MASKS[0])
+  if mask not in masked_streams.MASKS:
+    raise ValueError(
+      f'{where}.mask: found {mask!r}, expected one of {masked_streams.MASKS}'
+    )
+  splits = [domains.splits(config, n) for n in domains.pretraining(config)]
+  if run.get('failures', False) and 'failures' not in sum(splits, ()):
+    raise ValueError(
+      f'{where}.failures: found True, but config.metaworld.failures is 0 or '
+      'not there'
+    )
+  known = [*(f'latent/{camera}' for camera in cameras), *_TOLD]
   if run.recipe:
     known.append('unit')
   found = names(config, run)
@@ -98,16 +111,13 @@ def recorded(config, inputs, name: str, split: str) -> windows.Clips:
   """Latents of each camera, proprioception and actions, as recorded."""
   found = stored.load(inputs['encode'] / name / split, ('latent',))
   source = domains.source(config, inputs['collect'], name, split)
-  known = {'proprio': 'proprio', 'action': 'action'}
-  if 'proprio' not in source.streams:
-    known['proprio'] = 'state'  # As recorded datasets call it.
-  known = {k: field for k, field in known.items() if field in source.streams}
+  known = fields(source.streams)
   cameras = domains.cameras(config, name)
   parts = np.split(found.arrays['latent'], len(cameras), axis=-1)
   arrays = {f'latent/{c}': x for c, x in zip(cameras, parts, strict=True)}
-  fields = tuple(known.values())
-  if fields:
-    labels = domains.labels(config, inputs, name, split, fields)
+  if known:
+    chosen = tuple(known.values())
+    labels = domains.labels(config, inputs, name, split, chosen)
     arrays |= {k: labels.arrays[field] for k, field in known.items()}
   return windows.Clips(arrays, found.lengths)
 
@@ -146,7 +156,7 @@ def standardise(clips: windows.Clips, scales: Scales) -> windows.Clips:
         f'{mean_D.shape} where it was measured; give every domain of a run the '
         'same cameras and robot'
       )
-    std_D = np.where(std_D > _CONSTANT, std_D, np.float32(1))
+    std_D = np.where(std_D > 0, std_D, np.float32(1))
     x_ND = (x_ND.astype(np.float32) - mean_D[None]) / std_D[None]
     arrays[stream] = x_ND.astype(np.float16)
   return windows.Clips(arrays, clips.lengths)
@@ -195,6 +205,3 @@ def specs(config, streams, dims, levels=1) -> tuple[StreamSpec, ...]:
     else StreamSpec(s, 'continuous', dim=dims[s])
     for s in streams
   )
-
-
-_TOLD = ('proprio', 'action')  # What a video does not show.
