@@ -4,14 +4,12 @@ Reads the frames of the `pretrain` split alone; writes `model/` (which
 `vision.load` takes), reconstructions of held-out frames, and the curve.
 """
 
-import json
-
 import jax
 import numpy as np
 
 from rpt_jax.episodes import loader
 from rpt_jax.stages import frames, pipeline
-from rpt_jax.training import loop, optimizer, sharding, step
+from rpt_jax.training import loop, optimizer, sharding, trainer
 from rpt_jax.vision import augment, mae
 
 _PICTURES = 12
@@ -38,12 +36,11 @@ def run(config, inputs, directory):
       image_NHWC = augment.augment(draw, image_NHWC, change)
     return model.loss(params, image_NHWC, key)
 
-  init_key, key = jax.random.split(jax.random.key(config.seed))
-  state = step.init_state(jax.jit(model.init)(init_key), tx, key)
-  shardings = sharding.state_shardings(state, mesh)
+  key = jax.random.key(config.seed)
+  trained = trainer.make(model.init, loss_fn, tx, mesh)
   state, history = loop.fit(
-    jax.device_put(state, shardings),
-    step.make_train_step(loss_fn, tx, shardings),
+    trained.init(key),
+    trained.step,
     lambda i: sharding.shard_batch(_gather(found, order(i)), mesh),
     c.steps,
     directory=directory,
@@ -53,7 +50,7 @@ def run(config, inputs, directory):
   )
   params = jax.device_get(state.params)
   mae.save(model, params, directory / 'model')
-  (directory / 'curve.json').write_text(json.dumps(history))
+  pipeline.write_json(directory / 'curve.json', history)
   heldout = frames.load(config, inputs['frames'], 'heldout')
   pictures = mae.reconstruct(model, params, _spread(heldout, _PICTURES), key)
   np.savez(directory / 'reconstructions.npz', **pictures)

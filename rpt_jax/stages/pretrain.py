@@ -7,7 +7,7 @@ read that, and the scale of every stream is written to `scales.safetensors`.
 Writes `<run>/params.safetensors` and the learning curve.
 """
 
-import json
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,14 @@ from rpt_jax import policy
 from rpt_jax.episodes import loader, mixture, streams, windows
 from rpt_jax.models import sequence
 from rpt_jax.stages import domains, pipeline, sensorimotor, trunk
-from rpt_jax.training import checkpoint, loop, optimizer, sharding, step
+from rpt_jax.training import (
+  checkpoint,
+  loop,
+  optimizer,
+  sharding,
+  step,
+  trainer,
+)
 from rpt_jax.types import StreamSpec
 
 _SPLITS = ('pretrain', 'heldout')
@@ -119,23 +126,14 @@ class _Streams:
 
 
 def _train(name, settings, data, loss_fn, model, config, directory):
-  """Parameters of a run, trained or gone on with."""
+  """Parameters of a run (their running mean, if one is kept)."""
   c, mesh = config.pretrain, sharding.make_mesh(config.mesh)
-  tx = optimizer.adamw(
-    c.learning_rate,
-    c.steps,
-    weight_decay=c.weight_decay,
-    warmup=c.warmup,
-    b2=0.98,
-  )
-  init_key, key = jax.random.split(jax.random.key(config.seed))
-  state = step.init_state(sequence.init(model, init_key), tx, key)
-  shardings = sharding.state_shardings(state, mesh)
-  weights = {'settings': traced(settings)}
+  trained = make_trainer(c, model, loss_fn, mesh)
   batch_at = _batches(*data['pretrain'], config, settings)
+  weights = {'settings': traced(settings)}
   state, history = loop.fit(
-    jax.device_put(state, shardings),
-    step.make_train_step(loss_fn, tx, shardings),
+    trained.init(jax.random.key(config.seed)),
+    trained.step,
     lambda i: sharding.shard_batch(batch_at(i), mesh) | weights,
     c.steps,
     directory=directory / name,
@@ -143,9 +141,29 @@ def _train(name, settings, data, loss_fn, model, config, directory):
     save_every=max(c.steps // 4, 1),
     label=f'  pretrain {name}',
   )
-  checkpoint.save_params(directory / name / 'params.safetensors', state.params)
-  (directory / name / 'curve.json').write_text(json.dumps(history))
-  return state.params
+  params = state.params if state.ema is None else state.ema
+  checkpoint.save_params(directory / name / 'params.safetensors', params)
+  pipeline.write_json(directory / name / 'curve.json', history)
+  return params
+
+
+def make_trainer(c, model, loss_fn, mesh) -> trainer.Trainer:
+  """The trainer of a model with the settings `c` of `config.pretrain`."""
+  tx = optimizer.adamw(
+    c.learning_rate,
+    c.steps,
+    weight_decay=c.weight_decay,
+    warmup=c.warmup,
+    b2=0.98,
+  )
+  return trainer.make(
+    functools.partial(sequence.init, model),
+    loss_fn,
+    tx,
+    mesh,
+    accumulate=c.get('accumulate', 1),
+    ema=c.get('ema', 0.0),
+  )
 
 
 def _heldout_rows(name, settings, data, loss_fn, params, config):

@@ -86,6 +86,7 @@ def model(config, streams, heads, visibility, context=0):
     mlp_ratio=c.mlp_ratio,
     context=context or c.context,
     visibility=visibility,
+    remat=c.get('remat', 'none'),
   )
 
 

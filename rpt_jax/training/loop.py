@@ -1,8 +1,4 @@
-"""The training loop: resume, then per step save -> batch -> step -> log.
-
-Metrics of a step are read after the next one is dispatched, so that the
-device never waits for the host to print.
-"""
+"""The training loop: resume, then per step save -> batch -> step -> log."""
 
 import pathlib
 import signal
@@ -11,14 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 
-import jax
-
 from rpt_jax.training.checkpoint import Checkpoints
-from rpt_jax.training.metrics import Writer
-from rpt_jax.training.step import TrainState, read_metrics
+from rpt_jax.training.progress import Progress
+from rpt_jax.training.step import TrainState
 from rpt_jax.types import PyTree
 
-MAX_SKIPPED = 10  # Steps in a row without a finite gradient.
 INTERRUPTED = 143  # Exit code after SIGTERM, as the shell gives it.
 
 
@@ -48,13 +41,13 @@ def fit(
     (state, rows of metrics.jsonl: the metrics every `log_every` steps).
 
   Raises:
-    FloatingPointError: no finite gradient for MAX_SKIPPED steps in a row.
+    FloatingPointError: no finite gradient for `progress.MAX_SKIPPED` steps.
   """
   directory = pathlib.Path(directory)
   checkpoints = Checkpoints(directory / 'checkpoints')
   restored = checkpoints.restore(state)
   start, state = restored or (0, state)
-  log = _Log(directory, label, start, num_steps, log_every)
+  log = Progress(directory, label, start, num_steps, log_every)
   with _Sigterm() as sigterm:
     for step in range(start, num_steps):
       due = step > start and step % save_every == 0
@@ -83,68 +76,6 @@ def fit(
 def _save(checkpoints, step, state):
   if step not in checkpoints.steps():
     checkpoints.save(step, state)
-
-
-class _Log:
-  """Holds the metrics of one step until the next one is under way."""
-
-  def __init__(self, directory, label, start, total, every):
-    self._writer = Writer(directory, start)
-    self._label, self._total, self._every = label, total, every
-    self._pending = None
-    self._skipped = 0
-    self._since = (start, time.perf_counter())
-    self.waited = 0.0
-    if start:
-      print(f'{label}: going on from step {start}', flush=True)
-
-  @property
-  def rows(self):
-    return self._writer.rows
-
-  def __call__(self, step, metrics):
-    self.flush()
-    self._pending = (step, metrics)
-
-  def flush(self):
-    """Reads, checks and writes what is pending."""
-    if self._pending is None:
-      return
-    step, metrics = self._pending
-    self._pending = None
-    skipped = int(metrics['skipped'])
-    self._skipped = self._skipped + 1 if skipped else 0
-    if skipped:
-      print(f'{self._label}: step {step} skipped, not finite', flush=True)
-    if self._skipped >= MAX_SKIPPED:
-      raise FloatingPointError(
-        f'{self._label}: no finite gradient in {MAX_SKIPPED} steps up to '
-        f'{step}; lower the learning rate or look at the data'
-      )
-    if step % self._every == 0 or step == self._total:
-      values = read_metrics(metrics)
-      self._writer.write(step, values)
-      self._print(step, values)
-
-  def _print(self, step, values):
-    since, began = self._since
-    now = time.perf_counter()
-    self._since = (step, now)
-    elapsed = max(now - began, 1e-9)
-    rate = (step - since) / elapsed
-    wait, self.waited = self.waited / elapsed, 0.0
-    left = (self._total - step) / max(rate, 1e-9)
-    if jax.process_index() == 0:
-      print(
-        f'{self._label} {step}/{self._total} loss {values["loss"]:.4f} '
-        f'lr {values["learning_rate"]:.2e} '
-        f'grad-norm {values["grad_norm"]:.3f} {rate:.1f} steps/s '
-        f'wait {wait:.0%} ETA {left:.0f}s',
-        flush=True,
-      )
-
-  def close(self):
-    self._writer.close()
 
 
 class _Sigterm:

@@ -18,15 +18,22 @@ RULES = (
 )
 
 
-def make_mesh(sizes: dict[str, int]) -> Mesh:
+def make_mesh(sizes: dict[str, int], devices=None) -> Mesh:
   """Mesh over all devices; one axis may be -1, the rest of the devices.
 
-  Raises ValueError if the sizes do not multiply to the device count.
+  Args:
+    sizes: of the axes `AXES`.
+    devices: instead of all of this job; those of a topology that is only
+      described will do.
+
+  Raises:
+    ValueError: the sizes do not multiply to the device count.
   """
   if set(sizes) != set(AXES):
     raise ValueError(f'mesh: found axes {sorted(sizes)}, expected {AXES}')
+  devices = jax.devices() if devices is None else devices
   shape = [sizes[axis] for axis in AXES]
-  count = jax.device_count()
+  count = len(devices)
   fixed = math.prod(n for n in shape if n != -1)
   free = shape.count(-1)
   fits = all(n == -1 or n > 0 for n in shape) and free <= 1
@@ -36,15 +43,15 @@ def make_mesh(sizes: dict[str, int]) -> Mesh:
       'to the device count, at most one being -1'
     )
   shape = tuple(count // fixed if n == -1 else n for n in shape)
-  return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3)
+  return jax.make_mesh(
+    shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
+  )
 
 
 def local_mesh() -> Mesh:
   """Mesh over this process's devices, for work processes do apart."""
-  devices = jax.local_devices()
-  return jax.make_mesh(
-    (len(devices), 1, 1), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
-  )
+  sizes = {'data': -1, 'fsdp': 1, 'tensor': 1}
+  return make_mesh(sizes, jax.local_devices())
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

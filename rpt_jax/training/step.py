@@ -18,35 +18,48 @@ class TrainState(NamedTuple):
   params: PyTree
   opt_state: PyTree
   key: Array  # typed key
+  ema: PyTree = None  # running mean of the parameters, if one is kept
 
 
-def init_state(params: PyTree, tx: Optimizer, key: Array) -> TrainState:
+def init_state(
+  params: PyTree, tx: Optimizer, key: Array, *, ema: bool = False
+) -> TrainState:
   """State at step 0; `params` are copied, since steps are donated."""
   params = jax.tree.map(jnp.array, params)
   return TrainState(
-    jnp.zeros((), jnp.int32), params, tx.init(params), jnp.array(key)
+    jnp.zeros((), jnp.int32),
+    params,
+    tx.init(params),
+    jnp.array(key),
+    jax.tree.map(jnp.array, params) if ema else None,
   )
 
 
-def step_fn(loss_fn: Callable, tx: Optimizer) -> Callable:
+def step_fn(
+  loss_fn: Callable, tx: Optimizer, *, accumulate: int = 1, ema: float = 0.0
+) -> Callable:
   """The step, not jitted: for `vmap` over seeds or `scan` over steps.
 
   Args:
     loss_fn: (params, batch, key) -> (loss, metrics); metrics are scalars or
       (sum, count) pairs.
     tx: of `training/optimizer.py`.
+    accumulate: micro-batches a batch is cut into, one after the other; the
+      gradient is their mean. Only what has the batch's rows is cut.
+    ema: decay of the running mean of the parameters; 0: none is kept.
 
   Returns:
     (state, batch) -> (state, metrics) with 'loss', 'learning_rate',
     'grad_norm' and 'skipped' added. A step whose loss or gradient is not
     finite changes nothing but the step number, and counts as skipped.
   """
+  gradient = jax.value_and_grad(loss_fn, has_aux=True)
+  if accumulate > 1:
+    gradient = _accumulated(gradient, accumulate)
 
   def step(state, batch):
     key = jax.random.fold_in(state.key, state.step)
-    (loss, metrics), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-      state.params, batch, key
-    )
+    (loss, metrics), grads = gradient(state.params, batch, key)
     norm = optax.tree.norm(grads)
     good = jnp.isfinite(norm) & jnp.isfinite(loss)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -64,21 +77,54 @@ def step_fn(loss_fn: Callable, tx: Optimizer) -> Callable:
     }
     params = jax.tree.map(keep, params, state.params)
     opt_state = jax.tree.map(keep, opt_state, state.opt_state)
-    return TrainState(state.step + 1, params, opt_state, state.key), metrics
+    mean = state.ema
+    if ema:
+      mean = jax.tree.map(lambda m, p: ema * m + (1 - ema) * p, mean, params)
+    state = TrainState(state.step + 1, params, opt_state, state.key, mean)
+    return state, metrics
 
   return step
 
 
-def make_train_step(
-  loss_fn: Callable, tx: Optimizer, shardings: PyTree = None
-) -> Callable:
-  """`step_fn`, jitted, the state donated.
+def _accumulated(gradient, parts):
+  """`gradient` over micro-batches: mean loss and gradient, summed pairs.
 
-  `shardings`, if given, is a TrainState of NamedSharding (see
-  `sharding.state_shardings`): what comes in and goes out is placed so.
+  A micro-batch takes every `parts`-th row, so that each device keeps its own.
   """
-  out = None if shardings is None else (shardings, None)
-  return jax.jit(step_fn(loss_fn, tx), donate_argnums=0, out_shardings=out)
+
+  def mean(params, batch, key):
+    rows = max(x.shape[0] for x in jax.tree.leaves(batch) if x.ndim)
+    if rows % parts:
+      raise ValueError(
+        f'batch: {rows} rows do not divide into {parts} micro-batches; change '
+        'the batch size or config.pretrain.accumulate'
+      )
+
+    def micro(i):
+      part = jax.tree.map(
+        lambda x: x.reshape(-1, parts, *x.shape[1:])[:, i] if x.ndim else x,
+        batch,
+      )
+      return gradient(params, part, jax.random.fold_in(key, i))
+
+    def add(total, i):
+      return jax.tree.map(jnp.add, total, micro(i)), None
+
+    zero = jax.tree.map(
+      lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(micro, 0)
+    )
+    ((loss, metrics), grads), _ = jax.lax.scan(add, zero, jnp.arange(parts))
+    metrics = {
+      k: x if isinstance(x, tuple) else x / parts for k, x in metrics.items()
+    }
+    return (loss / parts, metrics), jax.tree.map(lambda x: x / parts, grads)
+
+  return mean
+
+
+def make_train_step(loss_fn: Callable, tx: Optimizer) -> Callable:
+  """`step_fn`, jitted, the state donated; on a mesh: `trainer.make`."""
+  return jax.jit(step_fn(loss_fn, tx), donate_argnums=0)
 
 
 def read_metrics(metrics: PyTree) -> dict[str, float]:

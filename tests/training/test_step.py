@@ -8,7 +8,7 @@ import pytest
 
 from rpt_jax.models import sequence
 from rpt_jax.objectives import masked_units
-from rpt_jax.training import optimizer, sharding, step
+from rpt_jax.training import optimizer, sharding, step, trainer
 from rpt_jax.types import StreamSpec
 
 B, T, D, V = 16, 8, 6, 5
@@ -50,16 +50,16 @@ def _batch():
 
 
 def _one_step(mesh=None):
-  """Metrics and parameters after a step, on one device or a mesh."""
-  state = step.init_state(_params(), TX, jax.random.key(1))
-  batch = _batch()
-  shardings = None
-  if mesh is not None:
-    shardings = sharding.state_shardings(state, mesh)
-    state = jax.device_put(state, shardings)
-    batch = sharding.shard_batch(batch, mesh)
-  train_step = step.make_train_step(_loss, TX, shardings)
-  state, metrics = train_step(state, batch)
+  """Metrics and state after a step, on one device or a mesh."""
+  if mesh is None:
+    alone = dict.fromkeys(sharding.AXES, 1)
+    mesh = sharding.make_mesh(alone, jax.devices()[:1])
+  params = _params()
+  trained = trainer.make(lambda key: params, _loss, TX, mesh)
+  batch = sharding.shard_batch(_batch(), mesh)
+  state = trained.init(jax.random.key(0))
+  key = jax.device_put(jax.random.key(1), state.key.sharding)
+  state, metrics = trained.step(state._replace(key=key), batch)
   return step.read_metrics(metrics), state
 
 
