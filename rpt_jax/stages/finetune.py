@@ -28,7 +28,7 @@ from rpt_jax.stages import (
   trunk,
   tuned,
 )
-from rpt_jax.training import checkpoint, optimizer, step
+from rpt_jax.training import checkpoint, optimizer, sharding, step
 
 
 class Cell(NamedTuple):
@@ -116,7 +116,10 @@ def _train(config, inputs, directory, name, demos, cell, encoder, standardise):
   params_S = _initial(model)(keys_S) | jax.tree.map(
     lambda x: np.broadcast_to(x, (len(keys_S), *x.shape)), pretrained
   )
-  train = _trainer(model, standardise, config.finetune, cell.method == 'probe')
+  c = config.finetune
+  freeze = c.get('freeze', '') if cell.method == 'finetune' else ''
+  mesh = sharding.make_mesh(config.mesh)
+  train = _trainer(model, standardise, c, cell.method == 'probe', freeze, mesh)
   return train(params_S, data, picks_SN, count_S, keys_S)
 
 
@@ -186,13 +189,16 @@ def _initial(model):
 
 
 @functools.cache
-def _trainer(model, standardise, settings, frozen):
+def _trainer(model, standardise, settings, frozen, freeze, mesh):
   """Jitted (params_S, data, picks_SN, count_S, keys_S) -> (params, loss)_S.
 
   The whole training of all seeds is one call: a scan over steps under a vmap.
+  Windows are split over the mesh; policies are whole on every device.
   """
   rate = settings.probe_learning_rate if frozen else settings.learning_rate
-  tx = optimizer.adamw(rate, settings.steps, weight_decay=settings.weight_decay)
+  tx = optimizer.adamw(
+    rate, settings.steps, weight_decay=settings.weight_decay, freeze=freeze
+  )
   names = tuple(stream.name for stream in model.streams)
   objective = {
     'chunk': settings.chunk,
@@ -213,6 +219,7 @@ def _trainer(model, standardise, settings, frozen):
     def body(state, i):
       picks_B = demonstrations.draw(key, i, picks_N, count, size)
       batch = demonstrations.batch(data, picks_B, names, *shape)
+      batch = sharding.split(batch, mesh)
       seen = jax.tree.map(standardise, batch['inputs'])
       state, metrics = update(state, batch | {'inputs': seen})
       return state, metrics['loss']
@@ -222,4 +229,7 @@ def _trainer(model, standardise, settings, frozen):
     last = max(settings.steps // 10, 1)
     return fixed | state.params, losses[-last:].mean()
 
-  return jax.jit(jax.vmap(train, in_axes=(0, None, 0, 0, 0)))
+  return jax.jit(
+    jax.vmap(train, in_axes=(0, None, 0, 0, 0)),
+    out_shardings=sharding.replicated(mesh),
+  )

@@ -155,6 +155,7 @@ def make_trainer(c, model, loss_fn, mesh) -> trainer.Trainer:
     weight_decay=c.weight_decay,
     warmup=c.warmup,
     b2=0.98,
+    freeze=c.get('freeze', ''),
   )
   return trainer.make(
     functools.partial(sequence.init, model),

@@ -209,7 +209,12 @@ def _update(model, apply, standardise, settings):
 
 def _optimizer(settings):
   c, decay = settings.tuned, settings.weight_decay
-  return optimizer.adamw(c.learning_rate, c.steps, weight_decay=decay)
+  return optimizer.adamw(
+    c.learning_rate,
+    c.steps,
+    weight_decay=decay,
+    freeze=settings.get('freeze', ''),
+  )
 
 
 def _augmentation(settings):

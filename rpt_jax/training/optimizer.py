@@ -1,4 +1,7 @@
-"""AdamW with warm-up, cosine decay, clipping, and decay on kernels only."""
+"""AdamW with warm-up, cosine decay, clipping, and decay on kernels only.
+
+What is frozen gets no update and has no moments.
+"""
 
 import re
 from collections.abc import Callable
@@ -27,6 +30,7 @@ def adamw(
   clip: float = 1.0,
   b2: float = 0.999,
   decay: str = r'kernel$',
+  freeze: str = '',
 ) -> Optimizer:
   """AdamW: linear warm-up to the peak, cosine to 0, global-norm clipping.
 
@@ -36,10 +40,13 @@ def adamw(
     weight_decay: for parameters whose path ('trunk/blocks/up/kernel') the
       regular expression `decay` finds.
     warmup: share of the steps.
-    clip: largest norm of the gradient.
+    clip: largest norm of the gradient of what trains.
+    freeze: parameters whose path this regular expression finds stay as they
+      are; '' freezes none.
 
   Raises:
-    ValueError: a setting out of range, or (at init) `decay` finds nothing.
+    ValueError: a setting out of range, or (at init) `decay` or `freeze` finds
+      nothing, or `freeze` everything.
   """
   settings = {
     'learning_rate': learning_rate,
@@ -67,10 +74,22 @@ def adamw(
       schedule,
       b2=b2,
       weight_decay=weight_decay,
-      mask=lambda params: path_mask(params, decay),
+      mask=lambda params: _found(params, decay),
     ),
   )
-  return Optimizer(tx.init, tx.update, schedule)
+  if freeze:
+    parts = {True: optax.set_to_zero(), False: tx}
+    tx = optax.partition(parts, lambda params: _found(params, freeze))
+
+  def init(params):
+    path_mask(params, decay)
+    if freeze and all(jax.tree.leaves(path_mask(params, freeze))):
+      raise ValueError(
+        f'freeze {freeze!r} finds every parameter; leave some to train'
+      )
+    return tx.init(params)
+
+  return Optimizer(init, tx.update, schedule)
 
 
 def path_mask(params: PyTree, pattern: str) -> PyTree:
@@ -78,9 +97,7 @@ def path_mask(params: PyTree, pattern: str) -> PyTree:
 
   Raises ValueError if it finds none: such a pattern is a typo.
   """
-  chosen = jax.tree_util.tree_map_with_path(
-    lambda path, _: bool(re.search(pattern, path_name(path))), params
-  )
+  chosen = _found(params, pattern)
   if not any(jax.tree.leaves(chosen)):
     leaves = jax.tree_util.tree_leaves_with_path(params)
     names = [path_name(path) for path, _ in leaves]
@@ -89,6 +106,12 @@ def path_mask(params: PyTree, pattern: str) -> PyTree:
       f'are called like {names[:3]}'
     )
   return chosen
+
+
+def _found(params, pattern):
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: bool(re.search(pattern, path_name(path))), params
+  )
 
 
 def path_name(path: tuple) -> str:

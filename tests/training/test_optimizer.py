@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rpt_jax.training import optimizer
+from rpt_jax.training import optimizer, sharding, trainer
 
 
 def test_schedule():
@@ -38,6 +38,42 @@ def test_patterns_must_find_something():
   tx = optimizer.adamw(0.1, 10, decay=r'kernal$')
   with pytest.raises(ValueError, match=r"'kernal\$' finds none of the 1"):
     tx.init({'up': {'kernel': jnp.zeros(2)}})
+
+
+def test_what_is_frozen_keeps_its_bits_and_has_no_moments():
+  """On a mesh, with decay and a running mean: all else moves."""
+  rng = np.random.default_rng(0)
+  layer = {'kernel': rng.normal(size=(8, 8)), 'bias': rng.normal(size=8)}
+  params = {'stem': layer, 'trunk': layer, 'head': {'bias': layer['bias']}}
+  params = jax.tree.map(np.float32, params)
+
+  def loss_fn(params, batch, key):
+    square = [jnp.square(x - batch).sum() for x in jax.tree.leaves(params)]
+    return sum(square), {}
+
+  tx = optimizer.adamw(0.1, 10, freeze=r'^(stem|trunk/bias)')
+  mesh = sharding.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})
+  trained = trainer.make(lambda key: params, loss_fn, tx, mesh, ema=0.5)
+  state = trained.init(jax.random.key(0))
+  for _ in range(2):
+    state, metrics = trained.step(state, np.float32(1))
+  assert metrics['skipped'] == 0
+  kept = [('stem', 'kernel'), ('stem', 'bias'), ('trunk', 'bias')]
+  for part, name in (*kept, ('trunk', 'kernel'), ('head', 'bias')):
+    same = np.array_equal(state.params[part][name], params[part][name])
+    assert same == ((part, name) in kept), (part, name)
+  assert np.array_equal(state.ema['stem']['bias'], params['stem']['bias'])
+  leaves = jax.tree_util.tree_leaves_with_path(state.opt_state)
+  moments = {optimizer.path_name(p).partition('mu/')[2] for p, _ in leaves}
+  assert moments == {'', 'trunk/kernel', 'head/bias'}
+
+
+def test_a_freeze_must_find_something_and_leave_something():
+  params = {'up': {'kernel': jnp.zeros(2)}, 'down': {'kernel': jnp.zeros(2)}}
+  with pytest.raises(ValueError, match="'upp' finds none of the 2"):
+    optimizer.adamw(0.1, 10, freeze='upp').init(params)
+  with pytest.raises(ValueError, match='leave some to train'):
+    optimizer.adamw(0.1, 10, freeze='up|down').init(params)
 
 
 @pytest.mark.parametrize(
