@@ -3,7 +3,12 @@
 Orbax neither notices a flipped bit nor a changed dtype. So every saved step
 carries `manifest.json`, written last and atomically: shape and dtype of each
 array, sha256 of each file. A step without it does not count; one that
-disagrees with it is dropped, with a warning, for the step before.
+disagrees with it is dropped, with a warning, for the step before. Saving is
+synchronous: when it returns, the step is whole on disk.
+
+In a job of several processes the directory is one that all of them see. Each
+writes its part of the arrays; the first one writes manifests, verifies, removes
+and says which step all restore.
 """
 
 import hashlib
@@ -14,10 +19,13 @@ import pathlib
 import shutil
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 from safetensors import numpy as safetensors
 
+from rpt_jax.training import distributed
 from rpt_jax.training.optimizer import path_name
 from rpt_jax.types import PyTree
 
@@ -30,18 +38,15 @@ class Checkpoints:
   def __init__(self, directory, keep: int = 2):
     self._directory = pathlib.Path(directory).absolute()
     self._directory.mkdir(parents=True, exist_ok=True)
-    self._keep = keep
-    self._manager = self._open()
-
-  def _open(self):
     self._drop_unfinished()
+    distributed.wait(f'{self._directory} has whole steps alone')
     atomic = ocp.options.AtomicityOptions(
       mode=ocp.options.AtomicityMode.COMMIT_FILE
     )
-    return ocp.CheckpointManager(
+    self._manager = ocp.CheckpointManager(
       self._directory,
       options=ocp.CheckpointManagerOptions(
-        preservation_policy=preservation_policy.LatestN(self._keep),
+        preservation_policy=preservation_policy.LatestN(keep),
         atomicity_options=atomic,
         cleanup_tmp_directories=True,
         enable_async_checkpointing=False,
@@ -49,15 +54,25 @@ class Checkpoints:
     )
 
   def save(self, step: int, state: PyTree) -> None:
-    """Writes `state` as `step`; returns when it is whole on disk."""
-    self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
-    self._manager.wait_until_finished()
+    """Writes `state` as `step`; returns when it is whole on disk.
+
+    Raises OSError where it cannot be written; nothing of it is left then, and
+    it may be tried again. Processes that are not alone cannot agree on that:
+    the error ends the job.
+    """
     folder = self._directory / str(step)
-    if jax.process_index() == 0:
-      manifest = {'arrays': _arrays(state), 'files': _hashes(folder)}
-      partial = self._directory / f'{step}.{MANIFEST}'
-      partial.write_text(json.dumps(manifest, sort_keys=True))
-      os.replace(partial, folder / MANIFEST)
+    try:
+      self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
+      self._manager.wait_until_finished()
+      if distributed.is_first():
+        _seal(folder, state)
+    except Exception as error:  # Orbax and TensorStore have their own kinds.
+      if jax.process_count() > 1:
+        raise
+      shutil.rmtree(folder, ignore_errors=True)
+      self._manager.reload()  # Else Orbax believes the step is there.
+      raise OSError(f'{folder} cannot be written: {error}') from error
+    distributed.wait(f'{folder} is whole')
 
   def restore(self, state: PyTree) -> tuple[int, PyTree] | None:
     """The latest intact (step, state), or None where there is none.
@@ -69,26 +84,20 @@ class Checkpoints:
     Raises:
       ValueError: an intact checkpoint is of another model.
     """
-    for step in self.steps()[::-1]:
-      folder = self._directory / str(step)
-      manifest = json.loads((folder / MANIFEST).read_text())
-      damaged = _differences(manifest['files'], _hashes(folder))
-      if damaged:
-        logging.error(
-          'checkpoint %s is damaged (%s); going back', folder, damaged[0]
-        )
-        self._drop(step)
-        continue
-      wrong = _differences(manifest['arrays'], _arrays(state))
-      if wrong:
-        raise ValueError(
-          f'checkpoint {folder} is of another model: {"; ".join(wrong[:5])}; '
-          'use another workdir, or --overwrite'
-        )
-      abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
-      arguments = ocp.args.StandardRestore(abstract)
-      return step, self._manager.restore(step, args=arguments)
-    return None
+    step = self._latest_intact()
+    if step is None:
+      return None
+    folder = self._directory / str(step)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    wrong = _differences(manifest['arrays'], _arrays(state))
+    if wrong:
+      raise ValueError(
+        f'checkpoint {folder} is of another model: {"; ".join(wrong[:5])}; '
+        'use another workdir, or --overwrite'
+      )
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+    arguments = ocp.args.StandardRestore(abstract)
+    return step, self._manager.restore(step, args=arguments)
 
   def steps(self) -> list[int]:
     """Steps with a manifest, in order."""
@@ -98,19 +107,45 @@ class Checkpoints:
   def close(self) -> None:
     self._manager.close()
 
-  def _drop(self, step):
-    self._manager.close()
-    shutil.rmtree(self._directory / str(step))
-    self._manager = self._open()
+  def _latest_intact(self):
+    """The step all processes restore; what is damaged after it is removed."""
+    intact = -1
+    for step in self.steps()[::-1] if distributed.is_first() else ():
+      folder = self._directory / str(step)
+      damage = _damage(folder)
+      if not damage:
+        intact = step
+        break
+      logging.error('checkpoint %s is damaged (%s); going back', folder, damage)
+      shutil.rmtree(folder)
+    if jax.process_count() > 1:
+      intact = int(multihost_utils.broadcast_one_to_all(np.int32(intact)))
+    self._manager.reload()
+    return None if intact < 0 else intact
 
   def _drop_unfinished(self):
     """Removes what a killed save left: its step would never be saved again."""
-    if jax.process_index():
-      return
-    for folder in self._directory.iterdir():
+    for folder in self._directory.iterdir() if distributed.is_first() else ():
       if folder.is_dir() and not (folder / MANIFEST).exists():
         logging.warning('removing unfinished checkpoint %s', folder)
         shutil.rmtree(folder)
+
+
+def _seal(folder, state):
+  """Writes the manifest, which makes a step count."""
+  manifest = {'arrays': _arrays(state), 'files': _hashes(folder)}
+  partial = folder / f'{MANIFEST}.partial'
+  partial.write_text(json.dumps(manifest, sort_keys=True))
+  os.replace(partial, folder / MANIFEST)
+
+
+def _damage(folder):
+  """What of a step is not as its manifest says; None: it is intact."""
+  try:
+    expected = json.loads((folder / MANIFEST).read_text())['files']
+    return next(iter(_differences(expected, _hashes(folder))), None)
+  except (ValueError, TypeError, KeyError) as error:
+    return f'{MANIFEST}: {error!r}'
 
 
 def _arrays(state):

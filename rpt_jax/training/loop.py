@@ -1,5 +1,7 @@
 """The training loop: resume, then per step save -> batch -> step -> log."""
 
+import functools
+import itertools
 import pathlib
 import signal
 import sys
@@ -7,12 +9,18 @@ import threading
 import time
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
+from jax.experimental import multihost_utils
+
+from rpt_jax.training import distributed
 from rpt_jax.training.checkpoint import Checkpoints
 from rpt_jax.training.progress import Progress
 from rpt_jax.training.step import TrainState
 from rpt_jax.types import PyTree
 
-INTERRUPTED = 143  # Exit code after SIGTERM, as the shell gives it.
+# JAX wants every process to ask about signals with the same, rising numbers.
+_ASKED = itertools.count()
 
 
 def fit(
@@ -29,7 +37,9 @@ def fit(
   """Trains to `num_steps`, going on from the latest checkpoint.
 
   Killed at any moment and started again, it ends with the same bits. After
-  SIGTERM it saves and exits with code 143; a second SIGTERM ends it at once.
+  SIGTERM to any process of the job, all save the same step and exit with code
+  0; a second SIGTERM ends a process that is alone at once. A step that cannot
+  be saved is told, and training goes on to the next that is due.
 
   Args:
     state: at step 0, and the form checkpoints must have; may be donated.
@@ -41,57 +51,107 @@ def fit(
     (state, rows of metrics.jsonl: the metrics every `log_every` steps).
 
   Raises:
-    FloatingPointError: no finite gradient for `progress.MAX_SKIPPED` steps.
+    FloatingPointError: no finite gradient for `progress.MAX_SKIPPED` steps, or
+      a state that is not finite; the last checkpoint is kept.
+    OSError: the last step could not be saved.
   """
   directory = pathlib.Path(directory)
   checkpoints = Checkpoints(directory / 'checkpoints')
-  restored = checkpoints.restore(state)
-  start, state = restored or (0, state)
+  start, state = checkpoints.restore(state) or (0, state)
   log = Progress(directory, label, start, num_steps, log_every)
+  saver = _Saver(checkpoints, label, start)
   with _Sigterm() as sigterm:
-    for step in range(start, num_steps):
-      due = step > start and step % save_every == 0
-      if due or sigterm.received:
+    for step in itertools.count(start):
+      stop = sigterm.reached()
+      last = stop or step >= num_steps
+      if last or step > start and step % save_every == 0:
         log.flush()
-        _save(checkpoints, step, state)
-      if sigterm.received:
+        saver.save(step, state)
+      if last:
         break
       began = time.perf_counter()
       batch = batch_at(step)
       log.waited += time.perf_counter() - began
       state, metrics = train_step(state, batch)
       log(step + 1, metrics)
-    else:
-      step = num_steps
-      log.flush()
-      _save(checkpoints, num_steps, state)
   log.close()
   checkpoints.close()
-  if sigterm.received:
-    print(f'{label}: SIGTERM, saved step {step}', flush=True)
-    sys.exit(INTERRUPTED)
+  saver.check()
+  if stop:
+    if distributed.is_first():
+      print(f'{label}: SIGTERM, saved step {step}', flush=True)
+    sys.exit(0)
   return state, log.rows
 
 
-def _save(checkpoints, step, state):
-  if step not in checkpoints.steps():
-    checkpoints.save(step, state)
+class _Saver:
+  """Saves what is finite and not saved yet; counts the saves that failed."""
+
+  def __init__(self, checkpoints, label, saved):
+    self._checkpoints, self._label, self._saved = checkpoints, label, saved
+    self._failed, self._error = 0, None
+
+  def save(self, step, state):
+    if step == self._saved:
+      return
+    if not jax.device_get(_is_finite(state)):
+      raise FloatingPointError(
+        f'{self._label}: the state of step {step} is not finite and not saved; '
+        f'step {self._saved} is kept; lower the learning rate'
+      )
+    try:
+      self._checkpoints.save(step, state)
+      self._saved, self._error = step, None
+    except OSError as error:
+      self._failed += 1
+      self._error = error
+      print(
+        f'{self._label}: step {step} not saved, {self._failed} failed so far; '
+        f'step {self._saved} is kept: {error}',
+        flush=True,
+      )
+
+  def check(self):
+    """Raises what the last save failed with, if it did."""
+    if self._error is not None:
+      raise self._error
+
+
+@jax.jit
+def _is_finite(tree):
+  leaves = [
+    jnp.isfinite(x).all()
+    for x in jax.tree.leaves(tree)
+    if jnp.issubdtype(x.dtype, jnp.inexact)
+  ]
+  return functools.reduce(jnp.logical_and, leaves, True)
 
 
 class _Sigterm:
-  """Remembers the first SIGTERM; the second has its usual effect."""
+  """Whether to save and stop: SIGTERM came to this process, or to any of a job.
+
+  The first SIGTERM to a process that is alone is remembered; the second has its
+  usual effect. In a job JAX catches them, and has the processes agree on when.
+  """
 
   def __enter__(self):
-    self.received = False
-    self._main = threading.current_thread() is threading.main_thread()
-    if self._main:
+    self._received = False
+    alone = jax.process_count() == 1
+    self._mine = alone and threading.current_thread() is threading.main_thread()
+    if self._mine:
       self._before = signal.signal(signal.SIGTERM, self._handle)
     return self
 
+  def reached(self):
+    """Whether this is the moment; to be asked by all processes alike."""
+    if jax.process_count() > 1:
+      return multihost_utils.reached_preemption_sync_point(next(_ASKED))
+    return self._received
+
   def _handle(self, *_):
-    self.received = True
+    self._received = True
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
   def __exit__(self, *_):
-    if self._main:
+    if self._mine:
       signal.signal(signal.SIGTERM, self._before)

@@ -1,11 +1,18 @@
-"""Metrics as JSON lines and TensorBoard events, from process 0 only."""
+"""Metrics as JSON lines and TensorBoard events, from process 0 only.
+
+A disk that fails stops no training: it is told once, and the lines that are
+missing are written when it works again.
+"""
 
 import json
+import logging
 import os
 import pathlib
+import time
 
 import jax
-import tensorboardX
+from tensorboardX import event_file_writer, summary
+from tensorboardX.proto import event_pb2
 
 
 class Writer:
@@ -17,33 +24,65 @@ class Writer:
 
   def __init__(self, directory, resumed: int = 0):
     self.rows: list[dict] = []
-    self._events = None
     self._path = pathlib.Path(directory) / 'metrics.jsonl'
+    self._behind, self._events, self._told = True, None, False
     if jax.process_index():
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
     self.rows = [r for r in read(self._path) if r['step'] <= resumed]
-    partial = self._path.with_suffix('.partial')
-    partial.write_text(''.join(json.dumps(r) + '\n' for r in self.rows))
-    os.replace(partial, self._path)
-    self._events = tensorboardX.SummaryWriter(
-      str(self._path.parent), purge_step=resumed + 1
-    )
+    self._try(self._write_lines)
+    self._try(self._open_events, resumed + 1)
 
   def write(self, step: int, values: dict[str, float]) -> None:
     """One row {'step', **values}, on disk when this returns."""
-    row = {'step': step, **values}
-    self.rows.append(row)
-    if self._events is None:
+    self.rows.append({'step': step, **values})
+    if jax.process_index():
       return
-    with self._path.open('a') as file:
-      file.write(json.dumps(row) + '\n')
-    for name, value in values.items():
-      self._events.add_scalar(name, value, step)
+    self._try(self._write_lines)
+    if self._events is not None:
+      self._try(self._write_events, step, values)
 
   def close(self) -> None:
     if self._events is not None:
-      self._events.close()
+      self._try(self._events.close)
+
+  def _try(self, write, *arguments):
+    try:
+      write(*arguments)
+    except (OSError, ValueError) as error:
+      if not self._told:
+        logging.warning('%s: metrics are not written: %s', self._path, error)
+      self._told = True
+
+  def _write_lines(self):
+    """Appends the last row; all rows anew after one that was not written."""
+    if self._behind:
+      partial = self._path.with_suffix('.partial')
+      partial.write_text(''.join(json.dumps(r) + '\n' for r in self.rows))
+      os.replace(partial, self._path)
+      self._behind = False
+      return
+    self._behind = True
+    with self._path.open('a') as file:
+      file.write(json.dumps(self.rows[-1]) + '\n')
+    self._behind = False
+
+  def _open_events(self, first):
+    """Written at once: tensorboardX's own thread would die of an error, and
+    those who wait for it hang."""
+    prefix = str(self._path.parent / 'events')
+    self._events = event_file_writer.EventsWriter(prefix)
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._write_event(first, session_log=start)
+
+  def _write_events(self, step, values):
+    for name, value in values.items():
+      self._write_event(step, summary=summary.scalar(name, value))
+    self._events.flush()
+
+  def _write_event(self, step, **what):
+    event = event_pb2.Event(wall_time=time.time(), step=step, **what)
+    self._events.write_event(event)
 
 
 def read(path) -> list[dict]:
