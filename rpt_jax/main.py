@@ -8,6 +8,7 @@ python -m rpt_jax.main --inspect=<dataset>[,card=bridge,size=96x128,...]
 python -m rpt_jax.main --convert=<TFDS folder of tfrecords>
 """
 
+import contextlib
 import importlib.util
 import math
 import os
@@ -73,7 +74,7 @@ def run(config, workdir, only=(), overwrite=False):
 
 def check(config) -> None:
   """Raise ValueError for a setting that no experiment can mean."""
-  for name, value in _leaves(config.to_dict()):
+  for name, value in pipeline.leaves(config.to_dict()):
     numbers = value if isinstance(value, (list, tuple)) else [value]
     for number in numbers:
       if not isinstance(number, (int, float)):
@@ -139,7 +140,8 @@ def _check_runs(config):
 
 
 def main(argv) -> int:
-  """Parse flags and run; returns 0, or 2 after one line on what to mend."""
+  """Parse flags and run; returns 0, or after one line on what to mend 2; 3
+  where a training came to what is not finite."""
   try:
     _parse_flags(argv)
     if _DOCTOR.value or _INSPECT.value or _CONVERT.value:
@@ -154,8 +156,8 @@ def main(argv) -> int:
       dry_run.describe(config)
     else:
       run(config, workdir, tuple(_STAGES.value), _OVERWRITE.value)
-  except (ValueError, OSError) as error:
-    if workdir.is_dir() and os.access(workdir, os.W_OK):
+  except (ValueError, OSError, FloatingPointError) as error:
+    with contextlib.suppress(OSError):  # Where nothing can be written.
       (workdir / 'traceback.txt').write_text(traceback.format_exc())
     return _refuse(error)
   return 0
@@ -197,16 +199,7 @@ def experiment(spec: str) -> str:
 def _refuse(error):
   text = ' '.join(str(error).split())
   print(f'rpt_jax: error: {text}', file=sys.stderr)
-  return 2
-
-
-def _leaves(tree, prefix=''):
-  for key, value in tree.items():
-    name = f'{prefix}{key}'
-    if isinstance(value, dict):
-      yield from _leaves(value, f'{name}.')
-    else:
-      yield name, value
+  return 3 if isinstance(error, FloatingPointError) else 2
 
 
 if __name__ == '__main__':

@@ -10,9 +10,10 @@ stages. Its `artifact.json` is written last and atomically:
   rows      its results; `costs` (seconds, memory) stay out of the hashes
 
 A stage whose artifact has the same `wanted` and intact files is skipped. If
-`wanted` changed, the directory is emptied. If it is the same but the artifact
-is missing, the stage was killed: it starts again in the same directory, where
-a stage that trains finds its checkpoints.
+`wanted` changed, the directory is emptied, unless a training lies there that
+was not finished: that is refused. If it is the same but the artifact is
+missing, the stage was killed: it starts again in the same directory, where a
+stage that trains finds its checkpoints.
 """
 
 import fcntl
@@ -225,7 +226,10 @@ def _run_stage(stage, workdir, label):
     print(f'{label}: done before, skipped', flush=True)
     return
   started = directory / 'wanted.json'
-  if done or not started.exists() or json.loads(started.read_text()) != wanted:
+  before = json.loads(started.read_text()) if started.exists() else None
+  if done or before != wanted:
+    if before and not done and any(directory.rglob('checkpoints/*')):
+      raise ValueError(_changed(directory, before, wanted))
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     write_json(started, wanted)
@@ -254,6 +258,29 @@ def _run_stage(stage, workdir, label):
     },
   )
   print(f'{label}: done in {seconds:.1f} s', flush=True)
+
+
+def _changed(directory, before, wanted):
+  """Why a training cannot go on: each setting and input that is another."""
+  old, new = dict(leaves(before)), dict(leaves(wanted))
+  changes = [
+    f'{k}: {old.get(k, "none")} -> {new.get(k, "none")}'
+    for k in old | new
+    if old.get(k) != new.get(k)
+  ]
+  return (
+    f'{directory} holds a training of other settings ({"; ".join(changes)}); '
+    'set them back to go on with it, give another --workdir, or --overwrite'
+  )
+
+
+def leaves(tree, prefix=''):
+  """('a.b', value) of nested dictionaries."""
+  for key, value in tree.items():
+    if isinstance(value, dict):
+      yield from leaves(value, f'{prefix}{key}.')
+    else:
+      yield f'{prefix}{key}', value
 
 
 def _what(settings):
