@@ -11,8 +11,8 @@ import jax
 from jax.experimental import multihost_utils
 
 _OURS = ('RPT_JAX_COORDINATOR', 'RPT_JAX_PROCESSES', 'RPT_JAX_PROCESS')
+_JOIN = 300  # Seconds to wait for the others.
 _HEARTBEAT = 60  # Seconds after which a silent process counts as dead.
-_JOIN = 300  # Seconds to wait for the others; RPT_JAX_JOIN_SECONDS.
 
 
 def initialize() -> None:
@@ -20,7 +20,8 @@ def initialize() -> None:
 
   To be called before anything touches a device. A process that does not come
   within RPT_JAX_JOIN_SECONDS (300) ends the others: JAX aborts them (exit code
-  134), so that a launcher starts all of them again.
+  134), so that a launcher starts all of them again. So does one that is silent
+  for RPT_JAX_HEARTBEAT_SECONDS (60) later on.
 
   Raises ValueError where RPT_JAX_* are incomplete or do not make sense.
   """
@@ -31,14 +32,18 @@ def initialize() -> None:
   print(f'waiting for {count} processes', flush=True)
   jax.distributed.initialize(
     **settings,
-    initialization_timeout=int(os.environ.get('RPT_JAX_JOIN_SECONDS', _JOIN)),
-    heartbeat_timeout_seconds=_HEARTBEAT,
+    initialization_timeout=_seconds('JOIN', _JOIN),
+    heartbeat_timeout_seconds=_seconds('HEARTBEAT', _HEARTBEAT),
   )
   print(
     f'process {jax.process_index()} of {jax.process_count()}, '
     f'{jax.local_device_count()} of {jax.device_count()} devices',
     flush=True,
   )
+
+
+def _seconds(name, default):
+  return int(os.environ.get(f'RPT_JAX_{name}_SECONDS', default))
 
 
 def surroundings(environment) -> dict | None:
