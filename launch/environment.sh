@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by launch/local.sh and tests/run.sh. `environment [EXTRA]` makes .venv
 # in the root of the repository, installs the package there, and activates it.
 # `rendering` sees to the library with which MuJoCo draws without a display.
@@ -19,6 +20,7 @@ environment() {
     "$python" -m pip --python .venv/bin/python install --quiet \
       --disable-pip-version-check -e ".$extra"
   fi
+  # shellcheck disable=SC1091
   . .venv/bin/activate
 }
 

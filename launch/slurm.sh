@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Submits a run of rpt_jax to a SLURM cluster with GPUs: one process per GPU.
+# Before its time is over, or when it is preempted, the job saves, goes back to
+# the queue, and goes on from there.
+#
+#   NODES=2 GPUS=8 TIME=24:00:00 bash launch/slurm.sh --partition=gpu -- \
+#     --config=configs/rpt.py --workdir=/shared/rpt
+#
+# What comes before -- is for sbatch, what comes after it for rpt_jax.main.
+#
+# Variables
+#   NODES    (1)
+#   GPUS     of each node, and as many processes (1)
+#   CPUS     of each process (8)
+#   TIME     until the job goes back to the queue (24:00:00)
+#   NAME     of the job (rpt-jax)
+#   EXTRA    extras of setup.py to install (cuda)
+#   RETRIES  times the job goes back to the queue (20)
+#   DRY_RUN  1: print the commands, run none
+#
+# Exit code of the job: 0 complete; 2 something to mend, in one line.
+set -euo pipefail
+
+say() { echo "slurm.sh: $*" >&2; }
+
+call() {
+  if [ -n "${DRY_RUN:-}" ]; then
+    printf '%q ' "$@" | sed 's/ $//'
+    echo
+  else
+    "$@"
+  fi
+}
+
+submit() {
+  local name more=()
+  for name in NODES GPUS CPUS RETRIES; do
+    if ! [[ "${!name:=${defaults[$name]}}" =~ ^[0-9]+$ ]]; then
+      say "error: $name=${!name}: expected a number"
+      exit 2
+    fi
+  done
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    more+=("$1")
+    shift
+  done
+  if [ $# -lt 2 ]; then
+    say 'error: nothing to run; expected [flags of sbatch] -- --config=...'
+    exit 2
+  fi
+  call sbatch --job-name="${NAME:-rpt-jax}" --nodes="$NODES" \
+    --ntasks-per-node="$GPUS" --gpus-per-node="$GPUS" \
+    --cpus-per-task="$CPUS" --time="${TIME:-24:00:00}" --requeue \
+    --signal=B:TERM@120 --open-mode=append --output=slurm-%j.log \
+    --export="ALL,EXTRA=${EXTRA:-cuda},RETRIES=$RETRIES" "${more[@]}" \
+    launch/slurm.sh job "${@:2}"
+}
+
+# In the job. srun hands SIGTERM on to all processes, which save and end.
+job() {
+  local code=0 output="slurm-$SLURM_JOB_ID.last" pid told=''
+  . launch/environment.sh
+  environment "${EXTRA:-cuda}"
+  srun --kill-on-bad-exit=1 python -m rpt_jax.main "$@" >"$output" 2>&1 &
+  pid=$!
+  trap 'told=1; kill -TERM "$pid"' TERM
+  tail -n +1 -f --sleep-interval=0.2 --pid="$pid" "$output" &
+  while kill -0 "$pid" 2>/dev/null; do # A signal ends `wait` early.
+    code=0
+    wait "$pid" || code=$?
+  done
+  wait
+  if [ "$code" -eq 0 ] && grep -qx 'rpt_jax: done' "$output"; then
+    return
+  fi
+  if grep -q '^rpt_jax: error: ' "$output"; then
+    return 2
+  fi
+  if [ "${SLURM_RESTART_COUNT:-0}" -ge "${RETRIES:-20}" ]; then
+    say "given up after ${RETRIES:-20} retries (exit code $code)"
+    return 1
+  fi
+  say "${told:+told to end: }not complete (exit code $code), back to the queue"
+  scontrol requeue "$SLURM_JOB_ID"
+}
+
+if [ "${1:-}" = job ]; then
+  cd "$SLURM_SUBMIT_DIR"
+  job "${@:2}"
+else
+  cd "$(dirname "$0")/.."
+  declare -A defaults=([NODES]=1 [GPUS]=1 [CPUS]=8 [RETRIES]=20)
+  submit "$@"
+fi

@@ -1,0 +1,128 @@
+"""Runs that lose their machine, on a cloud of two folders."""
+
+import json
+import pathlib
+import subprocess
+
+import cloud
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+V6E = {'ACCELERATOR': 'v6e-8', 'SPOT': '1'}
+DONE = 'print("rpt_jax: done")\n'
+
+
+@pytest.fixture
+def clouds(tmp_path):
+  return cloud.Cloud(tmp_path)
+
+
+def _verbs(calls):
+  names = ('create', 'describe', 'scp', 'ssh', 'delete')
+  return [next(w for w in call if w in names) for call in calls]
+
+
+def test_preempted_deleted_made_again_and_done(clouds):
+  clouds.job((HERE / 'psum_job.py').read_text())
+  clouds.states(
+    'NOT_FOUND', 'WAITING_FOR_RESOURCES', 'PROVISIONING', 'ACTIVE',
+    'SUSPENDED', 'NOT_FOUND', 'ACTIVE',
+  )  # fmt: skip
+  job = ('--note=it\'s $HOME "x" `y` \\ *\n é', '--workdir=gs://bucket/a b')
+  done = clouds.launch('tpu.sh', 'run', *job, XLA_FLAGS='', DELETE='1', **V6E)
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert done.stdout.count('sum 3.0') == 1
+  assert done.stdout.endswith('rpt_jax: done\n')
+  calls = clouds.calls()
+  assert _verbs(calls) == [
+    'describe', 'create', 'describe', 'describe', 'describe', 'describe',
+    'scp', 'ssh', 'describe', 'delete', 'describe', 'create', 'describe',
+    'describe', 'scp', 'ssh', 'delete',
+  ]  # fmt: skip
+  creates = [call for call in calls if 'create' in call]
+  assert creates[0] == creates[1] and '--spot' in creates[0]
+  assert all('--force' in call for call in calls if 'delete' in call)
+  for i in range(2):
+    seen = clouds.root / 'buckets' / 'bucket' / 'a b' / f'argv{i}.json'
+    given, workdir = json.loads(seen.read_text())
+    assert given == job[0]
+    assert workdir.endswith(f'rpt-jax-{i}/gcs/bucket/a b')
+
+
+def test_a_run_that_stopped_in_order_goes_on(clouds):
+  """Exit code 0 alone, as after SIGTERM, is not the end of a run."""
+  clouds.job(
+    'import pathlib\nseen = pathlib.Path.home() / "seen"\n'
+    'print("rpt_jax: done" if seen.exists() else "saved step 3")\n'
+    'seen.touch()\n'
+  )
+  clouds.states('NOT_FOUND', 'ACTIVE', 'ACTIVE')
+  done = clouds.launch('tpu.sh', 'resume', '--workdir=/shared/a', **V6E)
+  assert done.returncode == 0, done.stderr
+  assert 'not complete (exit code 0), going on' in done.stderr
+  assert _verbs(clouds.calls()).count('ssh') == 2
+  assert 'delete' not in _verbs(clouds.calls())
+
+
+def test_the_same_error_twice_ends_it(clouds):
+  clouds.job('import sys\nprint("rpt_jax: error: x")\nsys.exit(2)\n')
+  clouds.states('NOT_FOUND', 'ACTIVE', 'ACTIVE')
+  done = clouds.launch('tpu.sh', 'run', '--workdir=/shared/a', **V6E)
+  assert done.returncode == 2
+  assert done.stderr.endswith('twice: rpt_jax: error: x\n')
+
+
+def test_retries_are_bounded(clouds):
+  clouds.job('import sys\nsys.exit(134)\n')
+  clouds.states('NOT_FOUND', *['ACTIVE'] * 3)
+  job = ('run', '--workdir=/shared/a')
+  done = clouds.launch('tpu.sh', *job, RETRIES='2', **V6E)
+  assert done.returncode == 1 and 'given up after 2 retries' in done.stderr
+  clouds.states('NOT_FOUND', *['FAILED', 'NOT_FOUND'] * 3)
+  done = clouds.launch('tpu.sh', 'create', RETRIES='2', **V6E)
+  assert done.returncode == 1 and 'given up after 2 retries' in done.stderr
+  clouds.states(*['WAITING_FOR_RESOURCES'] * 3)
+  done = clouds.launch('tpu.sh', 'create', POLLS='3', **V6E)
+  assert done.returncode == 1 and 'after 3 looks' in done.stderr
+
+
+def test_what_gcloud_cannot_say_is_no_missing_machine(clouds):
+  clouds.command('gcloud', '#!/bin/sh\necho "ERROR: no permission" >&2\nexit 1\n')
+  done = clouds.launch('tpu.sh', 'status', **V6E)
+  assert done.returncode == 2 and 'no permission' in done.stderr
+
+
+def test_instances_are_told_who_they_are(clouds):
+  clouds.job(
+    'import os\nprint(*(os.environ[f"RPT_JAX_{x}"] for x in '
+    '("COORDINATOR", "PROCESSES", "PROCESS")), flush=True)\n' + DONE
+  )
+  clouds.states('NOT_FOUND', 'NOT_FOUND', 'RUNNING\nSTOPPED', 'NOT_FOUND',
+                'NOT_FOUND', 'STAGING', 'RUNNING\nRUNNING')  # fmt: skip
+  done = clouds.launch(
+    'tpu.sh', 'run', '--workdir=gs://b/a', ACCELERATOR='tpu7x:2x2x2',
+    IMAGE_FAMILY='f', IMAGE_PROJECT='p',
+  )  # fmt: skip
+  assert done.returncode == 0, done.stdout + done.stderr
+  said = sorted(line for line in done.stdout.splitlines() if ':8476' in line)
+  assert said == [f'rpt-jax-0:8476 2 {i}' for i in range(2)]
+  managed = [c for c in clouds.calls() if 'managed' in c]
+  assert [w for c in managed for w in c if w in ('create', 'delete')] == [
+    'create', 'delete', 'create',
+  ]  # fmt: skip
+
+
+def test_a_job_outlives_its_connection_and_is_followed(clouds):
+  """Started once, followed by whoever comes next with the same command."""
+  go = clouds.root / 'go'
+  clouds.job(
+    'import pathlib, time\nprint("started", flush=True)\n'
+    f'while not pathlib.Path({str(go)!r}).exists():\n  time.sleep(0.05)\n' + DONE
+  )
+  clouds.states('NOT_FOUND', 'ACTIVE')
+  clouds.launch('tpu.sh', 'create', **V6E)
+  home = clouds.root / 'hosts' / 'rpt-jax-0'
+  archive = clouds.root / 'code.tar.gz'
+  git = ['git', 'archive', '--format=tar.gz', f'--output={archive}', 'HEAD']
+  subprocess.run(git, cwd=cloud.ROOT, check=True)
+  subprocess.run(['tar', '-xzf', archive, '-C', home / 'rpt_jax'], check=True)
