@@ -1,9 +1,4 @@
-"""A tiny regression shared by the training tests, and a run of it to kill."""
-
-import os
-import pathlib
-import signal
-import sys
+"""A tiny regression shared by the training tests."""
 
 import jax
 import jax.numpy as jnp
@@ -47,23 +42,3 @@ def train(directory, num_steps=STEPS, batches=batch_at, **settings):
     label='tiny',
     **settings,
   )
-
-
-def main():
-  """directory, step, signal name: train, and get the signal at that step."""
-  directory, at, name = sys.argv[1:]
-
-  def batches(index):
-    if index == int(at):
-      os.kill(os.getpid(), getattr(signal, name))
-    return batch_at(index)
-
-  state, _ = train(directory, batches=batches)
-  np.savez(
-    pathlib.Path(directory) / 'end.npz',
-    *map(np.asarray, jax.tree.leaves((state.params, state.opt_state))),
-  )
-
-
-if __name__ == '__main__':
-  main()
