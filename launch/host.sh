@@ -117,7 +117,7 @@ join() {
 }
 
 metadata() {
-  curl -fsS --max-time 10 --retry 3 --header 'Metadata-Flavor: Google' \
+  curl -fs --max-time 10 --retry 3 --header 'Metadata-Flavor: Google' \
     "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"
 }
 

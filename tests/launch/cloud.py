@@ -84,4 +84,3 @@ class Cloud:
   def launch(self, script, *arguments, **variables):
     """Runs a launch script in this cloud."""
     return launch(script, *arguments, **(self.variables | variables))
-

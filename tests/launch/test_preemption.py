@@ -1,6 +1,7 @@
 """Runs that lose their machine, on a cloud of two folders."""
 
 import json
+import os
 import pathlib
 import subprocess
 
@@ -87,7 +88,9 @@ def test_retries_are_bounded(clouds):
 
 
 def test_what_gcloud_cannot_say_is_no_missing_machine(clouds):
-  clouds.command('gcloud', '#!/bin/sh\necho "ERROR: no permission" >&2\nexit 1\n')
+  clouds.command(
+    'gcloud', '#!/bin/sh\necho "ERROR: no permission" >&2\nexit 1\n'
+  )
   done = clouds.launch('tpu.sh', 'status', **V6E)
   assert done.returncode == 2 and 'no permission' in done.stderr
 
@@ -117,7 +120,8 @@ def test_a_job_outlives_its_connection_and_is_followed(clouds):
   go = clouds.root / 'go'
   clouds.job(
     'import pathlib, time\nprint("started", flush=True)\n'
-    f'while not pathlib.Path({str(go)!r}).exists():\n  time.sleep(0.05)\n' + DONE
+    f'while not pathlib.Path({str(go)!r}).exists():\n  time.sleep(0.05)\n'
+    + DONE
   )
   clouds.states('NOT_FOUND', 'ACTIVE')
   clouds.launch('tpu.sh', 'create', **V6E)
@@ -126,3 +130,18 @@ def test_a_job_outlives_its_connection_and_is_followed(clouds):
   git = ['git', 'archive', '--format=tar.gz', f'--output={archive}', 'HEAD']
   subprocess.run(git, cwd=cloud.ROOT, check=True)
   subprocess.run(['tar', '-xzf', archive, '-C', home / 'rpt_jax'], check=True)
+  host = [
+    'bash', str(home / 'rpt_jax' / 'launch' / 'host.sh'), 'follow', '--a=b c'
+  ]  # fmt: skip
+  environment = os.environ | clouds.variables | {'HOME': str(home)}
+  pipe = {'stdout': subprocess.PIPE, 'text': True, 'env': environment}
+  first = subprocess.Popen(host, **pipe)
+  assert first.stdout.readline() == 'started\n'
+  first.kill()  # The connection is lost.
+  other = subprocess.run([*host[:-1], '--a=c'], **pipe)
+  assert other.returncode == 2 and 'runs --a=b\\ c' in other.stdout
+  second = subprocess.Popen(host, **pipe)
+  assert second.stdout.readline() == 'started\n'
+  go.touch()
+  assert second.communicate()[0] == 'rpt_jax: done\n'
+  assert second.returncode == 0
