@@ -14,6 +14,7 @@ NOUNS = (
   'objectives',
   'policy',
   'reporting',
+  'sharing',
   'training',
   'units',
   'vision',
@@ -22,7 +23,8 @@ ALLOWED = {
   'episodes': {'envs'},
   'evals': {'envs'},
   'objectives': {'models'},
-  'policy': {'models', 'objectives', 'training', 'vision'},
+  'policy': {'models', 'objectives', 'sharing', 'training', 'vision'},
+  'sharing': {'models', 'training', 'vision'},
   'vision': {'models'},
 }
 # Who may import what: one owner each.

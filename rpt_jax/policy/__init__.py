@@ -2,6 +2,5 @@
 
 from rpt_jax.policy.acting import Policy
 from rpt_jax.policy.program import Execution
-from rpt_jax.policy.saved import load_scales, save_scales
 
-__all__ = ['Execution', 'Policy', 'load_scales', 'save_scales']
+__all__ = ['Execution', 'Policy']

@@ -184,15 +184,24 @@ class Policy:
     memory, self._memory = self._memory, None
     self._memory = program.correct(memory, self._weights, action_BA)
 
-  def save(self, folder: str | os.PathLike) -> None:
+  def save(
+    self,
+    folder: str | os.PathLike,
+    *,
+    origin: dict | None = None,
+    card: str = '',
+  ) -> None:
     """Writes the policy to a folder, whole or not at all.
+
+    `origin` (what trained it) and `card` (its README) are those of
+    `sharing.folder.write`.
 
     An image model that is a folder is copied into it; one that is an id or a
     file stays where it is and is checked when the policy is loaded.
     Raises ValueError without `image_from`, or where that is another model,
     and where `folder` holds something else.
     """
-    saved.write(folder, self)
+    saved.write(folder, self, origin, card)
 
   @classmethod
   def load(

@@ -13,7 +13,8 @@ import numpy as np
 from rpt_jax.models import sequence
 from rpt_jax.objectives.behaviour_cloning import ACTION
 from rpt_jax.policy.program import CAMERA
-from rpt_jax.training.optimizer import path_name
+from rpt_jax.sharing import loading
+from rpt_jax.sharing.loading import Surgery
 
 _FLAT = 1e-6  # A smaller deviation is that of a constant.
 
@@ -77,17 +78,8 @@ def image_model(model, image) -> None:
 
 def params(model, found) -> None:
   """Raises ValueError unless parameters are those of one such model."""
-  expected, found = _shapes(model), _by_name(found)
-  wrong = [
-    f'{name}: found {found.get(name)}, expected {expected.get(name)}'
-    for name in sorted(expected.keys() | found.keys())
-    if found.get(name) != expected.get(name)
-  ]
-  if wrong:
-    raise ValueError(
-      f'params do not fit the model: {"; ".join(wrong[:3])}; give those of '
-      'one seed, of this model'
-    )
+  found = loading.shapes(found)
+  loading.plan('params (of one seed)', found, _shapes(model), Surgery())
 
 
 def scales(model, found: dict) -> tuple[dict, np.ndarray]:
@@ -213,9 +205,4 @@ def _check_shape(what, x, field, batch):
 @functools.cache
 def _shapes(model):
   init = functools.partial(sequence.init, model)
-  return _by_name(jax.eval_shape(init, jax.random.key(0)))
-
-
-def _by_name(tree):
-  leaves = jax.tree_util.tree_leaves_with_path(tree)
-  return {path_name(path): np.shape(x) for path, x in leaves}
+  return loading.shapes(jax.eval_shape(init, jax.random.key(0)))

@@ -1,14 +1,10 @@
-"""A policy on disk: a folder that says all it takes to act.
+"""A policy on disk: the folder of its model, and all it takes to act.
 
-policy.json           streams, sizes, execution, frames, labels, image model
-model.safetensors     parameters of the sequence model
-scales.safetensors    mean/<stream> and std/<stream>
-encoder/              the image model, where it was a folder
-image.safetensors     its parameters, where training changed them
+`sharing/folder.py` says what lies where. Here is the entry 'acting' of its
+config.json (execution, limit, frames, labels, image model) and the image model.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -18,23 +14,15 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from safetensors import SafetensorError
 
 from rpt_jax import vision
-from rpt_jax.models import sequence
-from rpt_jax.models.streams import HeadSpec
 from rpt_jax.policy.program import Execution
+from rpt_jax.sharing import card as cards
+from rpt_jax.sharing import folder as folders
+from rpt_jax.sharing.folder import CONFIG, ENCODER, IMAGE
 from rpt_jax.training import checkpoint
 from rpt_jax.training.optimizer import path_name
-from rpt_jax.types import Array, StreamSpec
 from rpt_jax.vision import hub, weights
-
-FORMAT, VERSION = 'rpt_jax.policy', 1
-CONFIG, ENCODER = 'policy.json', 'encoder'
-MODEL, SCALES, IMAGE = (
-  f'{name}.safetensors' for name in ('model', 'scales', 'image')
-)
-_APART = ('streams', 'heads', 'parent', 'name')  # Of a SequenceModel.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,123 +39,70 @@ class _Known:
     return self.call(*args)
 
 
-def write(folder: str | os.PathLike, policy) -> None:
+def write(
+  folder: str | os.PathLike, policy, origin: dict | None = None, card: str = ''
+) -> None:
   """Writes a policy beside `folder`, then renames; errors as `Policy.save`."""
-  folder = pathlib.Path(folder).absolute()
-  if folder.exists() and not (folder / CONFIG).exists():
-    raise ValueError(f'{folder}: exists and is no saved policy; give another')
-  partial, old = (
-    folder.with_name(f'.{folder.name}.{what}-{os.getpid()}')
-    for what in ('partial', 'old')
-  )
-  try:
-    partial.mkdir(parents=True)
-    checkpoint.save_params(partial / MODEL, policy.params)
-    save_scales(partial / SCALES, policy.scales)
-    image = _write_image(partial, policy) if policy.image else None
-    config = _describe(policy) | {'image': image}
-    (partial / CONFIG).write_text(json.dumps(config, indent=2))
-    if folder.exists():
-      os.replace(folder, old)
-    os.replace(partial, folder)
-  finally:
-    shutil.rmtree(partial, ignore_errors=True)
-  shutil.rmtree(old, ignore_errors=True)
+  with folders.replacing(folder) as partial:
+    acting = {
+      'execution': dataclasses.asdict(policy.execution),
+      'action_limit': _numbers(policy.action_limit),
+      'frames': policy.frames,
+      'labels': policy.labels,
+      'image': _write_image(partial, policy) if policy.image else None,
+    }
+    folders.write(
+      partial,
+      policy.model,
+      policy.params,
+      policy.scales,
+      origin=origin,
+      acting=acting,
+      card=card or cards.text(policy.model, 'A policy', acts=True),
+    )
 
 
 def read(folder: str | os.PathLike) -> dict:
   """The arguments of the policy saved in `folder`; errors as `Policy.load`."""
-  folder = pathlib.Path(folder).absolute()
+  found = folders.read(folder)
+  parts = {name: found[name] for name in ('model', 'params', 'scales')}
+  return parts | acting(found['folder'], found['acting'])
+
+
+def acting(folder: pathlib.Path, entry: dict | None) -> dict:
+  """The arguments of a policy that are not its model's.
+
+  Raises ValueError where there are none, the model being no policy, or where
+  they are damaged.
+  """
   path = folder / CONFIG
-  config = weights.read_json(path)
-  found = config.get('format'), config.get('version')
-  if found != (FORMAT, VERSION):
+  if entry is None:
     raise ValueError(
-      f'{path}: format {found}, expected {(FORMAT, VERSION)}; load it with the '
-      'version of rpt_jax that wrote it, or save the policy again'
+      f'{path}: a model that does not act; fine-tune it (config.pretrain.init) '
+      "or give a policy's folder"
     )
   try:
-    parts, image = _parse(config), config['image'] and dict(config['image'])
-  except (AttributeError, KeyError, TypeError) as error:
+    image = entry['image'] and dict(entry['image'])
+    parts = {
+      'execution': Execution(**entry['execution']),
+      'action_limit': entry['action_limit'],
+      'frames': dict(entry['frames']),
+      'labels': dict(entry['labels']),
+    }
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ValueError(
       f'{path}: not as a policy is saved ({type(error).__name__}: {error}); '
       'save it again'
     ) from error
-  init = functools.partial(sequence.init, parts['model'])
-  like = jax.eval_shape(init, jax.random.key(0))
-  parts['params'] = _tensors(folder / MODEL, like)
-  parts['scales'] = load_scales(folder / SCALES)
   return parts | (_read_image(folder, image) if image else {})
-
-
-def save_scales(path, scales: dict[str, tuple[Array, Array]]) -> None:
-  """Writes {stream: (mean [D], std [D])} as safetensors."""
-  mean = {stream: np.asarray(mean_D) for stream, (mean_D, _) in scales.items()}
-  std = {stream: np.asarray(std_D) for stream, (_, std_D) in scales.items()}
-  checkpoint.save_params(path, {'mean': mean, 'std': std})
-
-
-def load_scales(path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """Reads what `save_scales` wrote; ValueError where it is nothing such."""
-  leaves = jax.tree_util.tree_leaves_with_path(_tensors(path))
-  flat = {path_name(key): x for key, x in leaves}
-  streams = {name.partition('/')[2] for name in flat}
-  expected = {f'{what}/{name}' for name in streams for what in ('mean', 'std')}
-  if flat.keys() != expected:
-    raise ValueError(
-      f'{path}: found {sorted(flat)}, expected mean/<stream> and std/<stream> '
-      'of every stream'
-    )
-  return {s: (flat[f'mean/{s}'], flat[f'std/{s}']) for s in sorted(streams)}
-
-
-def _tensors(path, like=None):
-  try:
-    return checkpoint.load_params(path, like)
-  except (SafetensorError, OSError) as error:
-    raise ValueError(
-      f'{path}: not a whole safetensors file ({error}); save the policy again'
-    ) from error
-
-
-def _describe(policy):
-  """policy.json but for the image model."""
-  model = policy.model
-  sizes = [f.name for f in dataclasses.fields(model) if f.name not in _APART]
-  return {
-    'format': FORMAT,
-    'version': VERSION,
-    'streams': [dataclasses.asdict(s) for s in model.streams],
-    'heads': [dataclasses.asdict(h) for h in model.heads],
-    'model': {name: getattr(model, name) for name in sizes},
-    'execution': dataclasses.asdict(policy.execution),
-    'action_limit': _numbers(policy.action_limit),
-    'frames': policy.frames,
-    'labels': policy.labels,
-  }
 
 
 def _numbers(limit):
   return None if limit is None else [np.asarray(x).tolist() for x in limit]
 
 
-def _parse(config):
-  """The arguments of a policy that policy.json alone gives."""
-  heads = tuple(
-    HeadSpec(**h | {'reads': tuple(h['reads'])}) for h in config['heads']
-  )
-  streams = tuple(StreamSpec(**s) for s in config['streams'])
-  return {
-    'model': sequence.SequenceModel(streams, heads, **config['model']),
-    'execution': Execution(**config['execution']),
-    'action_limit': config['action_limit'],
-    'frames': dict(config['frames']),
-    'labels': dict(config['labels']),
-  }
-
-
 def _write_image(partial, policy):
-  """Copies or names the image model: its entry in policy.json."""
+  """Copies or names the image model: its entry in config.json."""
   if policy.image_from is None:
     raise ValueError(
       'policy: where its image model comes from is not known, so it cannot be '
@@ -234,7 +169,8 @@ def _read_image(folder, entry):
       'back those it was trained with'
     )
   key = _key(what, settings, model.params)
-  params = _tensors(folder / IMAGE, model.params) if own else model.params
+  own_params = own and folders.tensors(folder / IMAGE, model.params)
+  params = own_params or model.params
   image = dataclasses.replace(
     model,
     params=params,

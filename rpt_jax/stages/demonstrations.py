@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rpt_jax import policy
+from rpt_jax import sharing
 from rpt_jax.episodes import streams, windows
 from rpt_jax.stages import domains, sensorimotor
 from rpt_jax.types import Array
@@ -37,7 +37,7 @@ def load(config, inputs) -> dict[str, tuple[dict, windows.Windows]]:
 def with_actions(config, inputs, name: str, split: str) -> windows.Clips:
   """What a policy of this domain sees, and the actions it is to give."""
   if sensorimotor.wanted(config):
-    scales = policy.load_scales(inputs['pretrain'] / sensorimotor.FILE)
+    scales = sharing.load_scales(inputs['pretrain'] / sensorimotor.FILE)
     found = sensorimotor.recorded(config, inputs, name, split)
     return sensorimotor.standardise(found, scales)
   latent = streams.load(inputs['encode'] / name / split, ('latent',))

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rpt_jax import policy
+from rpt_jax import sharing
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.stages import (
@@ -168,7 +168,7 @@ def policy_model(config, inputs, cell: Cell, name: str):
 
 def _policy_streams(config, inputs, settings):
   """A run's streams without units, and all that a robot feels and does."""
-  scales = policy.load_scales(inputs['pretrain'] / sensorimotor.FILE)
+  scales = sharing.load_scales(inputs['pretrain'] / sensorimotor.FILE)
   dims = {stream: len(mean_D) for stream, (mean_D, _) in scales.items()}
   found = sensorimotor.names(config, settings)
   seen = [s for s in found if s.startswith('latent/')]

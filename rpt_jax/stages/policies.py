@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import jax
 
-from rpt_jax import policy
+from rpt_jax import policy, sharing
 from rpt_jax.stages import domains, encode, finetune, sensorimotor
 from rpt_jax.stages.finetune import Cell
 
@@ -19,7 +19,7 @@ def build(
   model, _ = finetune.policy_model(config, inputs, cell, name)
   params_S = finetune.load(inputs['finetune'], name, cell)
   frames = _frames(config, inputs, name, model)
-  scales = policy.load_scales(inputs['pretrain'] / sensorimotor.FILE)
+  scales = sharing.load_scales(inputs['pretrain'] / sensorimotor.FILE)
   played, image_from = execution(config), encode.image_from(config, inputs)
   limit = (-1.0, 1.0) if name in domains.tasks(config) else None
   for seed in range(config.finetune.seeds):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rpt_jax import policy
+from rpt_jax import sharing
 from rpt_jax.episodes import loader, mixture, streams, windows
 from rpt_jax.models import sequence
 from rpt_jax.stages import domains, pipeline, sensorimotor, trunk
@@ -89,7 +89,7 @@ class _Streams:
       for split in (*_SPLITS, 'failures')
     }
     scales = sensorimotor.measure(self._found['pretrain'].values())
-    policy.save_scales(directory / sensorimotor.FILE, scales)
+    sharing.save_scales(directory / sensorimotor.FILE, scales)
     self._dims = {stream: len(mean_D) for stream, (mean_D, _) in scales.items()}
     for parts in self._found.values():
       for name, clips in parts.items():

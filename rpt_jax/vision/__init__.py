@@ -3,9 +3,8 @@
 import importlib
 import os
 import pathlib
-import re
 
-from rpt_jax.vision import weights
+from rpt_jax.vision import hub, weights
 from rpt_jax.vision.model import VisionModel
 from rpt_jax.vision.text import TextModel
 
@@ -33,7 +32,6 @@ TEXT_FAMILIES = {
   'siglip2_text_model': 'siglip',
   'siglip_text_model': 'siglip',
 }
-_HUB_ID = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*')
 
 
 def load(name_or_path: str | os.PathLike, **settings) -> VisionModel:
@@ -57,8 +55,8 @@ def load(name_or_path: str | os.PathLike, **settings) -> VisionModel:
     mobile = 'conv_0.conv.kernel' in weights.open_tensors(path).shapes
     module = _module('mobilenet' if mobile else 'resnet')
     return module.load(path, **settings)
-  if _HUB_ID.fullmatch(name):
-    return _load_folder(_module('hub').download(name), settings)
+  if hub.ID.fullmatch(name):
+    return _load_folder(hub.download(name), settings)
   raise ValueError(
     f'{name}: no folder, no .safetensors file and no image model of that '
     f"name; expected one of those, 'organisation/name' or one of {CONTROLS}"
@@ -73,8 +71,8 @@ def load_text(
   A folder or an id of Hugging Face, as in `load`; errors too.
   """
   name, folder = str(name_or_path), pathlib.Path(name_or_path)
-  if not folder.is_dir() and _HUB_ID.fullmatch(name):
-    folder = _module('hub').download(name)
+  if not folder.is_dir() and hub.ID.fullmatch(name):
+    folder = hub.download(name)
   kind = weights.read_config(folder)['model_type']
   if kind not in TEXT_FAMILIES:
     raise ValueError(

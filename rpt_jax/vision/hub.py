@@ -1,6 +1,9 @@
 """Published models from Hugging Face: json and safetensors, nothing else."""
 
+import os
 import pathlib
+import re
+from collections.abc import Sequence
 
 # Not every *.safetensors: some repositories hold several copies of a model.
 FILES = (
@@ -12,10 +15,32 @@ FILES = (
 )
 
 
-def download(repository: str) -> pathlib.Path:
+ID = re.compile(r'[\w-][\w.-]*/[\w-][\w.-]*')
+
+
+def find(
+  path_or_id: str | os.PathLike, files: Sequence[str] = FILES
+) -> pathlib.Path:
+  """A folder as it is, or that of an id 'organisation/name' of Hugging Face.
+
+  Raises ValueError for what is neither, else as `download`.
+  """
+  folder = pathlib.Path(path_or_id)
+  if folder.is_dir():
+    return folder
+  if ID.fullmatch(str(path_or_id)):
+    return download(str(path_or_id), files)
+  raise ValueError(
+    f'{path_or_id}: no such folder; expected one, or an id '
+    "'organisation/name' of Hugging Face"
+  )
+
+
+def download(repository: str, files: Sequence[str] = FILES) -> pathlib.Path:
   """The folder of 'organisation/name' in the cache, fetched where absent.
 
-  Raises ValueError without the extra, the network, or the repository.
+  `files` are patterns of what is fetched. Raises ValueError without the extra,
+  the network, or the repository.
   """
   try:
     import huggingface_hub
@@ -26,7 +51,7 @@ def download(repository: str) -> pathlib.Path:
     ) from error
   try:
     folder = huggingface_hub.snapshot_download(
-      repository, allow_patterns=list(FILES)
+      repository, allow_patterns=list(files)
     )
   except Exception as error:
     raise ValueError(

@@ -179,12 +179,12 @@ PARTS = {
   'all seeds': (
     lambda p: {'params': p['params'] | {'time': np.zeros((5, 4, 16))}},
     robots.ALL,
-    r'time: found \(5, 4, 16\), expected \(4, 16\)',
+    r'misshaped time \[5, 4, 16\] .the model has \[4, 16\]',
   ),
   'a parameter less': (
     lambda p: {'params': without(p['params'], 'time')},
     robots.ALL,
-    r'time: found None, expected \(4, 16\)',
+    'one seed.: does not fit the model: missing time',
   ),
 }
 

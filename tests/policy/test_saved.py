@@ -11,7 +11,8 @@ import robots
 from safetensors import numpy as safetensors
 
 from rpt_jax import vision
-from rpt_jax.policy import Execution, Policy, load_scales, program, save_scales
+from rpt_jax.policy import Execution, Policy, program
+from rpt_jax.sharing import load_scales, save_scales
 from rpt_jax.vision import mae
 
 LIMIT = (-0.5, np.array([0.5, 0.1]))
@@ -113,7 +114,10 @@ def test_an_image_model_by_name_stays_a_reference_and_is_checked(tmp_path):
   assert loaded.image_from == ('random', settings)
   assert loaded.frames == robots.FRAMES
   assert loaded.observed == ('front', 'corner2', 'proprio')
-  edit(tmp_path / 'policy', lambda c: c['image']['settings'].update(seed=1))
+  edit(
+    tmp_path / 'policy',
+    lambda c: c['acting']['image']['settings'].update(seed=1),
+  )
   with pytest.raises(ValueError, match='random: not the weights'):
     Policy.load(tmp_path / 'policy')
 
@@ -129,13 +133,13 @@ def test_only_what_can_be_read_again_is_saved(tmp_path, encoder):
     with pytest.raises(ValueError, match=message):
       policy.save(tmp_path / 'policy')
   (tmp_path / 'mine').mkdir()
-  with pytest.raises(ValueError, match='is no saved policy'):
+  with pytest.raises(ValueError, match='is no saved model'):
     Policy(**parts).save(tmp_path / 'mine')
   assert [p.name for p in tmp_path.iterdir()] == ['mine']  # Nothing half done.
 
 
 def edit(folder, change):
-  path = folder / 'policy.json'
+  path = folder / 'config.json'
   config = json.loads(path.read_text())
   change(config)
   path.write_text(json.dumps(config))
@@ -152,14 +156,14 @@ def cut(folder, name):
 
 
 FAULTS = {
-  'no JSON': (lambda f: cut(f, 'policy.json'), 'policy.json: no JSON'),
+  'no JSON': (lambda f: cut(f, 'config.json'), 'config.json: no JSON'),
   'no policy': (
-    lambda f: (f / 'policy.json').unlink(),
-    'policy.json: no such file',
+    lambda f: (f / 'config.json').unlink(),
+    'config.json: no such file',
   ),
   'another version': (
     lambda f: edit(f, lambda c: c.update(version=2)),
-    r"format \('rpt_jax.policy', 2\), expected \('rpt_jax.policy', 1\)",
+    r"format \('rpt_jax', 2\), expected \('rpt_jax', 1\)",
   ),
   'another format': (
     lambda f: edit(f, lambda c: c.pop('format')),
@@ -167,23 +171,23 @@ FAULTS = {
   ),
   'a field less': (
     lambda f: edit(f, lambda c: c.pop('streams')),
-    "not as a policy is saved .KeyError: 'streams'",
+    "not as a model is saved .KeyError: 'streams'",
   ),
   'an unknown field': (
     lambda f: edit(f, lambda c: c['model'].update(banana=1)),
-    'not as a policy is saved .TypeError.*banana',
+    'not as a model is saved .TypeError.*banana',
   ),
   'a tensor less': (
     lambda f: tensors(f, lambda t: {k: t[k] for k in t if k != 'time'}),
-    'model.safetensors does not fit the model: .*time',
+    'model.safetensors: does not fit the model: missing time',
   ),
   'a tensor more': (
     lambda f: tensors(f, lambda t: t | {'banana': np.zeros(2)}),
-    'model.safetensors does not fit the model: .*banana',
+    'model.safetensors: does not fit the model: extra banana',
   ),
   'a tensor of another shape': (
     lambda f: tensors(f, lambda t: t | {'time': t['time'][:-1]}),
-    'model.safetensors does not fit the model: time is .*3, 16',
+    r'does not fit the model: misshaped time \[3, 16\] .the model has \[4',
   ),
   'half a file': (
     lambda f: cut(f, 'model.safetensors'),
