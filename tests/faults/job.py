@@ -43,8 +43,11 @@ def make(mesh, steps=tiny.STEPS):
   return trainer.make(init, tiny.loss_fn, tx, mesh)
 
 
-def train(directory, mesh, steps=tiny.STEPS, before=lambda index: None):
-  """(state, rows); `before(step)` is called when its batch is asked for."""
+def train(
+  directory, mesh, steps=tiny.STEPS, before=lambda index: None, stop=None
+):
+  """(state, rows) at step `stop` (None: at the end); `before(step)` is called
+  when its batch is asked for."""
   trained = make(mesh, steps)
 
   def batch_at(index):
@@ -62,7 +65,7 @@ def train(directory, mesh, steps=tiny.STEPS, before=lambda index: None):
     trained.init(jax.random.key(0)),
     trained.step,
     batch_at,
-    steps,
+    stop or steps,
     directory=directory,
     log_every=2,
     save_every=4,
