@@ -20,7 +20,8 @@ follow() {
   if flock --nonblock 9; then
     printf '%s\n' "$command" >"$job/command"
     rm -f "$job/code"
-    setsid bash launch/host.sh keep "$@" </dev/null >"$job/log" 2>&1 &
+    : >"$job/log" # Now, as `tail` may come before the job.
+    setsid bash launch/host.sh keep "$@" </dev/null >>"$job/log" 2>&1 &
     echo $! >"$job/pid"
   elif [ "$(cat "$job/command")" != "$command" ]; then
     echo "rpt_jax: error: $(hostname) runs $(cat "$job/command");" \

@@ -61,7 +61,8 @@ job() {
   local code=0 output="slurm-$SLURM_JOB_ID.last" pid told=''
   . launch/environment.sh
   environment "${EXTRA:-cuda}"
-  srun --kill-on-bad-exit=1 python -m rpt_jax.main "$@" >"$output" 2>&1 &
+  : >"$output" # Now, as `tail` may come before srun.
+  srun --kill-on-bad-exit=1 python -m rpt_jax.main "$@" >>"$output" 2>&1 &
   pid=$!
   trap 'told=1; kill -TERM "$pid"' TERM
   tail -n +1 -f --sleep-interval=0.2 --pid="$pid" "$output" &
