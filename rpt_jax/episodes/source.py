@@ -134,8 +134,9 @@ class Source:
     What a dataset lacks is completed: action [T, 0], reward 0; first and last
     come from the record's extent, never from stored flags.
 
-    Raises CorruptEpisode where it cannot be decoded, columns disagree in
-    length, or (unless `finite` is False) a value is NaN or infinite.
+    Raises CorruptEpisode where it cannot be decoded, a column is of another
+    shape or type than the dataset's, columns disagree in length, or (unless
+    `finite` is False) a value is NaN or infinite.
     """
     fields = self._known(fields)
     if not 0 <= index < len(self):
@@ -147,6 +148,7 @@ class Source:
     columns = list(dict.fromkeys(sum(wanted.values(), [])))
     found = self.store.read(index, columns) if columns else {}
     length = self._length(index, found)
+    found = {c: self._as_column(index, c, x) for c, x in found.items()}
     if self._size is not None:
       found = {c: self._scaled(c, x) for c, x in found.items()}
     values = {
@@ -222,6 +224,30 @@ class Source:
         'expected one length of at least 1'
       )
     return next(iter(lengths.values()), None) or int(self.lengths[index])
+
+  def _as_column(self, index, name, x):
+    """The values of an episode, if they are what the dataset's column holds.
+
+    Frames may be of any size, integers may stand for floats.
+    """
+    column = self.store.columns[name]
+    if column.kind == 'text':
+      return x
+    is_image = column.kind == 'image'
+    fits = (
+      x.dtype == np.uint8 and x.ndim == 4
+      if is_image
+      else np.can_cast(x.dtype, column.dtype, 'same_kind')
+      and x.shape[1:] == column.shape
+    )
+    if not fits:
+      raise CorruptEpisode(
+        f'{self.path}: episode {index}, {name}: found '
+        f'{x.dtype}{list(x.shape)}, expected {np.dtype(column.dtype)}'
+        f'{["steps", *column.shape]}'
+      )
+    same = x.dtype.kind == np.dtype(column.dtype).kind
+    return x if same else x.astype(column.dtype)
 
   def _check_finite(self, index, values):
     for name, x in values.items():
