@@ -25,6 +25,7 @@ from rpt_jax.stages import (
   policies,
   scores,
   sensorimotor,
+  shared,
 )
 from rpt_jax.stages.finetune import cells
 
@@ -97,17 +98,20 @@ def _play(config, inputs, directory, name, todo, eye):
   with simulators.Simulators(name, settings, episodes, workers) as lanes:
     for cell in todo:
       made = policies.build(config, inputs, name, cell, eye)
-      played = []
+      kept, played = None, []
       for seed, acting in enumerate(made):
-        if not seed and cell == policies.exported(config):
-          acting.save(directory / name / 'policy')
+        kept = kept or acting
         acting.reset(episodes)
         seeds = range(first + seed * episodes, first + (seed + 1) * episodes)
         act = functools.partial(_act, acting)
         outcome = simulators.play(lanes, act, seeds, films=not seed)
         played.append(outcome)
-      _write(_path(directory, name, cell), played)
       success = np.stack([p.success_N for p in played])
+      if cell == policies.exported(config):
+        rows = _success_rows({(name, cell): success})
+        told = shared.policy(config, kept.model, name, cell, rows)
+        kept.save(directory / name / 'policy', **told)
+      _write(_path(directory, name, cell), played)
       rate, low, high = statistics.wilson(int(success.sum()), success.size)
       print(
         f'  {name} {cell.name}: success {rate:.2f} [{low:.2f}, {high:.2f}]',

@@ -26,6 +26,7 @@ from rpt_jax.stages import (
   policies,
   scores,
   sensorimotor,
+  shared,
   trunk,
   tuned,
 )
@@ -60,9 +61,7 @@ def run(config, inputs, directory):
       error_SEC = errors[f'{name}/{cell.name}'] = data.error(predicted)
       found[name, cell] = data.score(error_SEC)
       if sensorimotor.wanted(config) and cell == policies.exported(config):
-        eye = encode.load_model(config, inputs)
-        kept = next(policies.build(config, inputs, name, cell, eye))
-        kept.save(directory / name / 'policy')
+        _keep(config, inputs, directory / name, cell, found[name, cell])
       value = found[name, cell].mean()
       print(f'  {name} {cell.name}: score {value:.3f}', flush=True)
   np.savez(directory / 'errors.npz', **errors)
@@ -71,6 +70,16 @@ def run(config, inputs, directory):
     *scores.score_rows('openloop', found, {'all': names}),
     *scores.difference_rows('openloop', found, {'all': names}),
   ]
+
+
+def _keep(config, inputs, directory, cell, score_SE):
+  """Writes the first policy of a cell, and how well all of them did."""
+  name, eye = directory.name, encode.load_model(config, inputs)
+  kept = next(policies.build(config, inputs, name, cell, eye))
+  scored, groups = {(name, cell): score_SE}, {name: [name]}
+  rows = scores.score_rows('openloop', scored, groups)[:1]
+  told = shared.policy(config, kept.model, name, cell, rows)
+  kept.save(directory / 'policy', **told)
 
 
 class _Targets:

@@ -40,7 +40,7 @@ from rpt_jax.episodes import statistics
 Rows = list[dict[str, Any]]
 # Neither results nor inputs: what differs between two equal runs.
 _TRANSIENT = re.compile(
-  r'^(wanted|artifact)\.json$|(^|/)checkpoints/|(^|/)events\.'
+  r'^(wanted|artifact)\.json$|(^|/)(checkpoints/|events\.|README\.md$)'
 )
 # Settings of how a stage works, which change nothing of what it makes.
 _HOW = ('workers', 'ahead', 'error_budget')
@@ -129,9 +129,19 @@ def _plan_trunks(c, add):
       add(units, sections, needed, 'quantize', iteration=i)
       inputs += (units,)
     trunk = f'pretrain{suffix}'
-    add(trunk, ('quantize', 'pretrain'), inputs, 'pretrain', iteration=i)
+    begun = _begun(c['pretrain']) | {'iteration': i}
+    add(trunk, ('quantize', 'pretrain'), inputs, 'pretrain', **begun)
     trunks += (trunk,)
   return trunks
+
+
+def _begun(settings):
+  """Content of the weights that pretraining begins from, if any."""
+  inits = [s.get('init') for s in (settings, *settings['runs'].values())]
+  folders = [pathlib.Path(init['path']) for init in inits if init]
+  files = [path / 'model.safetensors' for path in folders if path.is_dir()]
+  found = {str(file): statistics.content_hash(file) for file in files}
+  return {'begun': found} if found else {}
 
 
 def run(config, workdir, only=(), overwrite=False):

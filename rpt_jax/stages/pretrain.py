@@ -4,7 +4,7 @@ Every run of `config.pretrain.runs` trains a trunk with its own objective. Runs
 on units are action-free: what they read of `encode` is latents and lengths
 alone. Where `config.pretrain.streams` names what a robot senses and does, runs
 read that, and the scale of every stream is written to `scales.safetensors`.
-Writes `<run>/params.safetensors` and the learning curve.
+Writes `<run>/pretrained` (for `rpt_jax.from_pretrained`), the learning curve.
 """
 
 import functools
@@ -16,7 +16,7 @@ import numpy as np
 from rpt_jax import sharing
 from rpt_jax.episodes import loader, mixture, streams, windows
 from rpt_jax.models import sequence
-from rpt_jax.stages import domains, pipeline, sensorimotor, trunk
+from rpt_jax.stages import domains, pipeline, sensorimotor, shared, trunk
 from rpt_jax.training import (
   checkpoint,
   loop,
@@ -40,7 +40,10 @@ def run(config, inputs, directory):
     objective, model = source.model(settings)
     loss_fn = make_loss(objective, model, settings, source.standardise)
     params = _train(name, settings, data, loss_fn, model, config, directory)
-    rows += _heldout_rows(name, settings, data, loss_fn, params, config)
+    found = _heldout_rows(name, settings, data, loss_fn, params, config)
+    trained, parts = (model, params, source.scales), data['pretrain'][1]
+    shared.keep(directory / name, config, name, settings, parts, trained, found)
+    rows += found
   return rows
 
 
@@ -53,6 +56,8 @@ class _Units:
     units = (inputs[n] for n in inputs if n.startswith('quantize'))
     self._encode, self._quantize = inputs['encode'], next(units)
     self.standardise = trunk.standardiser(self._encode)
+    found = checkpoint.load_params(self._encode / 'statistics.safetensors')
+    self.scales = {'latent': (found['mean'], found['std'])}
     self._clips = {s: trunk.latents(config, self._encode, s) for s in _SPLITS}
 
   def load(self, settings, split):
@@ -89,6 +94,7 @@ class _Streams:
       for split in (*_SPLITS, 'failures')
     }
     scales = sensorimotor.measure(self._found['pretrain'].values())
+    self.scales = scales
     sharing.save_scales(directory / sensorimotor.FILE, scales)
     self._dims = {stream: len(mean_D) for stream, (mean_D, _) in scales.items()}
     for parts in self._found.values():
@@ -131,18 +137,19 @@ def _train(name, settings, data, loss_fn, model, config, directory):
   trained = make_trainer(c, model, loss_fn, mesh)
   batch_at = _batches(*data['pretrain'], config, settings)
   weights = {'settings': traced(settings)}
+  label = f'  pretrain {name}'
+  state = trained.init(jax.random.key(config.seed))
   state, history = loop.fit(
-    trained.init(jax.random.key(config.seed)),
+    shared.begin(config, settings, state, label),
     trained.step,
     lambda i: sharding.shard_batch(batch_at(i), mesh) | weights,
     c.steps,
     directory=directory / name,
     log_every=max(c.steps // 10, 1),
     save_every=max(c.steps // 4, 1),
-    label=f'  pretrain {name}',
+    label=label,
   )
   params = state.params if state.ema is None else state.ema
-  checkpoint.save_params(directory / name / 'params.safetensors', params)
   pipeline.write_json(directory / name / 'curve.json', history)
   return params
 

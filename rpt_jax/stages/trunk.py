@@ -11,7 +11,8 @@ import numpy as np
 
 from rpt_jax.episodes import streams, windows
 from rpt_jax.models import sequence
-from rpt_jax.stages import domains, sensorimotor
+from rpt_jax.sharing import folder
+from rpt_jax.stages import domains, sensorimotor, shared
 from rpt_jax.training import checkpoint
 from rpt_jax.types import StreamSpec
 
@@ -47,7 +48,7 @@ def main_run(config, iteration):
 def load_run(config, inputs, name):
   """(settings, parameters) of a pretraining run, whichever stage made it."""
   for stage, directory in inputs.items():
-    path = directory / name / 'params.safetensors'
+    path = directory / name / shared.FOLDER / folder.MODEL
     if stage.startswith('pretrain') and path.exists():
       iteration = int(stage.partition('_')[2] or 1)
       return runs(config, iteration)[name], checkpoint.load_params(path)

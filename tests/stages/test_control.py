@@ -21,7 +21,7 @@ def config():
 class Acting:
   """A policy in name; `play` is faked and asks it nothing but who it is."""
 
-  observed = ('proprio',)
+  observed, model = ('proprio',), None
 
   def __init__(self, cell, seed):
     self.cell, self.seed, self.saved = cell, seed, None
@@ -29,9 +29,10 @@ class Acting:
   def reset(self, batch):
     assert batch == EPISODES
 
-  def save(self, folder):
+  def save(self, folder, rows):
     folder.mkdir(parents=True)
-    (folder / 'policy.json').write_text(f'{self.cell.name} {self.seed}')
+    text = f'{self.cell.name} {self.seed} {rows[0]["value"]}'
+    (folder / 'config.json').write_text(text)
 
   def act(self, observation):
     assert set(observation) == {'proprio'}
@@ -66,7 +67,11 @@ def played(monkeypatch):
     film = [np.zeros((5, 8, 8, 3), np.uint8)] * films
     return Outcome(success_N, np.full(EPISODES, 9), film)
 
+  def told(config, model, name, cell, rows):
+    return {'rows': rows}
+
   monkeypatch.setattr(control.policies, 'build', policies)
+  monkeypatch.setattr(control.shared, 'policy', told)
   monkeypatch.setattr(control.simulators, 'play', play)
   monkeypatch.setattr(control.simulators, 'Simulators', Lanes)
   monkeypatch.setattr(control.encode, 'load_model', lambda *_: None)
@@ -120,7 +125,9 @@ def test_rows_say_how_often_and_how_much_more(played, tmp_path):
   assert of('comparison', 'unseen', **question)['value'] == 0
 
 
-def test_the_policy_of_most_demonstrations_is_kept(played, tmp_path):
+def test_the_policy_of_most_demonstrations_is_kept_with_its_success(
+  played, tmp_path
+):
   control.run(config(), {}, tmp_path)
-  kept = tmp_path / 'plate-slide-v3' / 'policy' / 'policy.json'
-  assert kept.read_text() == 'rpt-finetune-2 0'
+  kept = tmp_path / 'plate-slide-v3' / 'policy' / 'config.json'
+  assert kept.read_text() == 'rpt-finetune-2 0 0.75'

@@ -138,7 +138,7 @@ def test_tuned_policies_are_scored_on_frames_they_see_anew(tmp_path):
     trunk.model(c, trunk.latent_stream(dim), (), 'causal'), jax.random.key(0)
   )
   for run in trunk.runs(c):
-    path = inputs['pretrain'] / run / 'params.safetensors'
+    path = inputs['pretrain'] / run / 'pretrained' / 'model.safetensors'
     checkpoint.save_params(path, body)
   finetune.run(c, inputs, inputs['finetune'])
   rows = openloop.run(c, inputs, inputs['openloop'])

@@ -72,7 +72,7 @@ def pretrained(tmp_path, seed):
   quantize.run(config, paths, paths['quantize'])
   pretrain.run(config, paths, out)
   return {
-    name: (out / name / 'params.safetensors').read_bytes()
+    name: (out / name / 'pretrained' / 'model.safetensors').read_bytes()
     for name in config.pretrain.runs
   }
 
