@@ -106,27 +106,6 @@ def test_corrupt_episodes_come_as_their_error(workers):
   assert str(found[3]) == ("read {'x': 3, 'y': 3} steps, its dataset says 4")
 
 
-@pytest.mark.parametrize('workers', [0, 1])
-def test_other_errors_surface(workers):
-  with pytest.raises(KeyError, match='no column in 2'):
-    read_all(Numbers(5, {2: 'wrong'}), workers=workers)
-  assert gone()
-
-
-@pytest.mark.parametrize('ahead', [0, 3])
-def test_a_worker_that_dies_is_an_error_not_a_hang(ahead):
-  """It is noticed when its episode is due, or when more are asked for."""
-  found = []
-  with pytest.raises(ChildProcessError, match='enough memory for 2 of them'):
-    for index, _ in reading.read_ahead(
-      Numbers(9, {4: 'dies'}), ('x',), range(9), workers=2, ahead=ahead
-    ):
-      found.append(index)
-      time.sleep(0.3 if index == 2 else 0)  # The death may be noticed here.
-  assert found == sorted(found) and 4 not in found
-  assert gone()
-
-
 def test_an_abandoned_reader_ends_its_workers():
   reader = reading.read_ahead(
     Numbers(50), ('x',), range(50), workers=2, ahead=4

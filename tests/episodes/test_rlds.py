@@ -177,31 +177,6 @@ def test_shards_are_cut_in_order(tmp_path, monkeypatch):
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize('damage', ['truncate', 'empty', 'remove'])
-def test_a_damaged_shard_is_named(folder, damage):
-  shard = next(folder.glob('toy_env-pretrain*'))
-  if damage == 'remove':
-    shard.unlink()
-  else:
-    size = shard.stat().st_size // 2 if damage == 'truncate' else 0
-    with shard.open('r+b') as f:
-      f.truncate(size)
-  with pytest.raises(ValueError, match=f'{shard.name}.* records'):
-    episodes.open(folder, split='pretrain')
-  assert len(episodes.open(folder, split='heldout')) == 2
-
-
-def test_flipped_bytes_are_an_error(folder):
-  shard = next(folder.glob('toy_env-pretrain*'))
-  content = bytearray(shard.read_bytes())
-  places = np.flatnonzero(np.frombuffer(bytes(content), np.uint8))
-  middle = places[len(places) // 2]
-  content[middle] ^= 0xFF
-  shard.write_bytes(content)
-  with pytest.raises(ValueError, match='pretrain'):
-    list(episodes.open(folder, split='pretrain'))
-
-
 def test_unknown_names_are_named(folder, tmp_path):
   with pytest.raises(ValueError, match="no split 'train'.*heldout"):
     episodes.open(folder, split='train')

@@ -59,19 +59,6 @@ def test_a_truncated_video_is_skipped(tmp_path):
   assert [r['value'] for r in rows if r['name'] == 'skipped_episodes'] == [1, 0]
 
 
-def test_over_the_budget_also_across_a_resume(tmp_path):
-  data = encoding.write_episodes(tmp_path / 'toy')
-  for name in ('000', '003', '005'):
-    encoding.spoil(data / f'{name}.npz')
-  config = encoding.settings(data)  # Bears two of six.
-  for _ in range(2):
-    with pytest.raises(ValueError, match='3 of 6 episodes.*budget of 40.*005'):
-      encoding.run(config, tmp_path)
-    folder = tmp_path / 'encode/toy/pretrain'
-    assert not (folder / streams.MANIFEST).exists()
-  assert len(list(folder.glob('*.array_record'))) == 2  # Those before it.
-
-
 def test_a_run_that_stops_ends_its_workers(tmp_path):
   data = encoding.write_episodes(tmp_path / 'toy', 40 * (3,))
   encoding.spoil(data / '000.npz')
