@@ -2,25 +2,33 @@
 
 The bf16 of Flax (`dtype=bfloat16`) also returns bf16, which no CPU runs fast
 and which rounds every partial sum. Here only the operands are rounded: the
-products are summed, returned and differentiated in f32.
+products are summed, returned and differentiated in f32. Accelerators do return
+bf16, summed in f32, where a result is an activation inside a trunk: half the
+memory, half the traffic.
 """
 
-import functools
 import string
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rpt_jax import target
+
 _WIDE = 256  # From here on the transpose pays for itself.
 
 
-def _einsum(spec, x, y):
+def activation():
+  """The type of activations inside a trunk: bf16, but f32 on a CPU."""
+  return jnp.float32 if target.platform() == 'cpu' else jnp.bfloat16
+
+
+def _einsum(spec, x, y, dtype=jnp.float32):
   return jnp.einsum(
     spec,
     x.astype(jnp.bfloat16),
     y.astype(jnp.bfloat16),
-    preferred_element_type=jnp.float32,
+    preferred_element_type=dtype,
   )
 
 
@@ -40,25 +48,29 @@ def _subscripts(dimension_numbers, lhs_ndim, rhs_ndim):
   return ''.join(lhs), ''.join(rhs), ''.join(out)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _dot(dimension_numbers, lhs, rhs):
+def _product(dimension_numbers, dtype, lhs, rhs):
   return lax.dot_general(
     lhs.astype(jnp.bfloat16),
     rhs.astype(jnp.bfloat16),
     dimension_numbers,
-    preferred_element_type=jnp.float32,
+    preferred_element_type=dtype,
   )
 
 
-def _forward(dimension_numbers, lhs, rhs):
-  return _dot(dimension_numbers, lhs, rhs), (lhs, rhs)
+_dot = jax.custom_vjp(_product, nondiff_argnums=(0, 1))
 
 
-def _backward(dimension_numbers, residuals, grad):
+def _forward(dimension_numbers, dtype, lhs, rhs):
+  # A plain product: policies of jax.checkpoint do not look into a custom one.
+  return _product(dimension_numbers, dtype, lhs, rhs), (lhs, rhs)
+
+
+def _backward(dimension_numbers, dtype, residuals, grad):
+  del dtype
   lhs, rhs = residuals
   x, y, out = _subscripts(dimension_numbers, lhs.ndim, rhs.ndim)
-  grad_lhs = _einsum(f'{out},{y}->{x}', grad, rhs)
-  if jax.default_backend() != 'cpu':
+  grad_lhs = _einsum(f'{out},{y}->{x}', grad, rhs, lhs.dtype)
+  if target.platform() != 'cpu':
     grad_rhs = _einsum(f'{out},{x}->{y}', grad, lhs)
   elif (x, y) == ('ab', 'bd') and min(rhs.shape) >= _WIDE:
     grad_rhs = _sum_over_rows(lhs, grad)
@@ -66,7 +78,7 @@ def _backward(dimension_numbers, residuals, grad):
     # XLA on CPU has no bf16 kernel for a sum over rows: it converts to f32
     # and back, and under vmap fails outright (jax 0.10.2).
     grad_rhs = jnp.einsum(f'{out},{x}->{y}', grad, lhs)
-  return grad_lhs.astype(lhs.dtype), grad_rhs.astype(rhs.dtype)
+  return grad_lhs, grad_rhs.astype(rhs.dtype)
 
 
 def _sum_over_rows(x_ND, y_NF):
@@ -91,9 +103,23 @@ def dot_general(
   ignored: the precision is what this function is.
   """
   del precision, preferred_element_type
+  return _call(lhs, rhs, dimension_numbers, jnp.float32)
+
+
+def inner_dot_general(
+  lhs, rhs, dimension_numbers, precision=None, preferred_element_type=None
+):
+  """`dot_general` between activations: its result, and the gradient of `lhs`,
+  are of the type `activation()`."""
+  del precision, preferred_element_type
+  dtype = activation()
+  return _call(lhs.astype(dtype), rhs, dimension_numbers, dtype)
+
+
+def _call(lhs, rhs, dimension_numbers, dtype):
   numbers = jax.tree.map(int, dimension_numbers)
   numbers = tuple(tuple(map(tuple, pair)) for pair in numbers)
-  return _dot(numbers, lhs, rhs)
+  return _dot(numbers, dtype, lhs, rhs)
 
 
 def matmul_bf16(x, y):

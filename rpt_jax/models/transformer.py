@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rpt_jax import precision
+from rpt_jax import precision, target
 
 REMAT = {
   'full': None,
@@ -28,13 +28,19 @@ ACTIVATIONS = {
 }
 
 
-def dense(features, name, dtype='bfloat16', use_bias=True):
+def dense(
+  features,
+  name,
+  dtype='bfloat16',
+  use_bias=True,
+  product=precision.dot_general,
+):
   """Linear layer: f32 sums of bf16 operands, or exactly f32 throughout."""
   exact = dtype == 'float32'
   return nn.Dense(
     features,
     use_bias=use_bias,
-    dot_general=None if exact else precision.dot_general,
+    dot_general=None if exact else product,
     precision='highest' if exact else None,
     kernel_init=nn.initializers.xavier_uniform(),
     name=name,
@@ -44,13 +50,16 @@ def dense(features, name, dtype='bfloat16', use_bias=True):
 def attention(q_BTHK, k_BSHK, v_BSHK, mask=None, dtype='bfloat16'):
   """Softmax attention -> [B, T, H, K]; True in `mask` [B, 1, T, S] = visible.
 
-  On f32 operands: at the lengths used here bf16 gains little; 'float32' also
+  On operands as they come, with f32 sums, softmax and result; 'float32'
   forbids accelerators to round them. Weights are normalised after the second
   product, or XLA on CPU computes every exponential twice. A query that sees
   nothing gets the mean of all values, never NaN.
   """
-  precision = 'highest' if dtype == 'float32' else None
-  einsum = functools.partial(jnp.einsum, precision=precision)
+  einsum = functools.partial(
+    jnp.einsum,
+    precision='highest' if dtype == 'float32' else None,
+    preferred_element_type=jnp.float32,
+  )
   scale = q_BTHK.shape[-1] ** -0.5
   score = einsum('bqhk,bshk->bhqs', q_BTHK * scale, k_BSHK)
   if mask is not None:
@@ -58,7 +67,12 @@ def attention(q_BTHK, k_BSHK, v_BSHK, mask=None, dtype='bfloat16'):
   top = lax.stop_gradient(score.max(axis=-1, keepdims=True))
   weight = jnp.exp(score - top)
   total_BTH1 = weight.sum(axis=-1).swapaxes(1, 2)[..., None]
+  weight = weight.astype(v_BSHK.dtype)
   return einsum('bhqs,bshk->bqhk', weight, v_BSHK) / total_BTH1
+
+
+def _activation(dtype):
+  return jnp.float32 if dtype == 'float32' else precision.activation()
 
 
 class Block(nn.Module):
@@ -93,7 +107,9 @@ class Block(nn.Module):
     return nn.LayerNorm(self.epsilon, name=name)(x_ND)
 
   def _dense(self, features, name, x_ND):
-    return dense(features, name, self.dtype)(x_ND)
+    product = precision.inner_dot_general
+    layer = dense(features, name, self.dtype, product=product)
+    return layer(x_ND).astype(_activation(self.dtype))
 
   def _hidden(self, x_ND):
     features = round(self.mlp_ratio * x_ND.shape[-1])
@@ -106,7 +122,7 @@ class Block(nn.Module):
     if not self.layer_scale:
       return x_ND
     scale_D = self.param(name, nn.initializers.ones, x_ND.shape[-1:])
-    return x_ND * scale_D[None]
+    return (x_ND * scale_D[None]).astype(x_ND.dtype)
 
 
 class Transformer(nn.Module):
@@ -158,16 +174,17 @@ class Transformer(nn.Module):
       return jax.vmap(one)(jax.random.split(key, self.depth))
 
     def apply(x_ND, params):
+      x_ND = target.split_rows(x_ND)
       y_ND = block.apply({'params': params}, x_ND, shape[1], mask)
       return y_ND, y_ND
 
     if self.remat != 'none':
       apply = jax.checkpoint(apply, policy=REMAT[self.remat])
     stacked = self.param('blocks', init)
-    x_ND = x_BTD.reshape(-1, self.width)
+    x_ND = x_BTD.reshape(-1, self.width).astype(_activation(self.dtype))
     scan = self.scan_layers
     if scan is None:
-      scan = jax.default_backend() != 'cpu'
+      scan = target.platform() != 'cpu'
     if scan:
       x_ND, layers = lax.scan(apply, x_ND, stacked)
       layers = tuple(layers)
@@ -176,7 +193,11 @@ class Transformer(nn.Module):
       for params in _unstack(stacked, self.depth):
         x_ND, y_ND = apply(x_ND, params)
         layers += (y_ND,)
-    return x_ND.reshape(shape), tuple(y.reshape(shape) for y in layers)
+
+    def outside(x_ND):
+      return x_ND.reshape(shape).astype(x_BTD.dtype)
+
+    return outside(target.split_rows(x_ND)), tuple(map(outside, layers))
 
 
 def _unstack(stacked, depth):

@@ -53,7 +53,12 @@ def make(
     shapes,
     shardings,
   )
-  update = step_fn(loss_fn, tx, accumulate=accumulate, ema=ema)
+
+  def loss_on_mesh(*arguments):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+      return loss_fn(*arguments)
+
+  update = step_fn(loss_on_mesh, tx, accumulate=accumulate, ema=ema)
   return Trainer(
     jax.jit(begin, out_shardings=shardings),
     jax.jit(update, donate_argnums=0, out_shardings=(shardings, None)),

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from rpt_jax import target
 from rpt_jax.types import Array
 
 _CHUNK = 8  # Frames whose maps stay in a CPU's cache.
@@ -18,7 +18,7 @@ def by_chunks(encode: Callable[[Array], Array], x_NHWC: Array) -> Array:
   Large maps are bound by memory: 1.5 times the images/s of MobileNetV1 at
   128 frames of 120 x 160, and memory that does not grow with N.
   """
-  if jax.default_backend() != 'cpu' or len(x_NHWC) <= _CHUNK:
+  if target.platform() != 'cpu' or len(x_NHWC) <= _CHUNK:
     return encode(x_NHWC)
   return lax.map(lambda x: encode(x[None])[0], x_NHWC, batch_size=_CHUNK)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rpt_jax import precision
+from rpt_jax import precision, target
 from rpt_jax.types import Array, PyTree
 from rpt_jax.vision import maps, preprocessing, weights
 from rpt_jax.vision.model import VisionModel, build
@@ -117,7 +117,7 @@ def _conv(param, x_NHWC, stride, dtype):
   elif (
     dtype == 'bfloat16'
     and width >= _WIDE
-    and jax.default_backend() == 'cpu'  # XLA has no bf16 convolution there.
+    and target.platform() == 'cpu'  # XLA has no bf16 convolution there.
   ):
     matrices = kernel.reshape(-1, *kernel.shape[2:])
     taps = zip(_shifts(x_NHWC, size, stride), matrices, strict=True)
