@@ -157,7 +157,7 @@ def _read_info(source):
 
 
 def _shard_name(info, split, kind, shard, total):
-  return split.get('filepathTemplate', _TEMPLATE).format(
+  name = split.get('filepathTemplate', _TEMPLATE).format(
     DATASET=info['name'],
     SPLIT=split['name'],
     FILEFORMAT=kind,
@@ -165,6 +165,12 @@ def _shard_name(info, split, kind, shard, total):
     SHARD_INDEX=f'{shard:05d}',
     NUM_SHARDS=f'{total:05d}',
   )
+  if pathlib.PurePath(name).name != name:
+    raise ValueError(
+      f'{_INFO}: a shard of split {split["name"]!r} is called {name!r}; '
+      'expected the name of a file in its folder'
+    )
+  return name
 
 
 def _as_array_record(info):

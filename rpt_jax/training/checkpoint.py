@@ -23,6 +23,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
+from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from rpt_jax.training import distributed
@@ -189,9 +190,14 @@ def load_params(path, like: PyTree | None = None) -> PyTree:
   """Nested dict of NumPy arrays from safetensors.
 
   Raises ValueError naming what is missing, extra or misshaped against `like`
-  (arrays or shapes).
+  (arrays or shapes), or a file that is damaged.
   """
-  flat = safetensors.load_file(path)
+  try:
+    flat = safetensors.load_file(path)
+  except SafetensorError as error:
+    raise ValueError(
+      f'{path}: not a whole safetensors file ({error}); write it again'
+    ) from error
   if like is not None:
     expected = {k: v for k, v in _arrays(like).items()}
     wrong = _differences(_arrays(flat), expected)
