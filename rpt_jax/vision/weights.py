@@ -77,7 +77,7 @@ def read_json(path: pathlib.Path) -> dict:
     raise ValueError(f'{path}: no such file; give the folder of a saved model')
   try:
     found = json.loads(path.read_text())
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise ValueError(f'{path}: no JSON: {error}') from error
   if not isinstance(found, dict):
     raise ValueError(f'{path}: found a {type(found).__name__}, expected object')
