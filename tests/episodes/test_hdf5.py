@@ -121,25 +121,3 @@ def test_npz_files_are_episodes(tmp_path):
   assert len(episodes.open(tmp_path, split='val')) == 1
   with pytest.raises(ValueError, match=r"no split 'test'.*train.*val"):
     episodes.open(tmp_path, split='test')
-
-
-def test_bad_npz_files_are_named_and_pickles_refused(tmp_path):
-  write_npz(tmp_path / 'a.npz', 0, 4)
-  (tmp_path / 'b.npz').write_bytes((tmp_path / 'a.npz').read_bytes()[:300])
-
-  class Evil:
-    def __reduce__(self):
-      return (open, (str(tmp_path / 'owned'), 'w'))
-
-  np.savez(
-    tmp_path / 'c.npz',
-    camera=np.zeros((2, 6, 6, 3), np.uint8),
-    **{'observation/state': np.zeros((2, 3))},
-    action=np.array([Evil()] * 2, object),
-  )
-  source = episodes.open(tmp_path)
-  assert source.lengths.tolist()[:2] == [4, 0]
-  for index, words in ((1, 'b.npz'), (2, 'c.npz.*pickle')):
-    with pytest.raises(episodes.CorruptEpisode, match=words):
-      source[index]
-  assert not (tmp_path / 'owned').exists()

@@ -44,7 +44,12 @@ def make(mesh, steps=tiny.STEPS):
 
 
 def train(
-  directory, mesh, steps=tiny.STEPS, before=lambda index: None, stop=None
+  directory,
+  mesh,
+  steps=tiny.STEPS,
+  before=lambda index: None,
+  stop=None,
+  seed=0,
 ):
   """(state, rows) at step `stop` (None: at the end); `before(step)` is called
   when its batch is asked for."""
@@ -62,7 +67,7 @@ def train(
     }
 
   return loop.fit(
-    trained.init(jax.random.key(0)),
+    trained.init(jax.random.key(seed)),
     trained.step,
     batch_at,
     stop or steps,

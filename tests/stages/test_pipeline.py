@@ -123,14 +123,6 @@ def test_overwrite_starts_anew(tmp_path):
   assert run(tmp_path, overwrite=True)[0] == 'abcd'
 
 
-def test_one_job_at_a_time(tmp_path):
-  with (
-    pipeline._locked(tmp_path),
-    pytest.raises(ValueError, match='in use by another job'),
-  ):
-    run(tmp_path)
-
-
 def test_results_hold_rows_and_costs_of_all_stages(tmp_path):
   run(tmp_path)
   lines = (tmp_path / 'results.jsonl').read_text().splitlines()
