@@ -66,7 +66,8 @@ def test_04_bit_flip(tmp_path, caplog):
 
 @pytest.mark.parametrize('damage', ['truncated', 'deleted'])
 def test_05_truncated_or_deleted_file(tmp_path, damage, caplog):
-  """a file of a checkpoint truncated or deleted -> likewise"""
+  """a file of a checkpoint truncated or deleted -> removed with an error in the
+  log, the one before it is used"""
   file = biggest(save_three(tmp_path) / '6')
   if damage == 'deleted':
     file.unlink()
@@ -84,8 +85,8 @@ def mesh_of(*sizes):
 
 @pytest.mark.parametrize('sizes', [(1, 1, 1), (2, 2, 2)])
 def test_12_another_mesh(tmp_path, sizes):
-  """another mesh or number of hosts -> the same arrays, the same batches; the
-  loss agrees to 1e-5"""
+  """another mesh (8 devices, then 1, or 2x2x2) -> the same arrays, the same
+  batches; the loss agrees to 1e-5"""
   saved, _ = job.train(tmp_path / 'a', mesh_of(8, 1, 1), stop=8)
   shapes = job.make(mesh_of(*sizes)).shapes
   checkpoints = Checkpoints(tmp_path / 'a' / 'checkpoints')

@@ -114,7 +114,8 @@ def test_08_sigterm_to_one_of_two(tmp_path):
 
 
 def test_09_second_signal(tmp_path):
-  """a second SIGTERM -> ends the process at once; the last save is kept"""
+  """a second SIGTERM to a process that is alone -> ends it at once; the last
+  save is kept"""
   assert job.run(tmp_path, '6:SIGTERM', '6:SIGTERM')[0] == -15
   assert steps(tmp_path) == [4]
 

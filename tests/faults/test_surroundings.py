@@ -154,8 +154,8 @@ def test_27_two_jobs_in_one_workdir(tmp_path):
 
 @pytest.mark.parametrize('where', ['below a file', '/proc/runs', 'gs://a/b'])
 def test_28_workdir_that_cannot_be(tmp_path, where):
-  """a workdir that is read-only, below a file, or a URL -> one line naming it
-  before any work"""
+  """a workdir that cannot be written (below a file, in /proc) or is a URL -> one
+  line naming it before any work"""
   if where == 'below a file':
     (tmp_path / 'file').write_text('')
     where = tmp_path / 'file' / 'runs'
@@ -164,7 +164,7 @@ def test_28_workdir_that_cannot_be(tmp_path, where):
 
 
 def test_29_clock_and_seed(tmp_path, monkeypatch):
-  """another day and year -> the same bits; another seed -> others"""
+  """resumed on another day -> the same bits; only another seed gives others"""
   mesh = sharding.make_mesh(job.EVERYWHERE)
 
   def kernel(name, **settings):
