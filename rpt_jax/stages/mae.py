@@ -22,22 +22,8 @@ def run(config, inputs, directory):
   found = frames.load(config, inputs['frames'], 'pretrain')
   model = autoencoder(c, found[0].shape[1])
   order = loader.Order(sum(map(len, found)), c.batch_size, config.seed)
-  tx = optimizer.adamw(
-    c.learning_rate, c.steps, weight_decay=c.weight_decay, b2=0.95
-  )
-
-  change = augment.Augmentation(
-    crop_scale=tuple(c.crop_scale), crop_ratio=(1.0, 1.0), flip=c.flip
-  )
-
-  def loss_fn(params, image_NHWC, key):
-    key, draw = jax.random.split(key)
-    if change != augment.Augmentation(crop_ratio=(1.0, 1.0)):
-      image_NHWC = augment.augment(draw, image_NHWC, change)
-    return model.loss(params, image_NHWC, key)
-
   key = jax.random.key(config.seed)
-  trained = trainer.make(model.init, loss_fn, tx, mesh)
+  trained = make_trainer(c, model, mesh)
   state, history = loop.fit(
     trained.init(key),
     trained.step,
@@ -56,6 +42,24 @@ def run(config, inputs, directory):
   np.savez(directory / 'reconstructions.npz', **pictures)
   loss, _ = jax.jit(model.loss)(params, _spread(heldout, 512), key)
   return [pipeline.row('mae', 'heldout_loss', loss)]
+
+
+def make_trainer(c, model: mae.Autoencoder, mesh) -> trainer.Trainer:
+  """The trainer of an autoencoder with the settings `c` of `config.mae`."""
+  tx = optimizer.adamw(
+    c.learning_rate, c.steps, weight_decay=c.weight_decay, b2=0.95
+  )
+  change = augment.Augmentation(
+    crop_scale=tuple(c.crop_scale), crop_ratio=(1.0, 1.0), flip=c.flip
+  )
+
+  def loss_fn(params, image_NHWC, key):
+    key, draw = jax.random.split(key)
+    if change != augment.Augmentation(crop_ratio=(1.0, 1.0)):
+      image_NHWC = augment.augment(draw, image_NHWC, change)
+    return model.loss(params, image_NHWC, key)
+
+  return trainer.make(model.init, loss_fn, tx, mesh)
 
 
 def autoencoder(settings, image_size: int) -> mae.Autoencoder:
