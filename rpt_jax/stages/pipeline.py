@@ -40,7 +40,8 @@ from rpt_jax.episodes import statistics
 Rows = list[dict[str, Any]]
 # Neither results nor inputs: what differs between two equal runs.
 _TRANSIENT = re.compile(
-  r'^(wanted|artifact)\.json$|(^|/)(checkpoints/|events\.|README\.md$)'
+  r'^(wanted|artifact)\.json$|'
+  r'(^|/)(checkpoints/|profile/|events\.|README\.md$)'
 )
 # Settings of how a stage works, which change nothing of what it makes.
 _HOW = ('workers', 'ahead', 'error_budget')

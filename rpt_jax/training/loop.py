@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 
 from rpt_jax.training import distributed
 from rpt_jax.training.checkpoint import Checkpoints
-from rpt_jax.training.progress import Progress
+from rpt_jax.training.progress import Cost, Progress
 from rpt_jax.training.step import TrainState
 from rpt_jax.types import PyTree
 
@@ -33,6 +33,7 @@ def fit(
   log_every: int,
   save_every: int,
   label: str,
+  cost: Cost | None = None,
 ) -> tuple[TrainState, list[dict]]:
   """Trains to `num_steps`, going on from the latest checkpoint.
 
@@ -46,6 +47,7 @@ def fit(
     train_step: (state, batch) -> (state, metrics), of `training/step.py`.
     batch_at: step -> batch, a pure function.
     directory: for `checkpoints/`, `metrics.jsonl` and event files.
+    cost: of a step, for the log to tell tokens a second and MFU.
 
   Returns:
     (state, rows of metrics.jsonl: the metrics every `log_every` steps).
@@ -58,7 +60,7 @@ def fit(
   directory = pathlib.Path(directory)
   checkpoints = Checkpoints(directory / 'checkpoints')
   start, state = checkpoints.restore(state) or (0, state)
-  log = Progress(directory, label, start, num_steps, log_every)
+  log = Progress(directory, label, start, num_steps, log_every, cost)
   saver = _Saver(checkpoints, label, start)
   with _Sigterm() as sigterm:
     for step in itertools.count(start):

@@ -1,27 +1,52 @@
-"""What a long training says: metrics of a step, rate, waiting, time left."""
+"""What a long training says: metrics of a step, rates, time left, memory."""
 
+import resource
+import sys
 import time
+from typing import NamedTuple
 
 import jax
 
+from rpt_jax.training import hardware
 from rpt_jax.training.metrics import Writer
+from rpt_jax.training.profiling import Profile
 from rpt_jax.training.step import read_metrics
 
 MAX_SKIPPED = 10  # Steps in a row without a finite gradient.
+
+
+class Cost(NamedTuple):
+  """What one step is, over all devices: `costs.flops`, and tokens it reads."""
+
+  flops: float
+  tokens: float
 
 
 class Progress:
   """Holds the metrics of one step until the next one is under way.
 
   So the device never waits for the host to print. `waited` is to be raised by
-  the seconds that batches were waited for.
+  the seconds that batches were waited for. With a `cost` the lines tell tokens
+  a second and MFU, the share of the devices' peak that the model's FLOPs are.
+  Rates leave out the first step, which compiles.
   """
 
-  def __init__(self, directory, label: str, start: int, total: int, every: int):
+  def __init__(
+    self,
+    directory,
+    label: str,
+    start: int,
+    total: int,
+    every: int,
+    cost: Cost | None = None,
+  ):
     self._writer = Writer(directory, start)
+    self._profile = Profile(directory, start, total)
     self._label, self._total, self._every = label, total, every
+    self._cost = cost
     self._pending = None
     self._skipped = 0
+    self._start = start
     self._since = (start, time.perf_counter())
     self.waited = 0.0
     if start:
@@ -36,6 +61,7 @@ class Progress:
     """Takes the metrics of `step`, and tells those of the step before."""
     self.flush()
     self._pending = (step, metrics)
+    self._profile(step, metrics)
 
   def flush(self) -> None:
     """Reads, checks and writes what is pending.
@@ -60,6 +86,8 @@ class Progress:
       values = read_metrics(metrics)
       self._writer.write(step, values)
       self._tell(step, values)
+    elif step == self._start + 1:
+      self._since, self.waited = (step, time.perf_counter()), 0.0
 
   def _tell(self, step, values):
     since, began = self._since
@@ -69,19 +97,34 @@ class Progress:
     rate = (step - since) / elapsed
     wait, self.waited = self.waited / elapsed, 0.0
     left = (self._total - step) / max(rate, 1e-9)
-    if jax.process_index() == 0:
-      print(
-        f'{self._label} {step}/{self._total} loss {values["loss"]:.4f} '
-        f'lr {values["learning_rate"]:.2e} '
-        f'grad-norm {values["grad_norm"]:.3f} {rate:.1f} steps/s '
-        f'wait {wait:.0%} ETA {left:.0f}s',
-        flush=True,
-      )
+    self._say(
+      f'loss {values["loss"]:.4f} lr {values["learning_rate"]:.2e} '
+      f'grad-norm {values["grad_norm"]:.3f} {rate:.1f} steps/s '
+      f'{self._speed(rate)}wait {wait:.0%} ETA {left:.0f}s '
+      f'memory {peak_memory() / 2**30:.2f} GiB',
+      f' {step}/{self._total} ',
+    )
 
-  def _say(self, what):
+  def _speed(self, rate):
+    if self._cost is None:
+      return ''
+    mfu = self._cost.flops * rate / hardware.peak_flops()
+    return f'{self._cost.tokens * rate:.3g} tokens/s MFU {mfu:.1%} '
+
+  def _say(self, what, after=': '):
     if jax.process_index() == 0:
-      print(f'{self._label}: {what}', flush=True)
+      print(f'{self._label}{after}{what}', flush=True)
 
   def close(self) -> None:
     """Closes the files."""
+    self._profile.close()
     self._writer.close()
+
+
+def peak_memory() -> float:
+  """Most bytes ever in use: on a device, or of this process on a CPU."""
+  stats = jax.local_devices()[0].memory_stats()
+  if stats and 'peak_bytes_in_use' in stats:
+    return float(stats['peak_bytes_in_use'])
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return float(peak * (1 if sys.platform == 'darwin' else 1024))

@@ -1,0 +1,93 @@
+"""The log line of a training, and the trace of its steps."""
+
+import types
+
+import jax
+import pytest
+import tiny
+
+from rpt_jax.stages import pipeline
+from rpt_jax.training import hardware, profiling, progress
+
+METRICS = {'loss': 1.5, 'learning_rate': 1e-3, 'grad_norm': 2.0, 'skipped': 0}
+COST = progress.Cost(flops=3e9, tokens=500.0)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+  """A clock that is moved by hand; devices that do 10 GFLOP/s."""
+  clock = types.SimpleNamespace(now=0.0)
+  monkeypatch.setattr(progress.time, 'perf_counter', lambda: clock.now)
+  monkeypatch.setattr(hardware, 'peak_flops', lambda: 1e10)
+  return clock
+
+
+def _lines(clock, directory, capsys, cost):
+  log = progress.Progress(directory, 'run', 0, 100, every=5, cost=cost)
+  for step in range(1, 12):
+    clock.now += 60.0 if step == 2 else 0.5  # The first step took a minute.
+    log.waited += 0.125
+    log(step, METRICS)
+  log.close()
+  return capsys.readouterr().out.splitlines()
+
+
+def test_a_line_tells_rates_without_the_compile(clock, tmp_path, capsys):
+  first, second = _lines(clock, tmp_path, capsys, COST)
+  assert first.startswith('run 5/100 loss 1.5000 lr 1.00e-03 grad-norm 2.000 ')
+  rates = '2.0 steps/s 1e+03 tokens/s MFU 60.0% wait 25% '
+  assert f' {rates}ETA 48s memory ' in first
+  assert f' {rates}ETA 45s memory ' in second
+  assert first.endswith(' GiB')
+
+
+def test_without_a_cost_nothing_is_made_up(clock, tmp_path, capsys):
+  for line in _lines(clock, tmp_path, capsys, None):
+    assert 'tokens/s' not in line and 'MFU' not in line
+    assert '2.0 steps/s wait 25%' in line
+
+
+def test_memory_is_of_the_device_where_it_tells(monkeypatch):
+  assert 2**24 < progress.peak_memory() < 2**40
+  stats = {'peak_bytes_in_use': 7 * 2**30}
+  device = types.SimpleNamespace(memory_stats=lambda: stats)
+  monkeypatch.setattr(jax, 'local_devices', lambda: [device])
+  assert progress.peak_memory() == 7 * 2**30
+
+
+def test_a_trace_of_every_training_that_changes_nothing(tmp_path):
+  profiling.enable()
+  try:
+    traced, rows = tiny.train(tmp_path / 'traced')
+    tiny.train(tmp_path / 'one', 1)
+  finally:
+    profiling.enable(False)
+  plain, same = tiny.train(tmp_path / 'plain')
+  assert rows == same
+  jax.tree.map(lambda a, b: (a == b).all() or pytest.fail(), *(
+    state.params for state in (traced, plain)
+  ))  # fmt: skip
+  traces = list((tmp_path / 'traced' / 'profile').rglob('*.xplane.pb'))
+  assert len(traces) == 1 and traces[0].stat().st_size > 1000
+  assert not (tmp_path / 'plain' / 'profile').exists()
+  assert not (tmp_path / 'one' / 'profile').exists()
+  names = pipeline._files(tmp_path)
+  assert names and not [name for name in names if 'profile/' in name]
+
+
+@pytest.mark.parametrize(
+  'start, total, steps',
+  [(0, 100, (10, 15)), (40, 100, (50, 55)), (0, 12, (1, 6)), (0, 4, (1, 4))],
+)
+def test_which_steps_are_traced(start, total, steps, monkeypatch, tmp_path):
+  calls = []
+  monkeypatch.setattr(profiling, '_wanted', True)
+  for name in ('start_trace', 'stop_trace'):
+    monkeypatch.setattr(
+      jax.profiler, name, lambda *_, name=name: calls.append((name, step))
+    )
+  profile = profiling.Profile(tmp_path, start, total)
+  for step in range(start + 1, total + 1):
+    profile(step, {})
+  profile.close()
+  assert calls == [('start_trace', steps[0]), ('stop_trace', steps[1])]
