@@ -35,7 +35,7 @@ from rpt_jax.stages import (
   sensorimotor,
   tuned,
 )
-from rpt_jax.training import memory
+from rpt_jax.training import memory, profiling
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'Experiment: path[:arg,...].', lock_config=True
@@ -49,6 +49,9 @@ _DRY_RUN = flags.DEFINE_bool(
 )
 _OVERWRITE = flags.DEFINE_bool(
   'overwrite', False, 'Forget earlier artifacts in the workdir.'
+)
+_PROFILE = flags.DEFINE_bool(
+  'profile', False, 'Trace steps of every training to <stage>/profile.'
 )
 _DOCTOR = flags.DEFINE_bool(
   'doctor', False, 'Print what is installed, devices, readable datasets.'
@@ -152,6 +155,7 @@ def main(argv) -> int:
   except Exception as error:  # Whatever a config file or a flag can raise.
     return _refuse(error)
   try:
+    profiling.enable(_PROFILE.value)
     if _DRY_RUN.value:
       dry_run.describe(config)
     else:
