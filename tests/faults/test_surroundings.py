@@ -154,7 +154,7 @@ def test_27_two_jobs_in_one_workdir(tmp_path):
 
 @pytest.mark.parametrize('where', ['below a file', '/proc/runs', 'gs://a/b'])
 def test_28_workdir_that_cannot_be(tmp_path, where):
-  """a workdir that cannot be written (below a file, in /proc) or is a URL -> one
+  """a workdir that cannot be written (below a file, in /proc), or a URL -> one
   line naming it before any work"""
   if where == 'below a file':
     (tmp_path / 'file').write_text('')
