@@ -9,6 +9,7 @@ in the tasks it was pretrained on and in one it has never seen.
 
     python -m rpt_jax.main --config=configs/rpt.py
     python -m rpt_jax.main --config=configs/rpt.py:study
+    python -m rpt_jax.main --config=configs/rpt.py:action_free
     python -m rpt_jax.main --config=configs/rpt.py:g1
     python -m rpt_jax.main --config=configs/rpt.py:quicktest
     python -m rpt_jax.main --config=configs/rpt.py:L --dry_run
@@ -32,11 +33,11 @@ from rpt_jax.models import presets
 ConfigDict = ml_collections.ConfigDict
 CAMERAS = ('corner2', 'gripperPOV', 'topview')
 SIZES = ('S', 'B', 'L')
-ARGUMENTS = ('', 'study', 'g1', 'quicktest', *SIZES)
+ARGUMENTS = ('', 'study', 'action_free', 'g1', 'quicktest', *SIZES)
 
 
 def get_config(arg=''):
-  """`arg`: '', 'study', 'g1', 'quicktest', or a size of the trunk."""
+  """`arg`: one of `ARGUMENTS`."""
   if arg not in ARGUMENTS:
     raise ValueError(
       f'config argument {arg!r}: expected one of {", ".join(ARGUMENTS[1:])}'
@@ -132,6 +133,8 @@ def get_config(arg=''):
 
   if arg == 'study':
     _study(config)
+  if arg == 'action_free':
+    _action_free(config)
   if arg == 'g1':
     _g1(config)
   if arg in SIZES:
@@ -169,8 +172,7 @@ def _study(config):
   """
   config.title = 'RPT: which choice made it so?'
   config.metaworld.failures = 100
-  config.pretrain.update(width=128, depth=3, steps=600)
-  config.evaluate.episodes = 25
+  _smaller(config)
   streams = config.pretrain.streams
   _quantize(config)
   config.pretrain.runs = ConfigDict(
@@ -208,6 +210,34 @@ def _study(config):
       'units added over none': ('units', 'rpt'),
     }
   )
+
+
+def _action_free(config):
+  """Generative runs on the same clips, of which some are but video."""
+  config.title = 'RPT: what are clips without actions worth?'
+  _smaller(config)
+  config.pretrain.runs = ConfigDict(
+    {
+      'next': _generative(),
+      'next_quarter': _generative(known=0.25),  # Share of clips with actions.
+      'next_video': _generative(known=0.0),
+    }
+  )
+  config.pretrain.main = 'next'
+  config.evaluate.comparisons = ConfigDict(
+    {
+      'pretraining over scratch': ('next', 'none:scratch'),
+      'a quarter of the actions over none': ('next_quarter', 'next_video'),
+      'all actions over a quarter': ('next', 'next_quarter'),
+      'video alone over scratch': ('next_video', 'none:scratch'),
+    }
+  )
+
+
+def _smaller(config):
+  """A trunk of 0.4M, for experiments of many runs."""
+  config.pretrain.update(width=128, depth=3, steps=600)
+  config.evaluate.episodes = 25
 
 
 def _quantize(config):

@@ -35,7 +35,7 @@ from rpt_jax.stages import (
   sensorimotor,
   tuned,
 )
-from rpt_jax.training import memory, profiling
+from rpt_jax.training import distributed, memory, profiling
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'Experiment: path[:arg,...].', lock_config=True
@@ -147,6 +147,9 @@ def main(argv) -> int:
   where a training came to what is not finite."""
   try:
     _parse_flags(argv)
+    distributed.initialize()
+    if not distributed.is_first():
+      sys.stdout = open(os.devnull, 'w')  # One of them tells.
     if _DOCTOR.value or _INSPECT.value or _CONVERT.value:
       _look_after_data()
       return 0
@@ -160,6 +163,7 @@ def main(argv) -> int:
       dry_run.describe(config)
     else:
       run(config, workdir, tuple(_STAGES.value), _OVERWRITE.value)
+      print('rpt_jax: done', flush=True)
   except (ValueError, OSError, FloatingPointError) as error:
     with contextlib.suppress(OSError):  # Where nothing can be written.
       (workdir / 'traceback.txt').write_text(traceback.format_exc())
@@ -190,6 +194,11 @@ def _parse():
     raise ValueError('--config: no readable file of that name')
   spec = config_flags.get_config_filename(flags.FLAGS['config'])
   workdir = _WORKDIR.value or os.path.join('runs', experiment(spec))
+  if '://' in workdir:
+    raise ValueError(
+      f'--workdir: found {workdir!r}, expected a path; mount the bucket, as '
+      'launch/tpu.sh does'
+    )
   return _CONFIG.value, pathlib.Path(workdir)
 
 
@@ -208,4 +217,9 @@ def _refuse(error):
 
 if __name__ == '__main__':
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  sys.exit(main(sys.argv))
+  try:
+    code = main(sys.argv)
+  except Exception:
+    traceback.print_exc()
+    code = 1
+  distributed.leave(code)

@@ -17,10 +17,10 @@ from rpt_jax.types import PyTree
 class Order:
   """An endless order over `size` samples: a new permutation every epoch.
 
-  `order(step)` -> [batch_size // processes] int64 indices: the part process
-  `process` takes of global batch `step`. Global batches are consecutive runs
-  of the order (they may span two epochs), the same for every number of
-  processes; each index occurs once in an epoch.
+  `order(step)` -> int64 indices: the `rows` of batch `step` that this process
+  is to load (all, unless said). Batches are consecutive runs of the order
+  (they may span two epochs), the same for every number of processes; each
+  index occurs once in an epoch.
   """
 
   def __init__(
@@ -28,27 +28,19 @@ class Order:
     size: int,
     batch_size: int,
     seed: int,
-    *,
-    process: int = 0,
-    processes: int = 1,
+    rows: np.ndarray | None = None,
   ):
-    if size < 1 or batch_size < 1 or batch_size % processes:
+    if size < 1 or batch_size < 1 or seed < 0:
       raise ValueError(
-        f'{size} samples in batches of {batch_size} for {processes} '
-        'processes: expected at least one sample and batches that divide'
-      )
-    if not 0 <= process < processes or seed < 0:
-      raise ValueError(
-        f'process {process} of {processes}, seed {seed}: expected a process '
-        'below their number and a seed of at least 0'
+        f'{size} samples in batches of {batch_size}, seed {seed}: expected at '
+        'least one of each, and a seed of at least 0'
       )
     self.size, self.batch_size, self.seed = size, batch_size, seed
-    local = batch_size // processes
-    self._local = np.arange(process * local, (process + 1) * local)
+    self._rows = np.arange(batch_size) if rows is None else rows
     self._epoch = functools.lru_cache(maxsize=2)(self._permutation)
 
   def __call__(self, step: int) -> np.ndarray:
-    return self.at(step * self.batch_size + self._local)
+    return self.at(step * self.batch_size + self._rows)
 
   def at(self, positions: np.ndarray) -> np.ndarray:
     """The samples at any positions of the endless order: int64 indices."""

@@ -28,8 +28,7 @@ class Mixture:
 
   `sizes` are samples per dataset. Every `CYCLE` samples hold each dataset
   round(CYCLE * share) times, at least once, spread evenly and in an order of
-  their own. `process` takes its part of every global batch, as in
-  `loader.Order`.
+  their own. `rows` of every batch are loaded, as in `loader.Order`.
 
   Raises ValueError for weights or sizes that are not positive.
   """
@@ -40,26 +39,18 @@ class Mixture:
     weights: Sequence[float],
     batch_size: int,
     seed: int,
-    *,
-    process: int = 0,
-    processes: int = 1,
+    rows: np.ndarray | None = None,
   ):
-    if batch_size % processes or not 0 <= process < processes:
-      raise ValueError(
-        f'batch {batch_size}, process {process} of {processes}: expected '
-        'batches that divide'
-      )
     self.counts = deal(weights, CYCLE)
     self._orders = [
       Order(size, 1, seed) for size in _same_number(sizes, weights)
     ]
-    local = batch_size // processes
-    self._local = np.arange(process * local, (process + 1) * local)
+    self._rows = np.arange(batch_size) if rows is None else rows
     self.batch_size, self.seed = batch_size, seed
     self._cycle = functools.lru_cache(maxsize=2)(self._dealt)
 
   def __call__(self, step: int) -> Picks:
-    cycles, slots = np.divmod(step * self.batch_size + self._local, CYCLE)
+    cycles, slots = np.divmod(step * self.batch_size + self._rows, CYCLE)
     dataset = np.empty(len(slots), np.int32)
     nth = np.empty(len(slots), np.int64)
     for cycle in np.unique(cycles):

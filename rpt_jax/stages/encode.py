@@ -19,13 +19,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from rpt_jax import envs, vision
 from rpt_jax.episodes import CorruptEpisode, reading, streams
 from rpt_jax.stages import domains, pipeline
-from rpt_jax.training import checkpoint, sharding
+from rpt_jax.training import checkpoint, distributed, sharding
 from rpt_jax.types import Array, PyTree
 
 
@@ -55,9 +54,8 @@ def run(config, inputs, directory):
   names = domains.pretraining(config)
   folders = [directory / name / 'pretrain' for name in names]
   mean_D, std_D = _moments(folders)
-  if jax.process_index() == 0:
-    statistics = {'mean': mean_D, 'std': np.maximum(std_D, 1e-3)}
-    checkpoint.save_params(directory / 'statistics.safetensors', statistics)
+  statistics = {'mean': mean_D, 'std': np.maximum(std_D, 1e-3)}
+  checkpoint.save_params(directory / 'statistics.safetensors', statistics)
   return [pipeline.row('encode', 'latent_dim', len(mean_D)), *rows]
 
 
@@ -132,13 +130,13 @@ def _encode_split(source, views, folder, encode, settings):
     shards = streams.plan(source.lengths, settings.shard_frames)
     mine = shards[jax.process_index() :: jax.process_count()]
     _write_shards(source, views, folder, mine, encode, settings)
-    multihost_utils.sync_global_devices(f'{name} written')
+    distributed.wait(f'{name} written')
     entries = streams.finished(folder, shards)
     _budget(source, settings, name, entries).check()  # Of all processes.
-    multihost_utils.sync_global_devices(f'{name} counted')
-  if jax.process_index() == 0:
+    distributed.wait(f'{name} counted')
+  if distributed.is_first():
     streams.seal(folder, entries)
-  multihost_utils.sync_global_devices(f'{name} sealed')
+  distributed.wait(f'{name} sealed')
   tags = {'domain': folder.parent.name, 'split': folder.name}
   frames = sum(sum(entry['lengths']) for entry in entries)
   return [

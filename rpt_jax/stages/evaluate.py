@@ -27,6 +27,7 @@ from rpt_jax.stages import (
   tuned,
 )
 from rpt_jax.stages.finetune import Cell, cells, policy_model
+from rpt_jax.training import distributed, sharding
 from rpt_jax.vision import tuning
 
 _FIRST_INDEX = 4 << 20  # No episode of any split is seen again.
@@ -43,11 +44,12 @@ def run(config, inputs, directory):
       mean = returns[name, cell].mean()
       print(f'  {name} {cell.name}: return {mean:.2f}', flush=True)
     films |= {f'{name}/{c.name}': player.film(c) for c in filmed(config)}
-  np.savez(
-    directory / 'returns.npz',
-    **{f'{name}/{cell.name}': x for (name, cell), x in returns.items()},
-  )
-  np.savez_compressed(directory / 'films.npz', **films)
+  if distributed.is_first():
+    np.savez(
+      directory / 'returns.npz',
+      **{f'{name}/{cell.name}': x for (name, cell), x in returns.items()},
+    )
+    np.savez_compressed(directory / 'films.npz', **films)
   found = _normalised(returns, inputs['collect'])
   return [
     *scores.score_rows('evaluate', found, {'all': config.envs}),
@@ -69,7 +71,9 @@ class _Player:
     self._start = functools.partial(
       policy.start, context=self._model.context, dim=encoder.dim
     )
-    self._play = jax.jit(self._all)
+    self._mesh = sharding.make_mesh(config.mesh)
+    whole = sharding.replicated(self._mesh)
+    self._play = jax.jit(self._all, out_shardings=whole)
 
   def returns(self, cell: Cell) -> np.ndarray:
     """Returns [S, episodes]: every seed meets its own initial states."""
@@ -111,10 +115,12 @@ class _Player:
   def _one(self, fixed, params, key):
     params, trained = tuned.split_policy(params)
     episodes = self._config.evaluate.episodes
+    memory = self._start(params, episodes)
+    window = sharding.split((memory.latent_BTD, memory.valid_BT), self._mesh)
     return rollout.returns(
       self.env,
       self._policy(tuning.merge(trained, fixed)),
-      self._start(params, episodes),
+      policy.Memory(params, *window),
       key,
       episodes,
       nuisance=self._config.nuisance,

@@ -28,7 +28,7 @@ from rpt_jax.stages import (
   trunk,
   tuned,
 )
-from rpt_jax.training import checkpoint, optimizer, sharding, step
+from rpt_jax.training import checkpoint, distributed, optimizer, sharding, step
 
 
 class Cell(NamedTuple):
@@ -97,6 +97,7 @@ def run(config, inputs, directory):
         params_S, loss_S = _train(*known, cell, encoder, standardise)
         checkpoint.save_params(_path(directory, name, cell), params_S)
         pipeline.write_json(done, np.asarray(loss_S, float).tolist())
+        distributed.wait(f'{name} {cell.name}')
       rows.append(_loss_row(name, cell, json.loads(done.read_text())))
   return rows
 

@@ -10,10 +10,10 @@ import os
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from rpt_jax.episodes import CorruptEpisode, reading
 from rpt_jax.stages import domains, pipeline
+from rpt_jax.training import distributed
 from rpt_jax.vision import preprocessing
 
 SPLITS = ('pretrain', 'heldout')
@@ -28,9 +28,9 @@ def run(config, inputs, directory):
     for split in SPLITS:
       source = domains.source(config, inputs['collect'], name, split)
       path = directory / name / f'{split}.npy'
-      if jax.process_index() == 0 and not path.exists():
+      if distributed.is_first() and not path.exists():
         _write(source, cameras, path, config.frames)
-      multihost_utils.sync_global_devices(f'{name}/{split}')
+      distributed.wait(f'{name}/{split}')
       count = len(np.load(path, mmap_mode='r'))
       print(f'  {name} {split}: {count} frames', flush=True)
       tags = {'env': name, 'split': split}

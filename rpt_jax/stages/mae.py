@@ -9,7 +9,15 @@ import numpy as np
 
 from rpt_jax.episodes import loader
 from rpt_jax.stages import frames, pipeline
-from rpt_jax.training import loop, optimizer, sharding, trainer
+from rpt_jax.training import (
+  costs,
+  distributed,
+  loop,
+  optimizer,
+  progress,
+  sharding,
+  trainer,
+)
 from rpt_jax.vision import augment, mae
 
 _PICTURES = 12
@@ -21,25 +29,33 @@ def run(config, inputs, directory):
   mesh = sharding.make_mesh(config.mesh)
   found = frames.load(config, inputs['frames'], 'pretrain')
   model = autoencoder(c, found[0].shape[1])
-  order = loader.Order(sum(map(len, found)), c.batch_size, config.seed)
+  rows = sharding.local_rows(c.batch_size, mesh)
+  order = loader.Order(sum(map(len, found)), c.batch_size, config.seed, rows)
+
+  def batch_at(i):
+    return sharding.shard_batch(_gather(found, order(i)), mesh, c.batch_size)
+
   key = jax.random.key(config.seed)
   trained = make_trainer(c, model, mesh)
   state, history = loop.fit(
     trained.init(key),
     trained.step,
-    lambda i: sharding.shard_batch(_gather(found, order(i)), mesh),
+    batch_at,
     c.steps,
     directory=directory,
     log_every=max(c.steps // 20, 1),
     save_every=max(c.steps // 4, 1),
     label='  mae',
+    cost=_cost(c, trained, batch_at(0)),
   )
-  params = jax.device_get(state.params)
-  mae.save(model, params, directory / 'model')
+  params = sharding.gather(state.params)
+  if distributed.is_first():
+    mae.save(model, params, directory / 'model')
   pipeline.write_json(directory / 'curve.json', history)
   heldout = frames.load(config, inputs['frames'], 'heldout')
   pictures = mae.reconstruct(model, params, _spread(heldout, _PICTURES), key)
-  np.savez(directory / 'reconstructions.npz', **pictures)
+  if distributed.is_first():
+    np.savez(directory / 'reconstructions.npz', **pictures)
   loss, _ = jax.jit(model.loss)(params, _spread(heldout, 512), key)
   return [pipeline.row('mae', 'heldout_loss', loss)]
 
@@ -75,6 +91,13 @@ def autoencoder(settings, image_size: int) -> mae.Autoencoder:
     decoder_num_heads=settings.decoder_num_heads,
     mask_ratio=settings.mask_ratio,
   )
+
+
+def _cost(c, trained, image_NHWC):
+  """Of a step; its tokens are all patches, those that are masked too."""
+  rows, side = image_NHWC.shape[:2]
+  flops = costs.flops(trained.step, trained.shapes, image_NHWC)
+  return progress.Cost(flops, rows * (side // c.patch) ** 2)
 
 
 def _gather(arrays, picks):

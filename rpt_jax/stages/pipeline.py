@@ -2,7 +2,9 @@
 
 A stage is a function `(config, inputs, directory) -> rows`. It reads the
 directories of its inputs and writes its own; nothing else passes between
-stages. Its `artifact.json` is written last and atomically:
+stages. Of several processes the first does what stages outside _TOGETHER are
+for, and alone decides what is to run. An `artifact.json` is written last and
+atomically:
 
   wanted    what it was to make: settings, and the content hash of every input
   files     size and sha256 of everything it wrote
@@ -36,6 +38,8 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from rpt_jax.episodes import statistics
+from rpt_jax.training import distributed
+from rpt_jax.vision import hub
 
 Rows = list[dict[str, Any]]
 # Neither results nor inputs: what differs between two equal runs.
@@ -45,6 +49,16 @@ _TRANSIENT = re.compile(
 )
 # Settings of how a stage works, which change nothing of what it makes.
 _HOW = ('workers', 'ahead', 'error_budget')
+# Stages that all processes run, each with its part of the work.
+_TOGETHER = (
+  'frames',
+  'mae',
+  'encode',
+  'quantize',
+  'pretrain',
+  'finetune',
+  'evaluate',
+)
 PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'gymnax', 'numpy')
 
 
@@ -137,11 +151,21 @@ def _plan_trunks(c, add):
 
 
 def _begun(settings):
-  """Content of the weights that pretraining begins from, if any."""
+  """Content of the weights that pretraining begins from, if any.
+
+  Raises ValueError for a path that is neither a folder nor an id.
+  """
   inits = [s.get('init') for s in (settings, *settings['runs'].values())]
-  folders = [pathlib.Path(init['path']) for init in inits if init]
-  files = [path / 'model.safetensors' for path in folders if path.is_dir()]
-  found = {str(file): statistics.content_hash(file) for file in files}
+  found = {}
+  for path in (init['path'] for init in inits if init):
+    file = pathlib.Path(path) / 'model.safetensors'
+    if file.exists():
+      found[path] = statistics.content_hash(file)
+    elif path and not hub.ID.fullmatch(path):
+      raise ValueError(
+        f'config.pretrain.init.path: {path}: no such folder with '
+        f'{file.name}, nor an id of Hugging Face'
+      )
   return {'begun': found} if found else {}
 
 
@@ -168,16 +192,18 @@ def run(config, workdir, only=(), overwrite=False):
   workdir = pathlib.Path(workdir).absolute()
   workdir.mkdir(parents=True, exist_ok=True)
   with _locked(workdir):
-    if overwrite:
+    if overwrite and distributed.is_first():
       for name in only or names:
         shutil.rmtree(workdir / name, ignore_errors=True)
     write_json(workdir / 'config.json', config.to_dict())
     write_json(workdir / 'run.json', provenance())
+    distributed.wait('workdir')
     for i, stage in enumerate(stages):
       label = f'[{i + 1}/{len(stages)}] {stage.name}'
       if not only or stage.name in only:
         _run_stage(stage, workdir, label)
     _publish(workdir / 'report' / 'report.html', workdir / 'report.html')
+    distributed.wait('published')
     return collect_rows(workdir, stages)
 
 
@@ -226,6 +252,25 @@ def provenance() -> dict[str, Any]:
 
 
 def _run_stage(stage, workdir, label):
+  """One stage, if it is not done: by all processes, or by the first alone."""
+  todo = distributed.is_first() and _prepare(stage, workdir, label)
+  if not distributed.agree(bool(todo)):
+    return
+  print(f'{label}: start', flush=True)
+  if distributed.is_first() or stage.verb in _TOGETHER:
+    begin = time.time()
+    inputs = {name: workdir / name for name in stage.inputs}
+    config = ml_collections.FrozenConfigDict(stage.settings)
+    rows = stage.run(config, inputs, workdir / stage.name)
+    seconds = time.time() - begin
+  if distributed.is_first():
+    _finish(stage, workdir, todo, rows, seconds)
+    print(f'{label}: done in {seconds:.1f} s', flush=True)
+  distributed.wait(stage.name)
+
+
+def _prepare(stage, workdir, label):
+  """Readies a stage's directory: what it is to make, None if that is made."""
   directory = workdir / stage.name
   wanted = {
     'settings': _what(stage.settings),
@@ -235,7 +280,7 @@ def _run_stage(stage, workdir, label):
   done = artifact(workdir, stage.name)
   if done and done['wanted'] == wanted and _intact(directory, done['files']):
     print(f'{label}: done before, skipped', flush=True)
-    return
+    return None
   started = directory / 'wanted.json'
   before = json.loads(started.read_text()) if started.exists() else None
   if done or before != wanted:
@@ -245,12 +290,12 @@ def _run_stage(stage, workdir, label):
     directory.mkdir(parents=True)
     write_json(started, wanted)
   _remove_partial(directory)
-  print(f'{label}: start', flush=True)
-  begin = time.time()
-  inputs = {name: workdir / name for name in stage.inputs}
-  config = ml_collections.FrozenConfigDict(stage.settings)
-  rows = stage.run(config, inputs, directory)
-  seconds = time.time() - begin
+  return wanted
+
+
+def _finish(stage, workdir, wanted, rows, seconds):
+  """Writes the artifact of a stage that has run."""
+  directory = workdir / stage.name
   files = _files(directory)
   memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
   write_json(
@@ -268,7 +313,6 @@ def _run_stage(stage, workdir, label):
       'run': provenance(),
     },
   )
-  print(f'{label}: done in {seconds:.1f} s', flush=True)
 
 
 def _changed(directory, before, wanted):
@@ -303,7 +347,7 @@ def _what(settings):
 
 def _publish(made, path):
   """Where a reader looks for the page; a copy, replaced whole."""
-  if made.exists():
+  if made.exists() and distributed.is_first():
     shutil.copy(made, path.with_name(path.name + '.partial'))
     os.replace(path.with_name(path.name + '.partial'), path)
 
@@ -352,11 +396,13 @@ def _digest(content: bytes) -> str:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes a JSON file, whole or not at all."""
+  """Writes a JSON file, whole or not at all; of several processes, one."""
   _write_text(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
 
 
 def _write_text(path, text):
+  if not distributed.is_first():
+    return
   partial = path.with_name(path.name + '.partial')
   partial.write_text(text)
   os.replace(partial, path)
@@ -370,6 +416,8 @@ class _locked:
 
   def __enter__(self):
     self.file = open(self.path, 'a')
+    if not distributed.is_first():
+      return
     try:
       fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -19,8 +19,10 @@ from rpt_jax.models import sequence
 from rpt_jax.stages import domains, pipeline, sensorimotor, shared, trunk
 from rpt_jax.training import (
   checkpoint,
+  costs,
   loop,
   optimizer,
+  progress,
   sharding,
   step,
   trainer,
@@ -135,19 +137,21 @@ def _train(name, settings, data, loss_fn, model, config, directory):
   """Parameters of a run (their running mean, if one is kept)."""
   c, mesh = config.pretrain, sharding.make_mesh(config.mesh)
   trained = make_trainer(c, model, loss_fn, mesh)
-  batch_at = _batches(*data['pretrain'], config, settings)
-  weights = {'settings': traced(settings)}
+  batch_at = _batches(*data['pretrain'], config, settings, mesh)
   label = f'  pretrain {name}'
+  flops = costs.flops(trained.step, trained.shapes, batch_at(0))
+  tokens = c.batch_size * model.context * len(model.streams)
   state = trained.init(jax.random.key(config.seed))
   state, history = loop.fit(
     shared.begin(config, settings, state, label),
     trained.step,
-    lambda i: sharding.shard_batch(batch_at(i), mesh) | weights,
+    batch_at,
     c.steps,
     directory=directory / name,
     log_every=max(c.steps // 10, 1),
     save_every=max(c.steps // 4, 1),
     label=label,
+    cost=progress.Cost(flops, tokens),
   )
   params = state.params if state.ema is None else state.ema
   pipeline.write_json(directory / name / 'curve.json', history)
@@ -183,13 +187,13 @@ def _heldout_rows(name, settings, data, loss_fn, params, config):
     starts = stops - list(parts.values())
     cuts = zip(parts, starts, stops, strict=True)
     chosen |= {env: slice(start, stop) for env, start, stop in cuts}
-  evaluate, weights = jax.jit(loss_fn), {'settings': traced(settings)}
+  evaluate, mesh = jax.jit(loss_fn), sharding.make_mesh(config.mesh)
   rows = []
   for env, part in chosen.items():
-    batch_at = _batches(clips, {}, config, settings, part)
+    batch_at = _batches(clips, {}, config, settings, mesh, part)
     metrics = []
     for i in range(8):
-      loss, found = evaluate(params, batch_at(i) | weights, jax.random.key(i))
+      loss, found = evaluate(params, batch_at(i), jax.random.key(i))
       metrics.append(step.read_metrics({'loss': loss, **found}))
     tags = {'run': name} | ({} if env == 'all' else {'env': env})
     rows += [
@@ -255,33 +259,36 @@ def traced(settings):
   return {k: np.float32(v) for k, v in settings.items() if isinstance(v, float)}
 
 
-def _batches(clips, parts, config, settings, chosen=slice(None)):
-  """Batches of windows, and of the targets that run on beyond them.
+def _batches(clips, parts, config, settings, mesh, chosen=slice(None)):
+  """step -> batch on the mesh: windows, and targets that run on beyond them.
 
   Windows come as often as there are of them, or from the domains `parts`
   counts the clips of in shares of `config.datasets.*.weight`. `chosen` clips
-  alone are looked at.
+  alone are looked at. A process loads the rows that its devices hold.
   """
-  c, context = config.pretrain, trunk.context(config, settings)
+  size, context = config.pretrain.batch_size, trunk.context(config, settings)
+  rows = sharding.local_rows(size, mesh)
   table = windows.windows(clips.lengths, context, lead=context - 1)
   mine = np.isin(table.clip, np.arange(len(clips.lengths))[chosen])
   table = table.take(np.flatnonzero(mine))
   weights = [config.datasets[n].weight if n in config.datasets else 0.0
              for n in parts]  # fmt: skip
   if any(weights):
-    order = _weighted(table, parts, weights, c.batch_size, config.seed)
+    order = _weighted(table, parts, weights, size, config.seed, rows)
   else:
-    order = loader.Order(table.first.shape[0], c.batch_size, config.seed)
+    order = loader.Order(table.first.shape[0], size, config.seed, rows)
   steps = context + settings.get('steps', 0)
-  return loader.window_batches(clips.arrays, table, steps, order)
+  batch_at = loader.window_batches(clips.arrays, table, steps, order)
+  fixed = {'settings': traced(settings)}
+  return lambda i: sharding.shard_batch(batch_at(i), mesh, size) | fixed
 
 
-def _weighted(table, parts, weights, batch_size, seed):
-  """step -> windows [B], domains in shares of their weights."""
+def _weighted(table, parts, weights, batch_size, seed, rows):
+  """step -> `rows` of its windows, domains in shares of their weights."""
   stops = np.cumsum(list(parts.values()))
   ends = np.searchsorted(table.clip, stops)
   sizes = np.diff(ends, prepend=0)
-  mix = mixture.Mixture(sizes, weights, batch_size, seed)
+  mix = mixture.Mixture(sizes, weights, batch_size, seed, rows)
 
   def order(step):
     picks = mix(step)

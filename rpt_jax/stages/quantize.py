@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from rpt_jax.stages import domains, labels, pipeline, trunk
-from rpt_jax.training import checkpoint, sharding
+from rpt_jax.training import checkpoint, distributed, sharding
 from rpt_jax.units import codebook, quality, transforms
 
 _SPLITS = ('pretrain', 'heldout')
@@ -91,7 +91,8 @@ def _quantize(clips, recipe, config, mesh, directory):
       quantizer, x_ND, assign_key, recipe.temperature * distance
     )
     units[split] = np.asarray(n_NL)
-    np.save(directory / f'{split}.npy', units[split])
+    if distributed.is_first():
+      np.save(directory / f'{split}.npy', units[split])
   arrays = codebook.to_arrays(quantizer)
   checkpoint.save_params(directory / 'codebook.safetensors', arrays)
   if fitted:

@@ -4,6 +4,8 @@ import math
 import re
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from rpt_jax.training.optimizer import path_name
@@ -59,25 +61,74 @@ def replicated(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, PartitionSpec())
 
 
-def shard_batch(batch: PyTree, mesh: Mesh) -> PyTree:
+def by_rows(mesh: Mesh) -> NamedSharding:
+  """The first axis split over data and fsdp."""
+  return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
+
+
+def local_rows(size: int, mesh: Mesh) -> np.ndarray:
+  """Which rows of a batch of `size` this process's devices hold: int64.
+
+  Raises ValueError if the rows do not divide evenly over the devices.
+  """
+  parts = mesh.shape['data'] * mesh.shape['fsdp']
+  if size % parts:
+    raise ValueError(
+      f'batch: {size} rows do not divide over {parts} devices (data x fsdp); '
+      'change the batch size or the mesh'
+    )
+  held = by_rows(mesh).addressable_devices_indices_map((size,)).values()
+  return np.unique(np.concatenate([np.arange(size)[rows] for rows in held]))
+
+
+def shard_batch(batch: PyTree, mesh: Mesh, size: int | None = None) -> PyTree:
   """Splits the first axis of every array over data and fsdp.
 
-  In a job of several processes each gives its own part of the batch. Raises
-  ValueError if an array does not divide evenly.
-  """
-  sharding = NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
-  parts = mesh.shape['data'] * mesh.shape['fsdp']
+  Args:
+    batch: arrays of this process's rows (`local_rows`).
+    size: rows of the whole batch; None: this process gave all of them.
 
-  def place(path, x):
-    rows = x.shape[0] * jax.process_count()
+  Raises:
+    ValueError: an array does not divide evenly.
+  """
+  parts, place = mesh.shape['data'] * mesh.shape['fsdp'], by_rows(mesh)
+
+  def put(path, x):
+    rows = size or x.shape[0]
     if rows % parts:
       raise ValueError(
         f'batch {path_name(path)!r}: {rows} rows do not divide over {parts} '
         'devices (data x fsdp); change the batch size or the mesh'
       )
-    return jax.make_array_from_process_local_data(sharding, x)
+    shape = (rows, *x.shape[1:])
+    return jax.make_array_from_process_local_data(place, x, shape)
 
-  return jax.tree_util.tree_map_with_path(place, batch)
+  return jax.tree_util.tree_map_with_path(put, batch)
+
+
+def split(tree: PyTree, mesh: Mesh) -> PyTree:
+  """Inside jit: what has rows that divide is split like a batch."""
+  parts = mesh.shape['data'] * mesh.shape['fsdp']
+
+  def constrain(x):
+    if x.ndim and x.shape[0] % parts == 0:
+      return jax.lax.with_sharding_constraint(x, by_rows(mesh))
+    return x
+
+  return jax.tree.map(constrain, tree)
+
+
+def gather(tree: PyTree) -> PyTree:
+  """Whole NumPy arrays in every process; to be called by all of them."""
+
+  def whole(x):
+    if isinstance(x, jax.Array) and not (
+      x.is_fully_addressable or x.is_fully_replicated
+    ):
+      return multihost_utils.process_allgather(x, tiled=True)
+    return np.asarray(x)
+
+  return jax.tree.map(whole, tree)
 
 
 def state_shardings(state: PyTree, mesh: Mesh, rules=RULES) -> PyTree:

@@ -188,8 +188,8 @@ def fit(
   that saw less than `reassignment_ratio` times the largest are moved.
   `init_size` rows are used for seeding (0: all, or three batches).
   `tolerance` is relative to the mean variance of a dimension. `weight_N` are
-  non-negative weights of rows; `init_KD` replaces the seeding. Rows are sharded
-  over the axis `data` of `mesh`.
+  non-negative weights of rows; `init_KD` replaces the seeding. Rows are split
+  over all devices of `mesh`, whatever its axes.
 
   Raises ValueError for fewer rows than clusters, values that are not finite,
   and settings out of range.
@@ -221,11 +221,11 @@ def fit(
     init_KD = jnp.asarray(init_KD, jnp.float32)
   init_size = init_size or (3 * batch_size) or num_rows
   init_size = min(max(init_size, 3 * num_clusters), num_rows)
-  mesh = mesh or rows_lib.one_device_mesh()
+  mesh = rows_lib.flat(mesh) if mesh else rows_lib.one_device_mesh()
   _, padded = rows_lib.layout(num_rows, mesh.shape[rows_lib.AXIS])
   x_ND = rows_lib.place(x_ND, padded, mesh)
   _check_finite(_all_finite(x_ND))
-  return _fit(
+  fitted = _fit(
     x_ND,
     rows_lib.place(weight_N, padded, mesh).astype(jnp.float32),
     *rows_lib.replicate((init_KD, key), mesh),
@@ -236,6 +236,7 @@ def fit(
     num_rows=num_rows,
     mesh=mesh,
   )
+  return rows_lib.local(fitted)
 
 
 def _check_weights(weight_N: Array, num_rows: int) -> None:
@@ -344,7 +345,7 @@ def assign(
   if not len(x_ND):
     return jnp.zeros(0, jnp.int32)
   stochastic, streamed = temperature > 0, mesh is None
-  mesh = mesh or rows_lib.one_device_mesh()
+  mesh = rows_lib.flat(mesh) if mesh else rows_lib.one_device_mesh()
   run = functools.partial(
     _assign,
     rows_lib.replicate(codebook, mesh),

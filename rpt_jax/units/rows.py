@@ -40,10 +40,15 @@ def chunk_size(num_rows: int) -> int:
 
 
 def one_device_mesh() -> jax.sharding.Mesh:
-  """Returns the mesh of the default device alone."""
+  """Returns the mesh of this process's first device alone."""
   return jax.make_mesh(
-    (1,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[:1]
+    (1,), (AXIS,), (AxisType.Auto,), devices=jax.local_devices()[:1]
   )
+
+
+def flat(mesh: jax.sharding.Mesh) -> jax.sharding.Mesh:
+  """Returns the same devices along one axis, for rows."""
+  return jax.sharding.Mesh(mesh.devices.reshape(-1), (AXIS,))
 
 
 def layout(num_rows: int, devices: int) -> tuple[int, int]:
@@ -73,9 +78,22 @@ def replicate(tree: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
   def put(leaf):
     if isinstance(leaf, jax.core.Tracer):
       return leaf
-    return jax.device_put(leaf, sharding)
+    if sharding.is_fully_addressable:
+      return jax.device_put(leaf, sharding)
+    return jax.jit(lambda x: x, out_shardings=sharding)(leaf)
 
   return jax.tree.map(put, tree)
+
+
+def local(tree: PyTree) -> PyTree:
+  """Returns replicated arrays as this process alone has them."""
+
+  def mine(leaf):
+    if isinstance(leaf, jax.core.Tracer) or leaf.is_fully_addressable:
+      return leaf
+    return leaf.addressable_data(0)
+
+  return jax.tree.map(mine, tree)
 
 
 def starts(num_local: int, chunk: int) -> Array:

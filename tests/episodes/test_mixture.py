@@ -47,8 +47,8 @@ def test_processes_divide_a_batch():
   sizes, weights = (20, 30), (0.3, 0.7)
   whole = mixture.Mixture(sizes, weights, 8, 0)(7)
   parts = [
-    mixture.Mixture(sizes, weights, 8, 0, process=p, processes=4)(7)
-    for p in range(4)
+    mixture.Mixture(sizes, weights, 8, 0, rows)(7)
+    for rows in np.split(np.arange(8), 4)
   ]
   np.testing.assert_array_equal(
     np.concatenate([p.row for p in parts]), whole.row
@@ -79,8 +79,6 @@ def test_wrong_settings_are_named():
       mixture.Mixture((2,) * len(weights), weights, 2, 0)
   with pytest.raises(ValueError, match='2 sizes and 1 weights'):
     mixture.Mixture((2, 3), (1,), 2, 0)
-  with pytest.raises(ValueError, match='batches that divide'):
-    mixture.Mixture((2,), (1,), 3, 0, processes=2)
 
 
 def test_metrics_by_dataset():

@@ -10,6 +10,7 @@ from rpt_jax.episodes import windows
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.stages import demonstrations, finetune, trunk
+from rpt_jax.training import sharding
 from rpt_jax.types import StreamSpec
 from tests.stages.test_pretrain import tiny_config
 
@@ -80,7 +81,10 @@ def test_what_is_frozen_stays(frozen, freeze, still):
     'table': jax.tree.map(jnp.asarray, table),
   }
   picks_SN, count_S = demonstrations.picks(table, 2, size, c)
-  train = finetune._trainer(model, lambda x: x, c.finetune, frozen, freeze)
+  mesh = sharding.make_mesh({'data': -1, 'fsdp': 1, 'tensor': 1})
+  train = finetune._trainer(
+    model, lambda x: x, c.finetune, frozen, freeze, mesh
+  )
   after, _ = train(before, data, picks_SN, count_S, keys_S)
   found = {
     name

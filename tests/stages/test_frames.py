@@ -6,11 +6,11 @@ import jax
 import ml_collections
 import numpy as np
 import pytest
-from jax.experimental import multihost_utils
 
 from rpt_jax import episodes
 from rpt_jax.episodes import reading
 from rpt_jax.stages import collect, frames
+from rpt_jax.training import distributed
 from rpt_jax.vision import preprocessing
 from tests.stages import encoding
 
@@ -98,8 +98,8 @@ def test_only_the_first_process_writes(data, tmp_path, monkeypatch):
   made = (tmp_path / 'frames').rename(tmp_path / 'made')
   monkeypatch.setattr(jax, 'process_index', lambda: 1)
   monkeypatch.setattr(
-    multihost_utils,
-    'sync_global_devices',
+    distributed,
+    'wait',
     lambda name: shutil.copytree(made, tmp_path / 'frames', dirs_exist_ok=True),
   )
   monkeypatch.setattr(reading, 'read_ahead', None)

@@ -123,7 +123,7 @@ def test_domains_come_in_the_shares_of_their_weights():
   lengths = np.full(11, 6)
   table = windows.windows(lengths, 4, lead=3)
   parts = {'few': 1, 'many': 10}
-  order = pretrain._weighted(table, parts, [2.0, 1.0], 30, 0)
+  order = pretrain._weighted(table, parts, [2.0, 1.0], 30, 0, np.arange(30))
   clip = np.concatenate([table.clip[order(i)] for i in range(20)])
   assert np.mean(clip == 0) == pytest.approx(2 / 3, abs=0.01)
   assert set(clip) == set(range(11))
