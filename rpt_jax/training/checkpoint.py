@@ -26,7 +26,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from rpt_jax.training import distributed
+from rpt_jax.training import distributed, sharding
 from rpt_jax.training.optimizer import path_name
 from rpt_jax.types import PyTree
 
@@ -177,9 +177,14 @@ def _differences(expected, found):
 
 
 def save_params(path, params: PyTree) -> None:
-  """Writes parameters as safetensors, names 'a/b/c', atomically."""
-  path = pathlib.Path(path)
-  leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(params))
+  """Writes parameters as safetensors, names 'a/b/c', atomically.
+
+  To be called by every process that holds a part of them; the first writes.
+  """
+  path, whole = pathlib.Path(path), sharding.gather(params)
+  if not distributed.is_first():
+    return
+  leaves = jax.tree_util.tree_leaves_with_path(whole)
   path.parent.mkdir(parents=True, exist_ok=True)
   partial = path.with_name(path.name + '.partial')
   safetensors.save_file({path_name(p): x for p, x in leaves}, partial)
