@@ -48,12 +48,12 @@ submit() {
     say 'error: nothing to run; expected [flags of sbatch] -- --config=...'
     exit 2
   fi
-  call sbatch --job-name="${NAME:-rpt-jax}" --nodes="$NODES" \
+  call env EXTRA="${EXTRA:-cuda}" RETRIES="$RETRIES" \
+    sbatch --export=ALL --job-name="${NAME:-rpt-jax}" --nodes="$NODES" \
     --ntasks-per-node="$GPUS" --gpus-per-node="$GPUS" \
     --cpus-per-task="$CPUS" --time="${TIME:-24:00:00}" --requeue \
     --signal=B:TERM@120 --open-mode=append --output=slurm-%j.log \
-    --export="ALL,EXTRA=${EXTRA:-cuda},RETRIES=$RETRIES" "${more[@]}" \
-    launch/slurm.sh job "${@:2}"
+    "${more[@]}" launch/slurm.sh job "${@:2}"
 }
 
 # In the job. srun hands SIGTERM on to all processes, which save and end.

@@ -96,7 +96,7 @@ package() {
 # Waits until the machine is ACTIVE; makes it where there is none, and deletes
 # it where it has died.
 ready() {
-  local now='' poll
+  local now='' last='' poll
   if [ -n "$DRY_RUN" ]; then
     create
     return
@@ -104,7 +104,8 @@ ready() {
   for ((poll = 0; poll < POLLS; poll++)); do
     [ "$poll" -eq 0 ] || sleep "$INTERVAL"
     now="$(state)"
-    say "$NAME is $now"
+    [ "$now" = "$last" ] || say "$NAME is $now"
+    last="$now"
     case "$now" in
       ACTIVE) return ;;
       NONE) create || missed $? ;;
