@@ -15,7 +15,7 @@ from jax.extend import core
 _RECOMPUTED = 'rematted_computation'  # What jax.checkpoint calls its replay.
 
 
-def flops(function: Callable, *shapes) -> float:
+def flops(function: Callable, *shapes, recomputed: bool = False) -> float:
   """FLOPs of one call on all devices: products of matrices and convolutions.
 
   A product counts 2 for each multiplication; what is elementwise counts
@@ -25,19 +25,24 @@ def flops(function: Callable, *shapes) -> float:
   Args:
     function: pure; jitted or not.
     shapes: its arguments, arrays or `jax.ShapeDtypeStruct`s.
+    recomputed: count also what is computed again to save memory.
   """
-  return _count(jax.make_jaxpr(function)(*shapes).jaxpr)
+  skip = '' if recomputed else _RECOMPUTED
+  return _count(jax.make_jaxpr(function)(*shapes).jaxpr, skip)
 
 
-def _count(jaxpr) -> float:
-  return float(sum(_equation(e) for e in jaxpr.eqns if not _replayed(e)))
+def _count(jaxpr, skip) -> float:
+  """FLOPs of a jaxpr but for equations whose name stack has `skip` in it."""
+  return float(
+    sum(
+      _equation(e, skip)
+      for e in jaxpr.eqns
+      if not skip or skip not in str(e.source_info.name_stack)
+    )
+  )
 
 
-def _replayed(equation):
-  return _RECOMPUTED in str(equation.source_info.name_stack)
-
-
-def _equation(equation):
+def _equation(equation, skip):
   params = equation.params
   match equation.primitive.name:
     case 'dot_general':
@@ -45,12 +50,12 @@ def _equation(equation):
     case 'conv_general_dilated':
       return _convolution(equation)
     case 'scan':
-      return params['length'] * _count(params['jaxpr'].jaxpr)
+      return params['length'] * _count(params['jaxpr'].jaxpr, skip)
     case 'cond':
-      return max(_count(branch.jaxpr) for branch in params['branches'])
+      return max(_count(b.jaxpr, skip) for b in params['branches'])
     case 'shard_map':
-      return params['mesh'].size * _count(params['jaxpr'])
-  return sum(map(_count, _inner(params)))
+      return params['mesh'].size * _count(params['jaxpr'], skip)
+  return sum(_count(jaxpr, skip) for jaxpr in _inner(params))
 
 
 def _inner(params):
