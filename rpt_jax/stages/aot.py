@@ -107,9 +107,13 @@ def describe(topology: str) -> list:
   return found.devices
 
 
-def estimate(config, name: str, topology: str, sizes: dict) -> Estimate:
-  """Compiles the step `name` for a mesh of a slice; see `Estimate`."""
+def estimate(config, name: str, topology: str, sizes=None) -> Estimate:
+  """Compiles the step `name` for a mesh of a slice; see `Estimate`.
+
+  `sizes` of the mesh's axes; None: those of the config.
+  """
   devices = describe(topology)
+  sizes = sizes or dict(sharding.make_mesh(config.mesh, devices).shape)
   chip = hardware.chip(devices[0].device_kind)
   label = 'x'.join(str(sizes[axis]) for axis in sharding.AXES)
   empty = Estimate(

@@ -1,0 +1,61 @@
+"""RPT at the size of a pod: trunks of 21M to 1B on the streams of a real robot.
+
+The experiment of `configs/rpt.py` at the scale of the paper and beyond: three
+cameras read by a ViT-B/16 that MAE pretrains (latents of 768), proprioception
+and actions, 16 steps of context, 64 windows a chip. `S`, `B`, `L` and `XL` are
+trunks of 21M, 85M, 302M and 1.0B parameters; what follows the comma is how many
+chips there are, for which batch and mesh are chosen.
+
+    python -m rpt_jax.main --config=configs/scale.py:XL,256 --aot=v5e:16x16
+    python -m rpt_jax.main --config=configs/scale.py:L,8 --aot=v6e:2x4
+    python -m rpt_jax.main --config=configs/scale.py:XL,256   # on that slice
+    python -m rpt_jax.main --config=configs/scale.py:quicktest
+    python -m tests.benchmarks.scale                          # the whole table
+
+Needs what `configs/rpt.py` needs; `--aot` also the extra `tpu`, and no TPU: it
+compiles every step on a CPU machine in minutes and says whether it fits and
+how fast it could be. The table of the README is made by the last command.
+"""
+
+import pathlib
+import runpy
+
+from rpt_jax.models import presets
+
+SIZES = ('S', 'B', 'L', 'XL')
+WINDOWS = 64  # A chip; of 16 steps and 5 streams: 5120 tokens.
+
+
+def get_config(arg=''):
+  """`arg`: 'quicktest', or a size and how many chips: 'XL,256'."""
+  rpt = pathlib.Path(__file__).with_name('rpt.py')
+  get_rpt = runpy.run_path(str(rpt))['get_config']
+  if arg == 'quicktest':
+    return get_rpt(arg)
+  size, _, chips = (arg or 'S').partition(',')
+  if size not in SIZES or not (chips or '1').isdigit():
+    raise ValueError(
+      f"config argument {arg!r}: expected 'quicktest', or one of {SIZES} and a "
+      "number of chips, as in 'XL,256'"
+    )
+  chips = int(chips or 1)
+  config = get_rpt()
+  config.title = f'RPT at scale: {size}'
+  config.metaworld.size = config.frames.size = 224
+  config.mae.update(
+    patch=16,
+    width=768,
+    depth=12,
+    num_heads=12,
+    decoder_width=512,
+    decoder_depth=8,
+    decoder_num_heads=16,
+    batch_size=64 * chips,
+  )
+  config.encode.output = 'mean_patch'
+  config.pretrain.update(presets.SIZES[size])
+  config.pretrain.batch_size = WINDOWS * chips
+  config.pretrain.remat = 'dots'
+  if size in ('L', 'XL'):  # Too large for a copy on every chip.
+    config.mesh.fsdp = min(chips, 16)
+  return config
