@@ -3,6 +3,7 @@
 python -m rpt_jax.main --config=configs/hubert_units.py
 python -m rpt_jax.main --config=configs/hubert_units.py:quicktest
 python -m rpt_jax.main --config=... --config.seed=1 --workdir=runs/one
+python -m rpt_jax.main --config=... --aot=v5e:16x16 [--aot_meshes=all]
 python -m rpt_jax.main --doctor
 python -m rpt_jax.main --inspect=<dataset>[,card=bridge,size=96x128,...]
 python -m rpt_jax.main --convert=<TFDS folder of tfrecords>
@@ -23,6 +24,7 @@ from ml_collections import config_flags
 from rpt_jax import envs, vision
 from rpt_jax.episodes import tfrecord
 from rpt_jax.stages import (
+  aot,
   control,
   doctor,
   domains,
@@ -46,6 +48,12 @@ _WORKDIR = flags.DEFINE_string(
 _STAGES = flags.DEFINE_list('stages', [], 'Only these stages, by name.')
 _DRY_RUN = flags.DEFINE_bool(
   'dry_run', False, 'Print plan, shapes, parameters and costs; train nothing.'
+)
+_AOT = flags.DEFINE_string(
+  'aot', '', 'Compile every step for a TPU slice, as v5e:16x16; run nothing.'
+)
+_AOT_MESHES = flags.DEFINE_string(
+  'aot_meshes', '', "Meshes to compare: '16x16x1,1x256x1', or 'all'."
 )
 _OVERWRITE = flags.DEFINE_bool(
   'overwrite', False, 'Forget earlier artifacts in the workdir.'
@@ -161,6 +169,8 @@ def main(argv) -> int:
     profiling.enable(_PROFILE.value)
     if _DRY_RUN.value:
       dry_run.describe(config)
+    elif _AOT.value:
+      aot.run(config, _AOT.value, workdir, _AOT_MESHES.value)
     else:
       run(config, workdir, tuple(_STAGES.value), _OVERWRITE.value)
       print('rpt_jax: done', flush=True)
