@@ -99,7 +99,7 @@ class Progress:
     left = (self._total - step) / max(rate, 1e-9)
     self._say(
       f'loss {values["loss"]:.4f} lr {values["learning_rate"]:.2e} '
-      f'grad-norm {values["grad_norm"]:.3f} {rate:.1f} steps/s '
+      f'grad-norm {values["grad_norm"]:.3f} {rate:.3g} steps/s '
       f'{self._speed(rate)}wait {wait:.0%} ETA {left:.0f}s '
       f'memory {peak_memory() / 2**30:.2f} GiB',
       f' {step}/{self._total} ',

@@ -35,7 +35,7 @@ def _lines(clock, directory, capsys, cost):
 def test_a_line_tells_rates_without_the_compile(clock, tmp_path, capsys):
   first, second = _lines(clock, tmp_path, capsys, COST)
   assert first.startswith('run 5/100 loss 1.5000 lr 1.00e-03 grad-norm 2.000 ')
-  rates = '2.0 steps/s 1e+03 tokens/s MFU 60.0% wait 25% '
+  rates = '2 steps/s 1e+03 tokens/s MFU 60.0% wait 25% '
   assert f' {rates}ETA 48s memory ' in first
   assert f' {rates}ETA 45s memory ' in second
   assert first.endswith(' GiB')
@@ -44,7 +44,7 @@ def test_a_line_tells_rates_without_the_compile(clock, tmp_path, capsys):
 def test_without_a_cost_nothing_is_made_up(clock, tmp_path, capsys):
   for line in _lines(clock, tmp_path, capsys, None):
     assert 'tokens/s' not in line and 'MFU' not in line
-    assert '2.0 steps/s wait 25%' in line
+    assert '2 steps/s wait 25%' in line
 
 
 def test_memory_is_of_the_device_where_it_tells(monkeypatch):
