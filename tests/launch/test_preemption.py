@@ -145,3 +145,35 @@ def test_a_job_outlives_its_connection_and_is_followed(clouds):
   go.touch()
   assert second.communicate()[0] == 'rpt_jax: done\n'
   assert second.returncode == 0
+
+
+@pytest.mark.parametrize(
+  'workers, told',
+  [
+    ('host-a,host-b', 'host-a:8476 2 1'),
+    ('a:1:10.0.0.3,b:2:10.0.0.4', '10.0.0.3:8476 2 1'),
+    ('host-a', ''),  # Alone.
+    ('', ''),  # No machine of Google's.
+  ],
+)
+def test_hosts_of_a_slice_learn_of_each_other(workers, told, clouds):
+  clouds.command(
+    'curl',
+    f'#!/bin/sh\ncase "$*" in\n*worker-number) echo 1 ;;\n'
+    f'*) [ -n "{workers}" ] && echo "{workers}" ;;\nesac\n',
+  )
+  done = subprocess.run(
+    [
+      'bash',
+      '-c',
+      '. launch/host.sh join; echo "${RPT_JAX_COORDINATOR:-}" '
+      '${RPT_JAX_PROCESSES:-} ${RPT_JAX_PROCESS:-}',
+      'launch/host.sh',
+    ],
+    cwd=cloud.ROOT,
+    env=os.environ | clouds.variables,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.strip() == told
