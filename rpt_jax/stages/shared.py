@@ -111,8 +111,10 @@ def _how(settings):
 def _made():
   """Of this run, for people: versions in one line."""
   run = pipeline.provenance()
-  versions = ', '.join(f'{k} {v}' for k, v in run.pop('versions').items())
-  return run | {'versions': versions}
+  versions = ', '.join(f'{k} {v}' for k, v in run['versions'].items())
+  root = pathlib.Path(__file__).parents[2]  # No reader's business.
+  command = run['command'].replace(f'{root}/', '')
+  return run | {'command': command, 'versions': versions}
 
 
 def _described(config, name):

@@ -1,6 +1,7 @@
 """What pretraining hands on is what it made; what it begins from is told."""
 
 import functools
+import pathlib
 
 import jax
 import ml_collections
@@ -149,7 +150,9 @@ def test_a_new_camera_and_another_robot_begin_from_a_trunk(tmp_path, capsys):
     shared.begin(frozen, settings, state, 'run')
 
 
-def test_a_policys_card_says_how_often_it_succeeds():
+def test_a_policys_card_says_how_often_it_succeeds(monkeypatch):
+  program = str(pathlib.Path(rpt_jax.__file__).with_name('main.py'))
+  monkeypatch.setattr('sys.argv', [program, '--config=mine.py'])
   c = ml_collections.FrozenConfigDict(rpt.get_config('quicktest').to_dict())
   *_, model = streams_run(rpt.get_config(''), 'latent/corner2', action=4)
   cell = finetune.Cell('rpt', 'finetune', 2)
@@ -161,6 +164,7 @@ def test_a_policys_card_says_how_often_it_succeeds():
   assert '| 0.5 | [0.25, 0.75] | 2 |' in told['card']
   assert 'pretrained on coffee-button-v3: Meta-World' in told['card']
   assert 'model.policy()' in told['card']
+  assert '| command | rpt_jax/main.py --config=mine.py |' in told['card']
 
 
 def test_what_pretraining_begins_from_is_an_input(tmp_path):
