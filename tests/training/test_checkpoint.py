@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rpt_jax.training import checkpoint
 from rpt_jax.training.checkpoint import (
   Checkpoints,
   load_params,
@@ -87,3 +88,17 @@ def test_params_that_do_not_fit(tmp_path, like, message):
   save_params(tmp_path / 'p', state_of(0)['params'])
   with pytest.raises(ValueError, match=message):
     load_params(tmp_path / 'p', like)
+
+
+def test_a_save_that_failed_can_be_done_again(tmp_path, monkeypatch):
+  def full(folder, state):
+    raise OSError('no room')
+
+  checkpoints = Checkpoints(save_three(tmp_path))
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoint, '_seal', full)
+    with pytest.raises(OSError, match='/8 cannot be written: no room'):
+      checkpoints.save(8, state_of(8))
+  assert not (tmp_path / '8').exists()
+  checkpoints.save(8, state_of(8))
+  assert_is(checkpoints.restore(state_of(0)), 8)
