@@ -45,6 +45,7 @@ EXTRAS = {
     *METAWORLD,
     *PARITY,
     'dm-pix>=0.4',
+    'jax[tpu]>=0.10',  # libtpu: its compiler needs no TPU.
     'pytest>=8.0',
     'pytest-timeout>=2.3',
     'pytest-xdist>=3.5',

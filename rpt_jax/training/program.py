@@ -53,6 +53,7 @@ class Program(NamedTuple):
 
   collectives: tuple[Collective, ...]
   hbm_bytes: float  # read and written
+  vector_bytes: float  # of these, by what multiplies no matrices
 
 
 class _Instruction(NamedTuple):
@@ -69,14 +70,18 @@ def read(text: str, devices: int) -> Program:
   computations, entry = _computations(text)
   times = {}
   _count(entry, 1, computations, times)
-  collectives, seen, moved = [], set(), 0.0
+  collectives, seen, moved, vector = [], set(), 0.0, 0.0
   for name, turns in times.items():
     for each in computations[name].values():
-      moved += turns * _traffic(each, computations[name], computations)
+      traffic = turns * _traffic(each, computations[name], computations)
+      multiplies = False
+      moved += traffic
       for part, scatters in _with_fused(each, computations):
+        multiplies |= part.opcode in ('convolution', 'dot')
         found = _collective(part, turns, devices, scatters, seen)
         collectives += [found] if found else []
-  return Program(tuple(collectives), moved)
+      vector += 0.0 if multiplies else traffic
+  return Program(tuple(collectives), moved, vector)
 
 
 def _computations(text):
