@@ -9,18 +9,18 @@ CONFIGS = sorted(p.stem for p in (ROOT / 'configs').glob('*.py'))
 
 
 def skip_without_data(config):
-  if config == 'rpt':
+  if config in ('rpt', 'scale'):
     if missing := metaworld_scene.missing():
       pytest.skip(missing)
   elif config != 'hubert_units' and not (ROOT.parent / 'shared/data').exists():
     pytest.skip('no recorded data beside the repository')
 
 
-# What `mae` does, `robot_video` does, too.
+# What `mae` does, `robot_video` does, too; `scale` is `rpt`.
 @pytest.mark.parametrize(
   'config',
   [
-    pytest.param(c, marks=pytest.mark.slow if c == 'mae' else ())
+    pytest.param(c, marks=pytest.mark.slow if c in ('mae', 'scale') else ())
     for c in CONFIGS
     if c != 'hubert_units'
   ],
