@@ -146,7 +146,8 @@ def test_27_two_jobs_in_one_workdir(tmp_path):
   """two jobs in one workdir -> the second is refused with one line; the lock
   goes when its job does, however that ends"""
   with pipeline._locked(tmp_path):
-    refused(command(CONFIG, workdir=tmp_path), 'in use by another job')
+    second = command(CONFIG, '--stages=encode', workdir=tmp_path)
+    refused(second, 'in use by another job')
   assert not list(tmp_path.glob('*/wanted.json'))
   with pipeline._locked(tmp_path):
     pass
