@@ -182,22 +182,25 @@ class Transformer(nn.Module):
       apply = jax.checkpoint(apply, policy=REMAT[self.remat])
     stacked = self.param('blocks', init)
     x_ND = x_BTD.reshape(-1, self.width).astype(_activation(self.dtype))
-    scan = self.scan_layers
-    if scan is None:
-      scan = target.platform() != 'cpu'
-    if scan:
-      x_ND, layers = lax.scan(apply, x_ND, stacked)
-      layers = tuple(layers)
-    else:
-      layers = ()
-      for params in _unstack(stacked, self.depth):
-        x_ND, y_ND = apply(x_ND, params)
-        layers += (y_ND,)
+    x_ND, layers = self._loop(apply, x_ND, stacked)
 
     def outside(x_ND):
       return x_ND.reshape(shape).astype(x_BTD.dtype)
 
     return outside(target.split_rows(x_ND)), tuple(map(outside, layers))
+
+  def _loop(self, apply, x_ND, stacked):
+    """All blocks one after the other: (the end, what each gave)."""
+    scan = self.scan_layers
+    if scan is None:
+      scan = target.platform() != 'cpu'
+    if scan:
+      return lax.scan(apply, x_ND, stacked)
+    layers = []
+    for params in _unstack(stacked, self.depth):
+      x_ND, y_ND = apply(x_ND, params)
+      layers.append(y_ND)
+    return x_ND, layers
 
 
 def _unstack(stacked, depth):

@@ -199,9 +199,8 @@ def _group(text, devices):
   return devices
 
 
-def _size(dtype, dims, layout=''):
+def _size(dtype, dims, *_):
   """Bytes of an array, as `_ARRAY` finds it."""
-  del layout
   bits = _BITS.get(dtype) or int(re.search(r'\d+', dtype)[0])
   return math.prod(int(n) for n in dims.split(',') if n) * bits / 8
 
