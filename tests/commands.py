@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -23,6 +24,21 @@ def start(config, workdir, *flags):
     stderr=subprocess.STDOUT,
     text=True,
   )
+
+
+def places(count):
+  """What the environment of each of `count` processes says where it is."""
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    coordinator = f'localhost:{free.getsockname()[1]}'
+  return [
+    {
+      'RPT_JAX_COORDINATOR': coordinator,
+      'RPT_JAX_PROCESSES': str(count),
+      'RPT_JAX_PROCESS': str(index),
+    }
+    for index in range(count)
+  ]
 
 
 def finish(config, workdir, *flags):

@@ -7,7 +7,6 @@ import os
 import pathlib
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from rpt_jax.training import (
   sharding,
   trainer,
 )
+from tests import commands
 from tests.training import tiny
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -159,17 +159,13 @@ def run(directory, *faults, **settings):
 
 def start_of(count, directory, *faults, processes=None, **settings):
   """Some (None: all) of the `count` processes of a job."""
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    coordinator = f'localhost:{free.getsockname()[1]}'
+  where = commands.places(count)
   return [
     start(
       directory,
       *faults,
       **settings,
-      RPT_JAX_COORDINATOR=coordinator,
-      RPT_JAX_PROCESSES=str(count),
-      RPT_JAX_PROCESS=str(index),
+      **where[index],
       RPT_JAX_JOIN_SECONDS='60' if processes is None else '3',
       RPT_JAX_HEARTBEAT_SECONDS='10',
     )

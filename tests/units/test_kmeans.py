@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
+from rpt_jax.training import sharding
 from rpt_jax.units import kmeans, lloyd, seeding
 from rpt_jax.units import rows as rows_lib
 
@@ -179,10 +180,15 @@ def test_same_key_same_bits(batch_size):
   assert not np.array_equal(first.c_KD, other.c_KD)
 
 
+def mesh_of_axes(*sizes):
+  return sharding.make_mesh(dict(zip(sharding.AXES, sizes, strict=True)))
+
+
 @pytest.mark.parametrize('batch_size', [0, 512])
-def test_eight_devices_agree_with_one(batch_size):
-  # Sums of float32 in another order: centroids to 1e-3 of a spread of 1. The
-  # rows, 5000, divide neither by the chunk nor by 8 chunks.
+@pytest.mark.parametrize('sizes', [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
+def test_eight_devices_agree_with_one(batch_size, sizes):
+  # Sums of float32 in another order. The rows, 5000, divide neither by the
+  # chunk nor by 8 chunks.
   x_ND = blobs()
   fits = [
     kmeans.fit(
@@ -190,12 +196,12 @@ def test_eight_devices_agree_with_one(batch_size):
       K,
       jax.random.key(0),
       batch_size=batch_size,
-      mesh=mesh_of(devices),
+      mesh=mesh,
       **FIT,
     )
-    for devices in (1, 8)
+    for mesh in (mesh_of(1), mesh_of_axes(*sizes))
   ]
-  np.testing.assert_allclose(fits[0].c_KD, fits[1].c_KD, atol=1e-3)
+  np.testing.assert_allclose(fits[0].c_KD, fits[1].c_KD, atol=1e-5)
   np.testing.assert_allclose(fits[0].inertia, fits[1].inertia, rtol=1e-5)
   assert int(fits[0].iterations) == int(fits[1].iterations)
   for temperature in (0.0, 50.0):

@@ -1,0 +1,15 @@
+"""Every stage that several processes share, on almost nothing."""
+
+from configs import hubert_units
+
+
+def get_config():
+  """The quicktest of `configs/hubert_units.py`, with one run of each kind."""
+  config = hubert_units.get_config('quicktest')
+  config.iterations = 1
+  config.quantize.recipes = {
+    'clip_mean_stack': config.quantize.recipes.clip_mean_stack
+  }
+  config.pretrain.runs = {'next': config.pretrain.runs.next}
+  config.finetune.demos = config.finetune.run_demos = (1,)
+  return config
