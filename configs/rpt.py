@@ -16,14 +16,17 @@ in the tasks it was pretrained on and in one it has never seen.
 
 Needs `pip install -e '.[metaworld]'` and libosmesa6 (`EXTRA=metaworld bash
 launch/local.sh --config=configs/rpt.py` sees to both). `study` is the default
-with one pretraining run for every question of the paper; `g1` reads a real
-robot's log instead (LeRobot, `EXTRA=video`) and scores actions in open loop;
-`S`, `B` and `L` are larger trunks (22M, 86M, 300M) for accelerators.
+with one pretraining run for every question of the paper; `action_free` asks what
+clips without actions are worth; `g1` reads a real robot's log instead (LeRobot,
+`EXTRA=video`) and scores actions in open loop; `S`, `B` and `L` are larger
+trunks (22M, 86M, 300M) for accelerators.
 
-Expected on 2 CPU cores: `study` 58 minutes, 2.3 GiB (kill it and go on as often
-as you like); fine-tuned minus scratch with two demonstrations 0.11 [0.01, 0.21]
-in the tasks seen and -0.24 [-0.41, -0.05] in the unseen one. The default takes
-about 30 minutes by its stages. `quicktest` takes a minute or two.
+Expected on 2 CPU cores, 2.3 GiB (kill it and go on as often as you like): 37
+minutes with other work beside it; fine-tuned minus scratch with two
+demonstrations 0.06 [-0.04, 0.17] in the tasks seen and 0.20 [0.12, 0.29] in the
+unseen one. `study` 58 minutes; 0.11 [0.01, 0.21] and -0.24 [-0.41, -0.05].
+`action_free` 50 beside much other work; video alone over scratch 0.05
+[-0.05, 0.17] and -0.23 [-0.33, -0.12]. `quicktest` takes a minute or two.
 """
 
 import ml_collections
