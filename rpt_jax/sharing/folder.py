@@ -62,7 +62,7 @@ def replacing(folder: str | os.PathLike):
     raise ValueError(f'{folder}: exists and is no saved model; give another')
   partial, old = (
     folder.with_name(f'.{folder.name}.{what}-{os.getpid()}')
-    for what in ('partial', 'old')
+    for what in ('partial', 'partial-old')
   )
   try:
     partial.mkdir(parents=True)
@@ -70,9 +70,13 @@ def replacing(folder: str | os.PathLike):
     if folder.exists():
       os.replace(folder, old)
     os.replace(partial, folder)
+  except BaseException:
+    if old.exists() and not folder.exists():
+      os.replace(old, folder)
+    raise
   finally:
     shutil.rmtree(partial, ignore_errors=True)
-  shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write(

@@ -75,7 +75,8 @@ def run(config, topology: str, workdir, shapes: str = '') -> list[Estimate]:
       for a handful; '' for that of the config.
 
   Raises:
-    ValueError: no such topology, or a step that cannot be compiled for it.
+    ValueError: no such topology, or a step that cannot be compiled for it (of
+      meshes to compare: none that can).
   """
   devices = describe(topology)
   found = []
@@ -89,7 +90,8 @@ def run(config, topology: str, workdir, shapes: str = '') -> list[Estimate]:
   rows = [e._asdict() | {'limit': e.limit} for e in found]
   written = {'topology': topology, 'steps': rows}
   pipeline.write_json(workdir / 'aot.json', written)
-  if failed := [e for e in found if e.fits is None]:
+  failed = [e for e in found if e.fits is None]
+  if failed and (not shapes or len(failed) == len(found)):
     raise ValueError(
       f'{topology}: {len(failed)} of {len(found)} steps cannot be compiled: '
       f'{failed[0].step} on {failed[0].mesh}: {failed[0].remark}'
@@ -113,6 +115,11 @@ def describe(topology: str) -> list:
       "expected the likes of 'v5e:2x4', 'v5p:4x4x4', 'v6e:16x16', and libtpu: "
       "pip install -e '.[tpu]'"
     ) from error
+  if hardware.chip(found.devices[0].device_kind) is None:
+    raise ValueError(
+      f'--aot: {topology!r} is of {found.devices[0].device_kind}, of which '
+      'training/hardware.py knows no peaks; choose v4, v5e, v5p, v6e or tpu7x'
+    )
   return found.devices
 
 
@@ -178,13 +185,28 @@ def _meshes(config, devices, shapes):
   if not shapes:
     return [mine]
   if shapes != 'all':
-    axes = [s.split('x') for s in shapes.split(',')]
-    return [dict(zip(sharding.AXES, map(int, a), strict=True)) for a in axes]
+    return [_sizes(shape) for shape in shapes.split(',')]
   side = 2 ** (int(math.log2(count)) // 2)
   shapes = [(count, 1, 1), (count // side, side, 1), (1, count, 1)]
   shapes += [(count // side, side // 2, 2), (1, count // 4, 4)]
-  found = [dict(zip(sharding.AXES, s, strict=True)) for s in shapes]
+  found = [
+    dict(zip(sharding.AXES, s, strict=True))
+    for s in dict.fromkeys(shapes)
+    if math.prod(s) == count
+  ]
   return [mine, *(f for f in found if f != mine)]
+
+
+def _sizes(shape):
+  """{axis: size} of '16x16x1'."""
+  try:
+    sizes = [int(n) for n in shape.split('x')]
+    return dict(zip(sharding.AXES, sizes, strict=True))
+  except ValueError:
+    raise ValueError(
+      f"--aot_meshes: found {shape!r}, expected 'all' or data x fsdp x tensor "
+      "as in '16x16x1,1x256x1'"
+    ) from None
 
 
 def _refused(empty, error, config):

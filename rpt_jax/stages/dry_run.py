@@ -92,7 +92,8 @@ def _image_model(config, programs):
     _cost('one training step', programs['mae'])
   model = steps.image_model(config)
   _parameters(model.params)
-  _cost('encode one frame', programs['encode'], config.encode.batch_size)
+  rows = programs['encode'].parts['batch'].shape[0]
+  _cost('encode one frame', programs['encode'], rows)
 
 
 def _pretraining_run(name, settings, program, config):

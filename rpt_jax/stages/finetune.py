@@ -92,7 +92,7 @@ def run(config, inputs, directory):
   for name in domains.acting(config):
     for cell in cells(config):
       done = _path(directory, name, cell).with_suffix('.json')
-      if not done.exists():
+      if distributed.agree(not done.exists()):
         known = config, inputs, directory, name, demos[name]
         params_S, loss_S = _train(*known, cell, encoder, standardise)
         checkpoint.save_params(_path(directory, name, cell), params_S)

@@ -38,7 +38,8 @@ def run(config, inputs, directory):
   key = jax.random.key(config.seed)
   trained = make_trainer(c, model, mesh)
   state, history = loop.fit(
-    trained.init(key),
+    lambda: trained.init(key),
+    trained.shapes,
     trained.step,
     batch_at,
     c.steps,

@@ -49,7 +49,7 @@ _TRANSIENT = re.compile(
 )
 # Settings of how a stage works, which change nothing of what it makes.
 _HOW = ('workers', 'ahead', 'error_budget')
-# Stages that all processes run, each with its part of the work.
+# Stages that all processes run, and what is trained or encoded is shared.
 _TOGETHER = (
   'frames',
   'mae',

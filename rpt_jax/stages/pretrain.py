@@ -141,9 +141,14 @@ def _train(name, settings, data, loss_fn, model, config, directory):
   label = f'  pretrain {name}'
   flops = costs.flops(trained.step, trained.shapes, batch_at(0))
   tokens = c.batch_size * model.context * len(model.streams)
-  state = trained.init(jax.random.key(config.seed))
+
+  def init():
+    state = trained.init(jax.random.key(config.seed))
+    return shared.begin(config, settings, state, label)
+
   state, history = loop.fit(
-    shared.begin(config, settings, state, label),
+    init,
+    trained.shapes,
     trained.step,
     batch_at,
     c.steps,

@@ -1,7 +1,8 @@
 """The compiled programs of a config, on shapes: no data, nothing is run.
 
-What a dry run describes and what is compiled ahead of time are the very
-functions that stages call.
+What a dry run describes and what is compiled ahead of time. Trainings are the
+very functions that stages call; `encode` and `quantize` do on a whole mesh what
+the stages do on the devices of each process. `finetune` is all its steps.
 """
 
 import functools

@@ -83,7 +83,8 @@ class Checkpoints:
         come back on the devices these name.
 
     Raises:
-      ValueError: an intact checkpoint is of another model.
+      ValueError: an intact checkpoint is of another model, or there are
+        checkpoints and none is intact.
     """
     step = self._latest_intact()
     if step is None:
@@ -110,19 +111,30 @@ class Checkpoints:
 
   def _latest_intact(self):
     """The step all processes restore; what is damaged after it is removed."""
-    intact = -1
-    for step in self.steps()[::-1] if distributed.is_first() else ():
-      folder = self._directory / str(step)
-      damage = _damage(folder)
-      if not damage:
-        intact = step
-        break
-      logging.error('checkpoint %s is damaged (%s); going back', folder, damage)
-      shutil.rmtree(folder)
+    intact = self._go_back() if distributed.is_first() else -1
     if jax.process_count() > 1:
       intact = int(multihost_utils.broadcast_one_to_all(np.int32(intact)))
     self._manager.reload()
     return None if intact < 0 else intact
+
+  def _go_back(self):
+    """The latest intact step, later ones removed; -1 where none was saved."""
+    damaged = []
+    for step in self.steps()[::-1]:
+      folder = self._directory / str(step)
+      damage = _damage(folder)
+      if not damage:
+        for each in damaged:
+          shutil.rmtree(each)
+        return step
+      logging.error('checkpoint %s is damaged (%s); going back', folder, damage)
+      damaged.append(folder)
+    if damaged:
+      raise ValueError(
+        f'{self._directory}: none of {len(damaged)} checkpoints is intact '
+        f'({damage}); bring one back, or begin anew with --overwrite'
+      )
+    return -1
 
   def _drop_unfinished(self):
     """Removes what a killed save left: its step would never be saved again."""

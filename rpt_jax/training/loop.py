@@ -24,7 +24,8 @@ _ASKED = itertools.count()
 
 
 def fit(
-  state: TrainState,
+  init: Callable[[], TrainState],
+  shapes: TrainState,
   train_step: Callable,
   batch_at: Callable[[int], PyTree],
   num_steps: int,
@@ -43,7 +44,9 @@ def fit(
   be saved is told, and training goes on to the next that is due.
 
   Args:
-    state: at step 0, and the form checkpoints must have; may be donated.
+    init: the state at step 0, where there is no checkpoint.
+    shapes: that state, as arrays or shapes with shardings: the form and the
+      place of what is restored.
     train_step: (state, batch) -> (state, metrics), of `training/step.py`.
     batch_at: step -> batch, a pure function.
     directory: for `checkpoints/`, `metrics.jsonl` and event files.
@@ -59,7 +62,8 @@ def fit(
   """
   directory = pathlib.Path(directory)
   checkpoints = Checkpoints(directory / 'checkpoints')
-  start, state = checkpoints.restore(state) or (0, state)
+  start, state = checkpoints.restore(shapes) or (0, None)
+  state = init() if state is None else state
   log = Progress(directory, label, start, num_steps, log_every, cost)
   saver = _Saver(checkpoints, label, start)
   with _Sigterm() as sigterm:

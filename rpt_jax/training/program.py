@@ -174,15 +174,22 @@ def _collective(each, times, devices, scatters, seen):
     if (key := (channel[1], chain[1])) in seen:
       return None
     seen.add(key)
-  arrays = [_size(*a) for a in _ARRAY.findall(each.shape)]
-  size = sum(arrays)
-  if each.opcode.endswith('-start') and kind != 'all-reduce':
-    size = max(arrays)  # (operand, result, flags).
+  size = sum(_size(*a) for a in _ARRAY.findall(_results(each, kind)))
   group = _group(each.text, devices)
   if kind == 'reduce-scatter':
     size *= group  # Its result is the part of one device.
   kind = 'reduce-scatter' if scatters else kind
   return Collective(kind, int(size), group, times)
+
+
+def _results(each, kind):
+  """The shape of what a collective gives: of a started one, the second half of
+  ((operands), (results), flags)."""
+  if not each.opcode.endswith('-start') or kind == 'all-reduce':
+    return each.shape
+  if '), (' in each.shape:
+    return each.shape.split('), (')[1]
+  return ''.join(m[0] + ' ' for m in list(_ARRAY.finditer(each.shape))[1:2])
 
 
 def _group(text, devices):

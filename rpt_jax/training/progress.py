@@ -44,6 +44,7 @@ class Progress:
     self._profile = Profile(directory, start, total)
     self._label, self._total, self._every = label, total, every
     self._cost = cost
+    self._peak = hardware.peak_flops() if cost else None
     self._pending = None
     self._skipped = 0
     self._start = start
@@ -73,7 +74,7 @@ class Progress:
       return
     step, metrics = self._pending
     self._pending = None
-    skipped = int(metrics['skipped'])
+    skipped = int(jax.device_get(metrics['skipped']))
     self._skipped = self._skipped + 1 if skipped else 0
     if skipped:
       self._say(f'step {step} skipped, not finite')
@@ -108,7 +109,7 @@ class Progress:
   def _speed(self, rate):
     if self._cost is None:
       return ''
-    mfu = self._cost.flops * rate / hardware.peak_flops()
+    mfu = self._cost.flops * rate / self._peak
     return f'{self._cost.tokens * rate:.3g} tokens/s MFU {mfu:.1%} '
 
   def _say(self, what, after=': '):

@@ -45,7 +45,7 @@ def step_fn(
       (sum, count) pairs.
     tx: of `training/optimizer.py`.
     accumulate: micro-batches a batch is cut into, one after the other; the
-      gradient is their mean. Only what has the batch's rows is cut.
+      gradient is their mean. What has axes is cut along the first.
     ema: decay of the running mean of the parameters; 0: none is kept.
 
   Returns:
@@ -78,8 +78,9 @@ def step_fn(
     params = jax.tree.map(keep, params, state.params)
     opt_state = jax.tree.map(keep, opt_state, state.opt_state)
     mean = state.ema
-    if ema:
-      mean = jax.tree.map(lambda m, p: ema * m + (1 - ema) * p, mean, params)
+    if ema:  # Of a skipped step the parameters are those of before.
+      new = jax.tree.map(lambda m, p: ema * m + (1 - ema) * p, mean, params)
+      mean = jax.tree.map(keep, new, mean)
     state = TrainState(state.step + 1, params, opt_state, state.key, mean)
     return state, metrics
 

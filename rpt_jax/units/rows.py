@@ -75,12 +75,13 @@ def replicate(tree: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
   """Puts arrays on every device of a mesh; leaves traced ones to jit."""
   sharding = NamedSharding(mesh, PartitionSpec())
 
+  if not sharding.is_fully_addressable:
+    return jax.jit(lambda x: x, out_shardings=sharding)(tree)
+
   def put(leaf):
     if isinstance(leaf, jax.core.Tracer):
       return leaf
-    if sharding.is_fully_addressable:
-      return jax.device_put(leaf, sharding)
-    return jax.jit(lambda x: x, out_shardings=sharding)(leaf)
+    return jax.device_put(leaf, sharding)
 
   return jax.tree.map(put, tree)
 

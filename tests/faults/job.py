@@ -67,7 +67,8 @@ def train(
     }
 
   return loop.fit(
-    trained.init(jax.random.key(seed)),
+    lambda: trained.init(jax.random.key(seed)),
+    trained.shapes,
     trained.step,
     batch_at,
     stop or steps,

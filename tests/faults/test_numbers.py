@@ -81,6 +81,7 @@ def _diverge_at(directory, at):
     return state._replace(params=params), metrics | {'skipped': 0}
 
   loop.fit(
+    lambda: tiny.make_state(tx),
     tiny.make_state(tx),
     step,
     tiny.batch_at,

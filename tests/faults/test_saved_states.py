@@ -77,6 +77,17 @@ def test_05_truncated_or_deleted_file(tmp_path, damage, caplog):
   goes_back(tmp_path, caplog)
 
 
+def test_nothing_begins_anew_unasked(tmp_path):
+  """Every checkpoint is damaged: one line, and all of them are still there."""
+  save_three(tmp_path)
+  folders = [tmp_path / '4', tmp_path / '6']
+  for folder in folders:
+    change(biggest(folder), flip)
+  with pytest.raises(ValueError, match='none of 2 checkpoints is intact'):
+    Checkpoints(tmp_path).restore(state_of(0))
+  assert all(folder.exists() for folder in folders)
+
+
 def mesh_of(*sizes):
   devices = jax.devices()[: np.prod(sizes)]
   return sharding.make_mesh(

@@ -1,9 +1,10 @@
 """A gcloud that has no cloud: its hosts are folders of this machine.
 
 Everything it is asked is appended to `$FAKE/calls.jsonl`. `describe` answers
-with the states of `$FAKE/states.json`, one after the other; create makes the
-folders `$FAKE/hosts/*`, delete removes them; scp copies there; ssh runs the
-command there, on all of them at once with --worker=all.
+with the states of `$FAKE/states.json`, one after the other (UNAVAILABLE: it
+cannot say); a node is READY, but if there is `$FAKE/blip` it cannot say so
+once. create makes the folders `$FAKE/hosts/*`, delete removes them; scp copies
+there; ssh runs the command there, on all of them at once with --worker=all.
 """
 
 import json
@@ -45,16 +46,30 @@ def main(argv):
   elif 'delete' in words:
     shutil.rmtree(ROOT / 'hosts', ignore_errors=True)
   elif 'tpu-vm' in words:
-    print('READY')
+    return _node()
   elif '--format=value(instance.basename())' in argv:
     print('\n'.join(reversed([host.name for host in HOSTS])))
-  elif {'describe', 'list-instances'} & set(words):
+  elif {'describe', 'list-instances', 'list'} & set(words):
     return _describe(words)
   return 0
 
 
 def _hosts(argv, name):
   return HOSTS if '--worker=all' in argv else [ROOT / 'hosts' / name]
+
+
+def _node():
+  blip = ROOT / 'blip'
+  if blip.exists():
+    blip.unlink()
+    return _unavailable()
+  print('READY')
+  return 0
+
+
+def _unavailable():
+  print('ERROR: (gcloud) 503: try again later', file=sys.stderr)
+  return 1
 
 
 def _describe(words):
@@ -67,6 +82,8 @@ def _describe(words):
   if state == 'NOT_FOUND':
     print('ERROR: (gcloud) NOT_FOUND: no such resource', file=sys.stderr)
     return 1
+  if state == 'UNAVAILABLE':
+    return _unavailable()
   print(state)
   return 0
 

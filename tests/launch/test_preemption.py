@@ -10,7 +10,15 @@ import pytest
 
 HERE = pathlib.Path(__file__).parent
 V6E = {'ACCELERATOR': 'v6e-8', 'SPOT': '1'}
+TPU7X = {
+  'ACCELERATOR': 'tpu7x:2x2x2',
+  'IMAGE_FAMILY': 'f',
+  'IMAGE_PROJECT': 'p',
+}
+GKE = {'ACCELERATOR': 'v5p-16', 'BACKEND': 'gke'}
+RUNNING = 'RUNNING\nRUNNING'
 DONE = 'print("rpt_jax: done")\n'
+LEFT = 'rpt-jax is still there and paid for: bash launch/tpu.sh delete\n'
 
 
 @pytest.fixture
@@ -19,7 +27,9 @@ def clouds(tmp_path):
 
 
 def _verbs(calls):
-  names = ('create', 'describe', 'scp', 'ssh', 'delete')
+  names = (
+    'create', 'describe', 'list', 'list-instances', 'scp', 'ssh', 'delete'
+  )  # fmt: skip
   return [next(w for w in call if w in names) for call in calls]
 
 
@@ -32,7 +42,7 @@ def test_preempted_deleted_made_again_and_done(clouds):
   job = ('--note=it\'s $HOME "x" `y` \\ *\n é', '--workdir=gs://bucket/a b')
   done = clouds.launch('tpu.sh', 'run', *job, XLA_FLAGS='', DELETE='1', **V6E)
   assert done.returncode == 0, done.stdout + done.stderr
-  assert done.stdout.count('sum 3.0') == 1
+  assert done.stdout.count('sum 3.0') == 1 and 'paid for' not in done.stderr
   assert done.stdout.endswith('rpt_jax: done\n')
   calls = clouds.calls()
   assert _verbs(calls) == [
@@ -65,26 +75,66 @@ def test_a_run_that_stopped_in_order_goes_on(clouds):
   assert 'delete' not in _verbs(clouds.calls())
 
 
+@pytest.mark.parametrize(
+  'variables, states, creates',
+  [
+    (V6E, ['NOT_FOUND', 'ACTIVE', 'UNAVAILABLE', 'ACTIVE'], 1),
+    (TPU7X, ['NOT_FOUND', 'UNAVAILABLE', *['NOT_FOUND'] * 2, RUNNING], 3),
+    (GKE, ['RUNNING'], 0),
+  ],
+  ids=['queued', 'compute', 'gke'],
+)
+def test_a_look_that_failed_changes_nothing(variables, states, creates, clouds):
+  """No machine is deleted, none made beside it, and the launcher lives."""
+  clouds.job(DONE)
+  (clouds.root / 'blip').touch()
+  clouds.states('UNAVAILABLE', *states)
+  clouds.command('xpk', '#!/bin/sh\necho "$@" >>"$FAKE/xpk"\n')
+  clouds.command('kubectl', '#!/bin/sh\necho "rpt_jax: done"\n')
+  done = clouds.launch('tpu.sh', 'run', '--workdir=/shared/a', **variables)
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert '503: try again later' in done.stderr
+  verbs = _verbs(clouds.calls())
+  assert verbs.count('create') == creates and 'delete' not in verbs
+  if variables is GKE:
+    assert 'cluster' not in (clouds.root / 'xpk').read_text().split()
+
+
 def test_the_same_error_twice_ends_it(clouds):
   clouds.job('import sys\nprint("rpt_jax: error: x")\nsys.exit(2)\n')
-  clouds.states('NOT_FOUND', 'ACTIVE', 'ACTIVE')
+  clouds.states('NOT_FOUND', *['ACTIVE'] * 3)
   done = clouds.launch('tpu.sh', 'run', '--workdir=/shared/a', **V6E)
   assert done.returncode == 2
-  assert done.stderr.endswith('twice: rpt_jax: error: x\n')
+  assert 'twice: rpt_jax: error: x\n' in done.stderr
+  assert done.stderr.endswith(LEFT)
+  assert 'delete' not in _verbs(clouds.calls())
+
+
+def test_two_crashes_in_a_row_make_another_machine(clouds):
+  clouds.job('import sys\nsys.exit(134)\n')
+  clouds.states('NOT_FOUND', 'ACTIVE', 'ACTIVE', 'NOT_FOUND', 'ACTIVE')
+  job = ('run', '--workdir=/shared/a')
+  done = clouds.launch('tpu.sh', *job, RETRIES='2', DELETE='1', **V6E)
+  assert done.returncode == 1 and 'paid for' not in done.stderr
+  assert [v for v in _verbs(clouds.calls()) if v != 'describe'] == [
+    'create', *['scp', 'ssh'] * 2, 'delete', 'create', 'scp', 'ssh', 'delete',
+  ]  # fmt: skip
 
 
 def test_retries_are_bounded(clouds):
   clouds.job('import sys\nsys.exit(134)\n')
   clouds.states('NOT_FOUND', *['ACTIVE'] * 3)
   job = ('run', '--workdir=/shared/a')
-  done = clouds.launch('tpu.sh', *job, RETRIES='2', **V6E)
-  assert done.returncode == 1 and 'given up after 2 retries' in done.stderr
+  done = clouds.launch('tpu.sh', *job, RETRIES='1', **V6E)
+  assert done.returncode == 1 and 'given up after 1 retries' in done.stderr
+  assert done.stderr.endswith(LEFT)
   clouds.states('NOT_FOUND', *['FAILED', 'NOT_FOUND'] * 3)
   done = clouds.launch('tpu.sh', 'create', RETRIES='2', **V6E)
   assert done.returncode == 1 and 'given up after 2 retries' in done.stderr
   clouds.states(*['WAITING_FOR_RESOURCES'] * 3)
   done = clouds.launch('tpu.sh', 'create', POLLS='3', **V6E)
   assert done.returncode == 1 and 'after 3 looks' in done.stderr
+  assert _verbs(clouds.calls())[-1] == 'delete'
 
 
 def test_what_gcloud_cannot_say_is_no_missing_machine(clouds):
@@ -102,10 +152,7 @@ def test_instances_are_told_who_they_are(clouds):
   )
   clouds.states('NOT_FOUND', 'NOT_FOUND', 'RUNNING\nSTOPPED', 'NOT_FOUND',
                 'NOT_FOUND', 'STAGING', 'RUNNING\nRUNNING')  # fmt: skip
-  done = clouds.launch(
-    'tpu.sh', 'run', '--workdir=gs://b/a', ACCELERATOR='tpu7x:2x2x2',
-    IMAGE_FAMILY='f', IMAGE_PROJECT='p',
-  )  # fmt: skip
+  done = clouds.launch('tpu.sh', 'run', '--workdir=gs://b/a', **TPU7X)
   assert done.returncode == 0, done.stdout + done.stderr
   said = sorted(line for line in done.stdout.splitlines() if ':8476' in line)
   assert said == [f'rpt-jax-0:8476 2 {i}' for i in range(2)]
@@ -126,22 +173,23 @@ def test_a_job_outlives_its_connection_and_is_followed(clouds):
   clouds.states('NOT_FOUND', 'ACTIVE')
   clouds.launch('tpu.sh', 'create', **V6E)
   home = clouds.root / 'hosts' / 'rpt-jax-0'
-  archive = clouds.root / 'code.tar.gz'
+  archive, stale = home / 'rpt_jax.tar.gz', home / 'rpt_jax' / 'stale.py'
+  stale.touch()
   git = ['git', 'archive', '--format=tar.gz', f'--output={archive}', 'HEAD']
   subprocess.run(git, cwd=cloud.ROOT, check=True)
-  subprocess.run(['tar', '-xzf', archive, '-C', home / 'rpt_jax'], check=True)
-  host = [
-    'bash', str(home / 'rpt_jax' / 'launch' / 'host.sh'), 'follow', '--a=b c'
-  ]  # fmt: skip
+  host = ['bash', cloud.ROOT / 'launch' / 'host.sh', 'follow', '--a=b c']
   environment = os.environ | clouds.variables | {'HOME': str(home)}
   pipe = {'stdout': subprocess.PIPE, 'text': True, 'env': environment}
   first = subprocess.Popen(host, **pipe)
   assert first.stdout.readline() == 'started\n'
+  assert not stale.exists()
+  stale.touch()
   first.kill()  # The connection is lost.
   other = subprocess.run([*host[:-1], '--a=c'], **pipe)
   assert other.returncode == 2 and 'runs --a=b\\ c' in other.stdout
   second = subprocess.Popen(host, **pipe)
   assert second.stdout.readline() == 'started\n'
+  assert stale.exists()  # What a job runs from is left alone.
   go.touch()
   assert second.communicate()[0] == 'rpt_jax: done\n'
   assert second.returncode == 0

@@ -37,11 +37,6 @@ def test_shellcheck_has_nothing_to_say():
   assert found.returncode == 0, found.stdout
 
 
-@pytest.mark.parametrize('path', SCRIPTS, ids=lambda p: p.name)
-def test_bash_reads_it(path):
-  subprocess.run(['bash', '-n', path], check=True)
-
-
 @pytest.mark.parametrize(
   'name, variables',
   [('queued', QUEUED), ('compute', COMPUTE), ('gke', GKE)],

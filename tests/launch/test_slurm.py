@@ -15,13 +15,24 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('saved step 3')))
 print('started', flush=True)
 time.sleep(60)
 """
+SRUN = """#!/bin/bash
+shift
+"$@" &
+trap 'kill -KILL "$!"; exit 143' TERM
+echo "$!" >"$FAKE/task"
+wait "$!"
+"""
+SCANCEL = """#!/bin/sh
+[ "$*" = '--signal=TERM 7' ] && kill -TERM "$(cat "$FAKE/task")"
+"""
 PYTHON = '#!/bin/sh\n[ "$2" = pip ] || exec {python} "$FAKE/job.py" "$@"\n'
 
 
 @pytest.fixture
 def cluster(tmp_path):
   made = cloud.Cloud(tmp_path)
-  made.command('srun', '#!/bin/sh\nshift\nexec "$@"\n')
+  made.command('srun', SRUN)
+  made.command('scancel', SCANCEL)
   made.command('scontrol', '#!/bin/sh\necho "$@" >"$FAKE/requeued"\n')
   shutil.copytree(cloud.ROOT / 'launch', tmp_path / 'launch')
   binaries = tmp_path / '.venv' / 'bin'
@@ -71,7 +82,10 @@ def test_a_crash_is_queued_again_but_not_for_ever(cluster):
   assert _requeued(cluster)
 
 
-def test_what_is_to_be_mended_is_not_queued_again(cluster):
+def test_the_same_error_twice_ends_it(cluster):
   cluster.job('import sys\nprint("rpt_jax: error: x")\nsys.exit(2)')
-  assert cluster.launch('slurm.sh', 'job').returncode == 2
+  assert cluster.launch('slurm.sh', 'job').returncode == 0
+  (cluster.root / 'requeued').unlink()
+  done = cluster.launch('slurm.sh', 'job', SLURM_RESTART_COUNT='1')
+  assert done.returncode == 2 and 'twice: rpt_jax: error: x' in done.stderr
   assert not _requeued(cluster)

@@ -107,6 +107,25 @@ def test_collectives_inside_a_loop_count_as_often_as_it_turns():
   assert sum(c.traffic for c in found.collectives) == size * (1.5 * 5 + 1)
 
 
+@pytest.mark.parametrize(
+  'line, size',
+  [
+    ('(f32[64], f32[512]) all-gather-start(%x)', 2048),
+    ('((f32[64], f32[32]), (f32[512], f32[256])) all-gather-start(%x)', 3072),
+    ('(f32[512], f32[64]) reduce-scatter-start(%x)', 2048),
+    ('f32[64] reduce-scatter(%x)', 2048),
+    ('(f32[64], f32[32]) all-reduce-start(%x)', 384),
+  ],
+)
+def test_collectives_under_way_count_what_they_give(line, size):
+  text = (
+    'ENTRY %main (x: f32[64]) -> f32[64] {\n'
+    f'  %c = {line}, replica_groups={{{{0,1,2,3,4,5,6,7}}}}\n}}\n'
+  )
+  (found,) = program.read(text, 8).collectives
+  assert (found.bytes, found.group) == (size, 8)
+
+
 def test_a_step_that_cannot_be_compiled_names_the_operation(
   tmp_path, monkeypatch, capsys
 ):

@@ -32,7 +32,8 @@ def make_state(tx):
 def train(directory, num_steps=STEPS, batches=batch_at, **settings):
   tx = optimizer.adamw(0.2, STEPS)
   return loop.fit(
-    make_state(tx),
+    lambda: make_state(tx),
+    jax.eval_shape(lambda: make_state(tx)),
     step.make_train_step(loss_fn, tx),
     batches,
     num_steps,
