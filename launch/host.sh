@@ -3,45 +3,56 @@
 #
 #   bash launch/host.sh follow [arguments of rpt_jax.main]
 #       starts the job in the background, unless it runs already, and prints its
-#       log until it ends. A lost connection does not end the job.
+#       log until it ends. A lost connection does not end the job. The code is
+#       unpacked when no job runs, in place of what was there.
 #   bash launch/host.sh run [arguments of rpt_jax.main]
 #       the job itself: installs, mounts gs:// paths, joins the other hosts
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. launch/environment.sh
 
+code="$HOME/rpt_jax"
 job="$HOME/rpt_jax-job" # Holds lock, command, pid, log and exit code.
 
 follow() {
-  local command code
+  local command ended
   command="$(printf '%q ' "$@")"
   mkdir -p "$job"
   exec 9>>"$job/lock" # Held by the job as long as it lives.
   if flock --nonblock 9; then
+    unpack
     printf '%s\n' "$command" >"$job/command"
     rm -f "$job/code"
     : >"$job/log" # Now, as `tail` may come before the job.
-    setsid bash launch/host.sh keep "$@" </dev/null >>"$job/log" 2>&1 &
+    setsid bash "$code/launch/host.sh" keep "$@" </dev/null >>"$job/log" 2>&1 &
     echo $! >"$job/pid"
   elif [ "$(cat "$job/command")" != "$command" ]; then
-    echo "rpt_jax: error: $(hostname) runs $(cat "$job/command");" \
+    echo "rpt_jax: refused: $(hostname) runs $(cat "$job/command");" \
       'wait for it, or end it with launch/tpu.sh delete'
     return 2
   fi
   exec 9>&-
   tail -n +1 -f --sleep-interval=0.2 --pid="$(cat "$job/pid")" "$job/log"
-  code="$(cat "$job/code" 2>/dev/null || echo 137)" # None: it was killed.
-  return "$code"
+  ended="$(cat "$job/code" 2>/dev/null || echo 137)" # None: it was killed.
+  [ "$ended" -eq 0 ] || echo "rpt_jax: ended with exit code $ended"
+  return "$ended"
+}
+
+# Only the environment stays, as it takes minutes to make.
+unpack() {
+  mkdir -p "$code"
+  find "$code" -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -rf {} +
+  tar -xzf "$HOME/rpt_jax.tar.gz" -C "$code"
 }
 
 keep() {
-  local code=0
-  bash launch/host.sh run "$@" || code=$?
-  echo "$code" >"$job/code"
+  local ended=0
+  bash "$0" run "$@" || ended=$?
+  echo "$ended" >"$job/code"
 }
 
 run() {
   local argument path arguments=()
+  cd "$(dirname "$0")/.."
+  . launch/environment.sh
   [ -x .venv/bin/python ] || find_python
   environment "${EXTRA:-tpu}"
   case "${EXTRA:-}" in *metaworld*) rendering ;; esac

@@ -18,8 +18,15 @@
 #   RETRIES  times the job goes back to the queue (20)
 #   DRY_RUN  1: print the commands, run none
 #
-# Exit code of the job: 0 complete; 2 something to mend, in one line.
+# A crash goes back to the queue, too, until RETRIES are spent or the same
+# `rpt_jax: error:` line ends the job twice in a row.
+# Exit code of the job: 0 complete; 1 given up; 2 something to mend, in one line.
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || {
+  echo "slurm.sh: error: bash $BASH_VERSION: expected 4.4 or newer" >&2
+  exit 2
+}
 set -euo pipefail
+shopt -s inherit_errexit
 
 say() { echo "slurm.sh: $*" >&2; }
 
@@ -56,15 +63,17 @@ submit() {
     "${more[@]}" launch/slurm.sh job "${@:2}"
 }
 
-# In the job. srun hands SIGTERM on to all processes, which save and end.
+# In the job. scancel signals the processes, which save and end; srun would kill
+# them at its own SIGTERM.
 job() {
-  local code=0 output="slurm-$SLURM_JOB_ID.last" pid told=''
+  local code=0 output="slurm-$SLURM_JOB_ID.last" pid told='' error before
   . launch/environment.sh
   environment "${EXTRA:-cuda}"
+  before="$(grep -m1 '^rpt_jax: error: ' "$output" 2>/dev/null || true)"
   : >"$output" # Now, as `tail` may come before srun.
   srun --kill-on-bad-exit=1 python -m rpt_jax.main "$@" >>"$output" 2>&1 &
   pid=$!
-  trap 'told=1; kill -TERM "$pid"' TERM
+  trap 'told=1; scancel --signal=TERM "$SLURM_JOB_ID" || true' TERM
   tail -n +1 -f --sleep-interval=0.2 --pid="$pid" "$output" &
   while kill -0 "$pid" 2>/dev/null; do # A signal ends `wait` early.
     code=0
@@ -74,7 +83,9 @@ job() {
   if [ "$code" -eq 0 ] && grep -qx 'rpt_jax: done' "$output"; then
     return
   fi
-  if grep -q '^rpt_jax: error: ' "$output"; then
+  error="$(grep -m1 '^rpt_jax: error: ' "$output" || true)"
+  if [ -n "$error" ] && [ "$error" = "$before" ]; then
+    say "error: twice: $error"
     return 2
   fi
   if [ "${SLURM_RESTART_COUNT:-0}" -ge "${RETRIES:-20}" ]; then

@@ -7,13 +7,14 @@
 #
 # Verbs
 #   run      create (or use what is there), install, run, watch; after a
-#            preemption or a crash delete, create, and run again
+#            preemption delete, create, and run again; after a crash run again
+#            on the same machine, after two in a row on a new one
 #   resume   another word for run: a run goes on from what its workdir holds,
 #            and a job that still runs is only followed
 #   create   make the machine and wait until it is there
 #   status   its state in one word
 #   logs     the log of the first host, as it grows
-#   delete   give it back
+#   delete   give back all that was made
 # What follows the verb run is for rpt_jax.main, with any quoting. gs:// paths
 # in it are mounted on every host (gcsfuse) and given as mounted paths, so that
 # checkpoints and compiled steps (<workdir>/compiled) outlive the machine.
@@ -35,18 +36,24 @@
 #   RUNTIME      queued: version of the TPU's system (by the accelerator)
 #   IMAGE_FAMILY, IMAGE_PROJECT, MACHINE
 #                compute: boot image (both required) and machine type
-#   CLUSTER      gke: the cluster (NAME-cluster); made by `create` if missing
+#   CLUSTER      gke: a cluster of yours, never made or deleted here; without
+#                one NAME-cluster is, by `create` and `delete`
 #   EXTRA        extras of setup.py to install (tpu); metaworld also draws
 #   LIBTPU_INIT_ARGS  handed over if set
 #   RETRIES      runs and machines after the first ones (20)
 #   INTERVAL     seconds between two looks at the state (30)
 #   POLLS        looks before it gives up waiting for a machine (2880: a day)
-#   DELETE       1: delete when the run is complete
+#   DELETE       1: delete when the run is complete or given up
 #   DRY_RUN      1: print the commands, run none
 #
 # Exit code: 0 complete; 1 given up; 2 something to mend, in one line.
 # The code that runs is HEAD of this repository, without what is uncommitted.
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || {
+  echo "tpu.sh: error: bash $BASH_VERSION: expected 4.4 or newer" >&2
+  exit 2
+}
 set -euo pipefail
+shopt -s inherit_errexit
 
 die() {
   echo "tpu.sh: error: $*" >&2
@@ -65,26 +72,35 @@ call() {
   fi
 }
 
-# What a cloud command prints; nothing if what it asks for does not exist.
+# What a cloud command prints; nothing if what it asks for does not exist. Fails
+# if there is no telling.
 ask() {
   if [ -n "$DRY_RUN" ]; then
     call "$@"
     return
   fi
   "$@" 2>"$scratch/errors" && return
-  grep -qiE 'not[ _]found' "$scratch/errors" || die "$(tr '\n' ' ' \
-    <"$scratch/errors")(from: $1 $2 $3 ...)"
+  grep -qiE 'not[ _]found' "$scratch/errors" && return
+  say "error: $(tr '\n' ' ' <"$scratch/errors")(from: $1 $2 $3 ...)"
+  return 1
 }
 
-# The line every host runs: unpack, and start or follow the job.
-remote() {
+# A line for a host: what it is handed over, how host.sh starts, the arguments.
+line() {
   local name
-  printf 'mkdir -p rpt_jax && tar -xzf rpt_jax.tar.gz -C rpt_jax && '
   for name in EXTRA LIBTPU_INIT_ARGS; do
     [ -z "${!name:-}" ] || printf '%s=%q ' "$name" "${!name}"
   done
-  printf 'bash rpt_jax/launch/host.sh follow'
-  printf ' %q' "$@"
+  printf '%s' "$1"
+  printf ' %q' "${@:2}"
+}
+
+# The line every host runs. It unpacks host.sh alone, into memory: a job may
+# still run there, from the code it came with.
+remote() {
+  # shellcheck disable=SC2016
+  line 'bash -c "$(tar -xzOf rpt_jax.tar.gz launch/host.sh)" host.sh follow' \
+    "$@"
 }
 
 package() {
@@ -94,7 +110,7 @@ package() {
 }
 
 # Waits until the machine is ACTIVE; makes it where there is none, and deletes
-# it where it has died.
+# it where it has died. A look that failed says nothing, and changes nothing.
 ready() {
   local now='' last='' poll
   if [ -n "$DRY_RUN" ]; then
@@ -103,20 +119,32 @@ ready() {
   fi
   for ((poll = 0; poll < POLLS; poll++)); do
     [ "$poll" -eq 0 ] || sleep "$INTERVAL"
-    now="$(state)"
+    now="$(state)" || {
+      now=''
+      continue
+    }
     [ "$now" = "$last" ] || say "$NAME is $now"
     last="$now"
     case "$now" in
       ACTIVE) return ;;
       NONE) create || missed $? ;;
       FAILED | SUSPENDED | PREEMPTED | TERMINATED | STOPPED)
+        delete || true # The next look tells.
+        crashes=0
         spend
-        delete
         ;;
     esac
   done
-  say "$NAME is $now after $POLLS looks, given up"
-  exit 1
+  say "$NAME is ${now:-out of sight} after $POLLS looks, given up"
+  [ -z "$now" ] || DELETE=1 # It would come later, and find nobody.
+  leave 1
+}
+
+# Ends, and leaves nothing behind that is paid for without saying so.
+leave() {
+  [ -n "${DELETE:-}" ] && delete || [ "$(state || true)" = NONE ] ||
+    say "$NAME is still there and paid for: bash launch/tpu.sh delete"
+  exit "$1"
 }
 
 # A create command that failed: wrong flags (2) for good, else tried again.
@@ -130,12 +158,12 @@ spend() {
   spent=$((spent + 1))
   if [ "$spent" -gt "$RETRIES" ]; then
     say "given up after $RETRIES retries; the same command goes on from here"
-    exit 1
+    leave 1
   fi
 }
 
 run() {
-  local code argument has_workdir='' error before=''
+  local code argument has_workdir='' before=''
   for argument in "$@"; do
     case "$argument" in --workdir=gs://?* | --workdir=/?*) has_workdir=1 ;; esac
   done
@@ -149,17 +177,34 @@ run() {
     execute "$@" | tee "$scratch/output" || code=$?
     [ -z "$DRY_RUN" ] || return 0
     if [ "$code" -eq 0 ] && grep -qx 'rpt_jax: done' "$scratch/output"; then
-      break
+      leave 0
     fi
-    error="$(grep -m1 '^rpt_jax: error: ' "$scratch/output" || true)"
-    # One may come of a lost host or disk; the same again does not.
-    [ -z "$error" ] || [ "$error" != "$before" ] || die "twice: $error"
-    before="$error"
+    judge
     spend
     say "not complete (exit code $code), going on"
     sleep "$INTERVAL"
   done
-  [ -z "${DELETE:-}" ] || delete
+}
+
+# What a run that is not complete has said. One error or crash may come of a
+# lost host or disk; the same error again is to be mended, and a second crash may
+# be the machine's. A lost connection says neither.
+judge() {
+  local error
+  error="$(grep -m1 '^rpt_jax: refused: ' "$scratch/output")" && die "$error"
+  error="$(grep -m1 '^rpt_jax: error: ' "$scratch/output" || true)"
+  if [ -n "$error" ] && [ "$error" = "$before" ]; then
+    say "error: twice: $error"
+    leave 2
+  fi
+  before="$error"
+  if ! grep -q '^rpt_jax: ended with exit code ' "$scratch/output"; then
+    crashes=0
+  elif [ "$((++crashes))" -eq 2 ]; then
+    say "two crashes in a row, $NAME is made again"
+    delete || true
+    crashes=0
+  fi
 }
 
 check() {
@@ -204,7 +249,7 @@ check
 where=(--zone="$ZONE" ${PROJECT:+--project="$PROJECT"})
 read -ra flags <<<"${FLAGS:-}"
 archive="${TMPDIR:-/tmp}/rpt_jax-$NAME.tar.gz"
-spent=0
+spent=0 crashes=0
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 # shellcheck source=launch/backends/queued.sh
@@ -213,6 +258,6 @@ trap 'rm -rf "$scratch"' EXIT
 case "$verb" in
   run | resume) run "$@" ;;
   create) ready ;;
-  status) state ;;
+  status) state || exit 2 ;;
   *) "$verb" ;;
 esac

@@ -23,22 +23,24 @@ project=(${PROJECT:+--project="$PROJECT"})
 region=(--region="${ZONE%-*}" "${project[@]}")
 group=(gcloud compute instance-groups managed)
 
-# Whether something of this kind has the name already.
+# The name, if something of this kind has it already.
 there() {
-  [ -z "$DRY_RUN" ] && [ -n "$(ask gcloud compute "$1" describe "$NAME" \
-    --format='value(name)' "${@:2}")" ]
+  [ -n "$DRY_RUN" ] || ask gcloud compute "$1" describe "$NAME" \
+    --format='value(name)' "${@:2}"
 }
 
 create() {
-  local policy=()
+  local policy=() found
   if [ "$hosts" -gt 1 ]; then
     policy=(--workload-policy="$NAME")
-    there resource-policies "${region[@]}" ||
+    found="$(there resource-policies "${region[@]}")" || return
+    [ -n "$found" ] ||
       call gcloud compute resource-policies create workload-policy "$NAME" \
         "${region[@]}" --type=HIGH_THROUGHPUT \
         --accelerator-topology="$topology" || return
   fi
-  there instance-templates "${project[@]}" ||
+  found="$(there instance-templates "${project[@]}")" || return
+  [ -n "$found" ] ||
     call gcloud compute instance-templates create "$NAME" "${project[@]}" \
       --machine-type="${MACHINE:-${machine_of[generation]}}" \
       --image-family="$IMAGE_FAMILY" --image-project="$IMAGE_PROJECT" \
@@ -55,12 +57,12 @@ instances() {
 
 state() {
   local found
-  found="$(instances instanceStatus)"
+  found="$(instances instanceStatus)" || return
   if [ -n "$DRY_RUN" ]; then
     echo "$found"
   elif [ -z "$found" ]; then
     found="$(ask "${group[@]}" describe "$NAME" "${where[@]}" \
-      --format='value(name)')"
+      --format='value(name)')" || return
     [ -z "$found" ] && echo NONE || echo PROVISIONING
   elif grep -qE 'STOP|SUSPEND|TERMINATED' <<<"$found"; then
     echo TERMINATED
@@ -108,9 +110,14 @@ logs() {
     --command='tail -n +1 -F rpt_jax-job/log'
 }
 
+# All parts, also where one is missing or cannot be deleted.
 delete() {
-  call "${group[@]}" delete "$NAME" "${where[@]}" --quiet
-  call gcloud compute instance-templates delete "$NAME" "${project[@]}" --quiet
+  local code=0
+  call "${group[@]}" delete "$NAME" "${where[@]}" --quiet || code=$?
+  call gcloud compute instance-templates delete "$NAME" "${project[@]}" \
+    --quiet || code=$?
   [ "$hosts" -eq 1 ] ||
-    call gcloud compute resource-policies delete "$NAME" "${region[@]}" --quiet
+    call gcloud compute resource-policies delete "$NAME" "${region[@]}" \
+      --quiet || code=$?
+  return "$code"
 }

@@ -1,10 +1,13 @@
 # shellcheck shell=bash disable=SC2153,SC2154
-# Sourced by launch/tpu.sh: a Kubernetes cluster, by xpk (pip install xpk). The
-# cluster may be shared: `delete` takes the job away and leaves the cluster.
+# Sourced by launch/tpu.sh: a Kubernetes cluster, by xpk (pip install xpk). One
+# that CLUSTER names may be shared: from it `delete` only takes the job away.
 # Kubernetes itself starts a preempted job again; what else ended it, tpu.sh
 # starts again.
 
-CLUSTER="${CLUSTER:-$NAME-cluster}"
+own=''
+if [ -z "${CLUSTER:-}" ]; then
+  own=1 CLUSTER="$NAME-cluster"
+fi
 on=(--cluster="$CLUSTER" "${where[@]}")
 pods=(--selector="xpk.google.com/workload=$NAME" --container=jax-tpu)
 case "$ACCELERATOR" in
@@ -16,6 +19,10 @@ esac
 
 create() {
   local capacity=--on-demand
+  if [ -z "$own" ]; then
+    [ -n "$DRY_RUN" ] || die "no cluster CLUSTER=$CLUSTER"
+    return
+  fi
   [ -z "${SPOT:-}" ] || capacity=--spot
   call xpk cluster create "${on[@]}" --tpu-type="$accelerator" --num-slices=1 \
     "$capacity" "${flags[@]}"
@@ -24,7 +31,7 @@ create() {
 state() {
   local found
   found="$(ask gcloud container clusters list ${PROJECT:+--project="$PROJECT"} \
-    --filter="name=$CLUSTER" --format='value(status)')"
+    --filter="name=$CLUSTER" --format='value(status)')" || return
   found="${found/#RECONCILING/RUNNING}"
   found="${found/#RUNNING/ACTIVE}"
   echo "${found:-NONE}"
@@ -32,13 +39,11 @@ state() {
 
 execute() {
   local tree="${archive%.tar.gz}" command
-  command="$(remote "$@")"
-  command="${command#*-C rpt_jax && }" # xpk puts the tree there unpacked.
-  command="${command/launch\/host.sh follow/launch\/host.sh run}"
+  command="$(line 'bash rpt_jax/launch/host.sh run' "$@")" # Unpacked by xpk.
   call rm -rf "$tree" &&
     call mkdir -p "$tree/rpt_jax" &&
     call tar -xzf "$archive" -C "$tree/rpt_jax" &&
-    delete &&
+    drop &&
     call xpk workload create --workload="$NAME" "${on[@]}" \
       --tpu-type="$accelerator" --base-docker-image=python:3.12 \
       --script-dir="$tree" --max-restarts="$RETRIES" \
@@ -49,6 +54,11 @@ execute() {
 
 logs() { call kubectl logs "${pods[@]}" --tail=-1 --follow; }
 
-delete() {
+drop() {
   call xpk workload delete --workload="$NAME" "${on[@]}" --force
+}
+
+delete() {
+  drop || [ -n "$own" ] || return
+  [ -z "$own" ] || call xpk cluster delete "${on[@]}" --force
 }

@@ -23,10 +23,10 @@ create() {
 state() {
   local found
   found="$(ask "${tpus[@]}" queued-resources describe "$NAME" "${where[@]}" \
-    --format='value(state.state)')"
+    --format='value(state.state)')" || return
   if [ "$found" = ACTIVE ]; then
     found="$(ask "${tpus[@]}" tpu-vm describe "$NAME" "${where[@]}" \
-      --format='value(state)')"
+      --format='value(state)')" || return
     found="${found/#READY/ACTIVE}"
     found="${found:-TERMINATED}"
   fi
