@@ -2,8 +2,8 @@
 
 Everything it is asked is appended to `$FAKE/calls.jsonl`. `describe` answers
 with the states of `$FAKE/states.json`, one after the other (UNAVAILABLE: it
-cannot say); a node is READY, but if there is `$FAKE/blip` it cannot say so
-once. create makes the folders `$FAKE/hosts/*`, delete removes them; scp copies
+cannot say); a node is READY. `$FAKE/blip` makes this or delete fail once.
+create makes the folders `$FAKE/hosts/*`, delete removes them; scp copies
 there; ssh runs the command there, on all of them at once with --worker=all.
 """
 
@@ -44,6 +44,8 @@ def main(argv):
   if 'create' in words and {'queued-resources', 'managed'} & set(words):
     _create()
   elif 'delete' in words:
+    if (ROOT / 'blip').exists():
+      return _blip()
     shutil.rmtree(ROOT / 'hosts', ignore_errors=True)
   elif 'tpu-vm' in words:
     return _node()
@@ -58,11 +60,14 @@ def _hosts(argv, name):
   return HOSTS if '--worker=all' in argv else [ROOT / 'hosts' / name]
 
 
+def _blip():
+  (ROOT / 'blip').unlink()
+  return _unavailable()
+
+
 def _node():
-  blip = ROOT / 'blip'
-  if blip.exists():
-    blip.unlink()
-    return _unavailable()
+  if (ROOT / 'blip').exists():
+    return _blip()
   print('READY')
   return 0
 

@@ -100,6 +100,41 @@ def test_a_look_that_failed_changes_nothing(variables, states, creates, clouds):
     assert 'cluster' not in (clouds.root / 'xpk').read_text().split()
 
 
+def test_a_delete_that_failed_is_tried_again(clouds):
+  (clouds.root / 'blip').touch()
+  clouds.states('FAILED', 'FAILED', 'NOT_FOUND', 'ACTIVE')
+  done = clouds.launch('tpu.sh', 'create', **V6E)
+  assert done.returncode == 0, done.stderr
+  assert _verbs(clouds.calls()).count('delete') == 2
+
+
+def test_all_parts_are_deleted(clouds):
+  (clouds.root / 'blip').touch()
+  assert clouds.launch('tpu.sh', 'delete', **TPU7X).returncode == 1
+  assert _verbs(clouds.calls()) == ['delete'] * 3
+
+
+def test_another_job_on_the_machine_is_left_alone(clouds):
+  clouds.job('print("rpt_jax: refused: a runs b")\nraise SystemExit(2)\n')
+  clouds.states('NOT_FOUND', 'ACTIVE')
+  job = ('run', '--workdir=/shared/a')
+  done = clouds.launch('tpu.sh', *job, DELETE='1', **V6E)
+  assert done.returncode == 2
+  assert done.stderr.endswith('rpt_jax: refused: a runs b\n')
+  assert 'delete' not in _verbs(clouds.calls())
+
+
+def test_a_cluster_of_others_is_neither_made_nor_deleted(clouds):
+  clouds.command('xpk', '#!/bin/sh\necho "$@" >>"$FAKE/xpk"\n')
+  clouds.states('')
+  theirs = GKE | {'CLUSTER': 'theirs'}
+  done = clouds.launch('tpu.sh', 'create', **theirs)
+  assert done.returncode == 2 and 'no cluster CLUSTER=theirs' in done.stderr
+  assert clouds.launch('tpu.sh', 'delete', **theirs).returncode == 0
+  assert (clouds.root / 'xpk').read_text().startswith('workload delete')
+  assert 'cluster delete' not in (clouds.root / 'xpk').read_text()
+
+
 def test_the_same_error_twice_ends_it(clouds):
   clouds.job('import sys\nprint("rpt_jax: error: x")\nsys.exit(2)\n')
   clouds.states('NOT_FOUND', *['ACTIVE'] * 3)
