@@ -20,7 +20,7 @@
 #
 # A crash goes back to the queue, too, until RETRIES are spent or the same
 # `rpt_jax: error:` line ends the job twice in a row.
-# Exit code of the job: 0 complete; 1 given up; 2 something to mend, in one line.
+# Exit code of the job: 0 complete; 1 given up; 2 something to mend.
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || {
   echo "slurm.sh: error: bash $BASH_VERSION: expected 4.4 or newer" >&2
   exit 2

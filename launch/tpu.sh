@@ -187,8 +187,8 @@ run() {
 }
 
 # What a run that is not complete has said. One error or crash may come of a
-# lost host or disk; the same error again is to be mended, and a second crash may
-# be the machine's. A lost connection says neither.
+# lost host or disk; the same error again is to be mended, and a second crash
+# may be the machine's. A lost connection says neither.
 judge() {
   local error
   error="$(grep -m1 '^rpt_jax: refused: ' "$scratch/output")" && die "$error"
