@@ -44,9 +44,10 @@ def trained(folder, c, monkeypatch):
     np.save(recipe / f'{split}.npy', unit_NL.astype(np.int32))
   states = []
 
-  def fit(state, train_step, batch_at, num_steps, **settings):
+  def fit(init, shapes, train_step, batch_at, num_steps, **settings):
     """The loop without its checkpoints."""
     settings['directory'].mkdir(parents=True)
+    state = init()
     for i in range(num_steps):
       state, _ = train_step(state, batch_at(i))
     states.append(jax.device_get(state))
