@@ -17,9 +17,9 @@ in the tasks it was pretrained on and in one it has never seen.
 Needs `pip install -e '.[metaworld]'` and libosmesa6 (`EXTRA=metaworld bash
 launch/local.sh --config=configs/rpt.py` sees to both). `study` is the default
 with one pretraining run for every question of the paper; `action_free` asks
-what clips without actions are worth; `g1` reads a real robot's log instead (LeRobot,
-`EXTRA=video`) and scores actions in open loop; `S`, `B` and `L` are larger
-trunks (22M, 86M, 300M) for accelerators.
+what clips without actions are worth; `g1` reads a real robot's log instead
+(LeRobot, `EXTRA=video`) and scores actions in open loop; `S`, `B` and `L` are
+larger trunks (22M, 86M, 300M) for accelerators.
 
 Expected on 2 CPU cores, 2.3 GiB (kill it and go on as often as you like): 37
 minutes with other work beside it; fine-tuned minus scratch with two

@@ -263,10 +263,18 @@ def _run_stage(stage, workdir, label):
     config = ml_collections.FrozenConfigDict(stage.settings)
     rows = stage.run(config, inputs, workdir / stage.name)
     seconds = time.time() - begin
+  else:
+    _await(workdir / stage.name / 'artifact.json')
   if distributed.is_first():
     _finish(stage, workdir, todo, rows, seconds)
     print(f'{label}: done in {seconds:.1f} s', flush=True)
   distributed.wait(stage.name)
+
+
+def _await(path):
+  """Waits for the first process; a collective would have a time limit."""
+  while not path.exists():
+    time.sleep(0.2)
 
 
 def _prepare(stage, workdir, label):
