@@ -17,7 +17,7 @@ from rpt_jax.episodes import windows
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.stages import demonstrations, encode, finetune, trunk, tuned
-from rpt_jax.training import step
+from rpt_jax.training import sharding, step
 from rpt_jax.types import StreamSpec
 from rpt_jax.vision import tuning
 from tests.stages.test_pretrain import tiny_config
@@ -111,7 +111,10 @@ def close(one, other, **tolerance):
 def test_frozen_and_unchanged_is_the_training_on_cached_latents():
   model, _, cached, seeds = problem(2)
   cached = jax.tree.map(jnp.asarray, cached)
-  reference = finetune._trainer(model, standardise, config().finetune, False)
+  alone = dict.fromkeys(sharding.AXES, 1)
+  mesh = sharding.make_mesh(alone, jax.devices()[:1])
+  settings = config().finetune
+  reference = finetune._trainer(model, standardise, settings, False, '', mesh)
   params, picks, count, key = seeds
   expected = reference(params, cached, picks, count, key)
   params_S, loss_S = train('frozen', cameras=2)
