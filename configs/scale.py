@@ -56,6 +56,9 @@ def get_config(arg=''):
   config.pretrain.update(presets.SIZES[size])
   config.pretrain.batch_size = WINDOWS * chips
   config.pretrain.remat = 'dots'
-  if size in ('L', 'XL'):  # Too large for a copy on every chip.
-    config.mesh.fsdp = min(chips, 16)
+  # The best of the meshes that `--aot` compared; XL has no room for copies.
+  if size == 'L' and chips > 8:
+    config.mesh.fsdp = 16
+  if size == 'XL':
+    config.mesh.fsdp = min(max(chips // 2, 1), 16)
   return config
