@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 import ml_collections
 
 from rpt_jax.episodes import statistics
-from rpt_jax.training import distributed
+from rpt_jax.training import checkpoint, distributed
 from rpt_jax.vision import hub
 
 Rows = list[dict[str, Any]]
@@ -376,15 +376,15 @@ def _files(directory):
   for path in sorted(directory.rglob('*')):
     name = path.relative_to(directory).as_posix()
     if path.is_file() and not _TRANSIENT.search(name):
-      content = path.read_bytes()
-      files[name] = {'bytes': len(content), 'sha256': _digest(content)}
+      size = path.stat().st_size
+      files[name] = {'bytes': size, 'sha256': checkpoint.digest(path)}
   return files
 
 
 def _intact(directory, files):
   for name, expected in files.items():
     path = directory / name
-    if not path.exists() or _digest(path.read_bytes()) != expected['sha256']:
+    if not path.exists() or checkpoint.digest(path) != expected['sha256']:
       print(f'{path}: missing or altered since it was written; stage re-runs')
       return False
   return True

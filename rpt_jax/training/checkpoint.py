@@ -170,10 +170,14 @@ def _hashes(folder):
   hashes = {}
   for path in sorted(folder.rglob('*')):
     if path.is_file() and path.name != MANIFEST:
-      with path.open('rb') as file:
-        digest = hashlib.file_digest(file, 'sha256')
-      hashes[path.relative_to(folder).as_posix()] = digest.hexdigest()
+      hashes[path.relative_to(folder).as_posix()] = digest(path)
   return hashes
+
+
+def digest(path: pathlib.Path) -> str:
+  """sha256 of a file, which need not fit into memory."""
+  with path.open('rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _differences(expected, found):
