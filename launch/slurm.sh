@@ -30,15 +30,6 @@ shopt -s inherit_errexit
 
 say() { echo "slurm.sh: $*" >&2; }
 
-call() {
-  if [ -n "${DRY_RUN:-}" ]; then
-    printf '%q ' "$@" | sed 's/ $//'
-    echo
-  else
-    "$@"
-  fi
-}
-
 submit() {
   local name more=()
   for name in NODES GPUS CPUS RETRIES; do
@@ -101,6 +92,7 @@ if [ "${1:-}" = job ]; then
   job "${@:2}"
 else
   cd "$(dirname "$0")/.."
+  . launch/call.sh
   declare -A defaults=([NODES]=1 [GPUS]=1 [CPUS]=8 [RETRIES]=20)
   submit "$@"
 fi

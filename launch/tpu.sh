@@ -62,16 +62,6 @@ die() {
 
 say() { echo "tpu.sh: $*" >&2; }
 
-# Runs a command; with DRY_RUN prints it, as a shell would read it.
-call() {
-  if [ -n "$DRY_RUN" ]; then
-    printf '%q ' "$@" | sed 's/ $//'
-    echo
-  else
-    "$@"
-  fi
-}
-
 # What a cloud command prints; nothing if what it asks for does not exist. Fails
 # if there is no telling.
 ask() {
@@ -230,6 +220,7 @@ check() {
 usage() { sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' launch/tpu.sh; }
 
 cd "$(dirname "$0")/.."
+. launch/call.sh
 verb="${1:-}"
 [ $# -eq 0 ] || shift
 case "$verb" in

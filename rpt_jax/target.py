@@ -9,7 +9,7 @@ import jax
 from jax.sharding import PartitionSpec
 
 _PLATFORM = jax.make_user_context(None)  # A key of JAX's caches of traces.
-_ROWS = ('data', 'fsdp')  # The axes of a mesh that split a batch.
+ROWS = ('data', 'fsdp')  # The axes of a mesh that split a batch.
 
 
 def platform() -> str:
@@ -31,6 +31,6 @@ def split_rows(x: jax.Array) -> jax.Array:
   """
   sizes = dict(jax.sharding.get_abstract_mesh().shape)
   parts = sizes.get('data', 1) * sizes.get('fsdp', 1)
-  if not set(_ROWS) <= set(sizes) or x.shape[0] % parts:
+  if not set(ROWS) <= set(sizes) or x.shape[0] % parts:
     return x
-  return jax.lax.with_sharding_constraint(x, PartitionSpec(_ROWS))
+  return jax.lax.with_sharding_constraint(x, PartitionSpec(ROWS))

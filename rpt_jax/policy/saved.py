@@ -169,7 +169,7 @@ def _read_image(folder, entry):
       'back those it was trained with'
     )
   key = _key(what, settings, model.params)
-  own_params = own and folders.tensors(folder / IMAGE, model.params)
+  own_params = own and checkpoint.load_params(folder / IMAGE, model.params)
   params = own_params or model.params
   image = dataclasses.replace(
     model,

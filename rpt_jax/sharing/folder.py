@@ -20,7 +20,6 @@ import shutil
 
 import jax
 import numpy as np
-from safetensors import SafetensorError
 
 from rpt_jax.models import sequence
 from rpt_jax.models.streams import HeadSpec
@@ -158,7 +157,7 @@ def save_scales(path, scales: dict[str, tuple[Array, Array]]) -> None:
 
 def load_scales(path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
   """Reads what `save_scales` wrote; ValueError where it is nothing such."""
-  leaves = jax.tree_util.tree_leaves_with_path(tensors(path))
+  leaves = jax.tree_util.tree_leaves_with_path(checkpoint.load_params(path))
   flat = {path_name(key): x for key, x in leaves}
   streams = {name.partition('/')[2] for name in flat}
   expected = {f'{what}/{name}' for name in streams for what in ('mean', 'std')}
@@ -168,16 +167,6 @@ def load_scales(path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
       'of every stream'
     )
   return {s: (flat[f'mean/{s}'], flat[f'std/{s}']) for s in sorted(streams)}
-
-
-def tensors(path, like=None) -> PyTree:
-  """`checkpoint.load_params`; ValueError for a file that is damaged, too."""
-  try:
-    return checkpoint.load_params(path, like)
-  except (SafetensorError, OSError) as error:
-    raise ValueError(
-      f'{path}: not a whole safetensors file ({error}); save the model again'
-    ) from error
 
 
 def _ours(folder):

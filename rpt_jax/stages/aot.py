@@ -49,16 +49,16 @@ class Estimate(NamedTuple):
 
   step: str
   mesh: str
-  fits: bool | None  # None: it cannot be compiled; see `remark`
-  hbm: dict[str, float]  # bytes by category, and their 'total'
-  capacity: float
-  model_flops: float  # of all devices
-  hbm_bytes: float
-  collectives: dict[str, float]  # kind -> bytes
-  seconds: dict[str, float]  # compute, hbm, links, each alone
-  step_seconds: float
-  mfu: float
-  remark: str
+  fits: bool | None = None  # None: it cannot be compiled; see `remark`
+  hbm: dict[str, float] = {}  # bytes by category, and their 'total'
+  capacity: float = 0.0
+  model_flops: float = 0.0  # of all devices
+  hbm_bytes: float = 0.0
+  collectives: dict[str, float] = {}  # kind -> bytes
+  seconds: dict[str, float] = {}  # compute, hbm, links, each alone
+  step_seconds: float = 0.0
+  mfu: float = 0.0
+  remark: str = ''
 
   @property
   def limit(self) -> str:
@@ -99,6 +99,7 @@ def run(config, topology: str, workdir, shapes: str = '') -> list[Estimate]:
   return found
 
 
+@functools.cache
 def describe(topology: str) -> list:
   """The devices of a slice by name; ValueError where there is no such slice."""
   for name, value in _NO_MACHINE.items():
@@ -132,9 +133,7 @@ def estimate(config, name: str, topology: str, sizes=None) -> Estimate:
   sizes = sizes or dict(sharding.make_mesh(config.mesh, devices).shape)
   chip = hardware.chip(devices[0].device_kind)
   label = 'x'.join(str(sizes[axis]) for axis in sharding.AXES)
-  empty = Estimate(
-    name, label, None, {}, chip.hbm_bytes, 0.0, 0.0, {}, {}, 0.0, 0.0, ''
-  )
+  empty = Estimate(name, label, capacity=chip.hbm_bytes)
   with target.compiling_for('tpu'):
     try:
       mesh = sharding.make_mesh(sizes, devices)

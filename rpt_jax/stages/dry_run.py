@@ -10,11 +10,11 @@ from rpt_jax.models import visibility
 from rpt_jax.stages import (
   domains,
   finetune,
-  pipeline,
   sensorimotor,
   steps,
   trunk,
 )
+from rpt_jax.stages.plan import plan
 from rpt_jax.training import costs, sharding
 
 
@@ -26,7 +26,7 @@ def describe(config) -> None:
   _title('config')
   print(json.dumps(config.to_dict(), indent=1))
   _title('stages')
-  for stage in pipeline.plan(config):
+  for stage in plan(config):
     print(f'{stage.name:12} <- {", ".join(stage.inputs) or "domains"}')
   _title('mesh')
   mesh = sharding.make_mesh(config.mesh)

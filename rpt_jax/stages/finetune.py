@@ -114,13 +114,13 @@ def _train(config, inputs, directory, name, demos, cell, encoder, standardise):
     seeds = tuned.Seeds(params_S, picks_SN, count_S, keys_S)
     eye = tuned.Eye(encoder, standardise, cell.encoder)
     return tuned.train(config.finetune, eye, model, frames, seeds)
-  params_S = _initial(model)(keys_S) | jax.tree.map(
+  params_S = initial(model)(keys_S) | jax.tree.map(
     lambda x: np.broadcast_to(x, (len(keys_S), *x.shape)), pretrained
   )
   c = config.finetune
   freeze = c.get('freeze', '') if cell.method == 'finetune' else ''
   mesh = sharding.make_mesh(config.mesh)
-  train = _trainer(model, standardise, c, cell.method == 'probe', freeze, mesh)
+  train = trainer(model, standardise, c, cell.method == 'probe', freeze, mesh)
   return train(params_S, data, picks_SN, count_S, keys_S)
 
 
@@ -149,16 +149,12 @@ def policy_model(config, inputs, cell: Cell, name: str):
   run = config.pretrain.main if cell.run == 'none' else cell.run
   settings, params = trunk.load_run(config, inputs, run)
   if sensorimotor.wanted(config):
-    streams = _policy_streams(config, inputs, settings)
-    visibility = trunk.objective(settings).VISIBILITY
+    scales = sharing.load_scales(inputs['pretrain'] / sensorimotor.FILE)
+    dims = {stream: len(mean_D) for stream, (mean_D, _) in scales.items()}
   else:
-    dim = params['stem_latent']['project']['kernel'].shape[0]
-    streams = trunk.latent_stream(dim)
-    visibility = behaviour_cloning.VISIBILITY
+    dims = {'latent': params['stem_latent']['project']['kernel'].shape[0]}
   action = domains.action_spec(config, inputs['collect'], name)
-  heads = behaviour_cloning.heads(config.finetune, streams, (action,))
-  context = trunk.context(config, settings)
-  model = trunk.model(config, streams, heads, visibility, context)
+  model = untrained(config, settings, dims, action)
   if cell.run == 'none':
     return model, {}
   init = functools.partial(sequence.init, model)
@@ -167,10 +163,27 @@ def policy_model(config, inputs, cell: Cell, name: str):
   return model, {k: v for k, v in params.items() if k in mine}
 
 
-def _policy_streams(config, inputs, settings):
+def untrained(config, settings, dims, action) -> sequence.SequenceModel:
+  """The model of a policy on the trunk of a run.
+
+  Args:
+    settings: of the pretraining run.
+    dims: {stream: width}; of 'latent' alone without config.pretrain.streams.
+    action: StreamSpec of what it gives.
+  """
+  if sensorimotor.wanted(config):
+    streams = _policy_streams(config, settings, dims)
+    visibility = trunk.objective(settings).VISIBILITY
+  else:
+    streams = trunk.latent_stream(dims['latent'])
+    visibility = behaviour_cloning.VISIBILITY
+  heads = behaviour_cloning.heads(config.finetune, streams, (action,))
+  context = trunk.context(config, settings)
+  return trunk.model(config, streams, heads, visibility, context)
+
+
+def _policy_streams(config, settings, dims):
   """A run's streams without units, and all that a robot feels and does."""
-  scales = sharing.load_scales(inputs['pretrain'] / sensorimotor.FILE)
-  dims = {stream: len(mean_D) for stream, (mean_D, _) in scales.items()}
   found = sensorimotor.names(config, settings)
   seen = [s for s in found if s.startswith('latent/')]
   felt = [s for s in ('proprio', 'action') if s in dims]
@@ -184,13 +197,13 @@ def seed_keys(config) -> jax.Array:
 
 
 @functools.cache
-def _initial(model):
+def initial(model):
   """Jitted keys [S] -> untrained parameters [S, ...]."""
   return jax.jit(jax.vmap(functools.partial(sequence.init, model)))
 
 
 @functools.cache
-def _trainer(model, standardise, settings, frozen, freeze, mesh):
+def trainer(model, standardise, settings, frozen, freeze, mesh):
   """Jitted (params_S, data, picks_SN, count_S, keys_S) -> (params, loss)_S.
 
   The whole training of all seeds is one call: a scan over steps under a vmap.

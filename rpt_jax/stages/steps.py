@@ -17,7 +17,6 @@ from rpt_jax import vision
 from rpt_jax.envs import metaworld
 from rpt_jax.episodes import windows
 from rpt_jax.models import sequence
-from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.stages import (
   domains,
   encode,
@@ -169,12 +168,13 @@ def _run(settings, config):
 def _finetune(config, mesh):
   """The whole training of all seeds of a cell, which is one program."""
   c, settings = config.finetune, config.pretrain.runs[config.pretrain.main]
-  streams, visibility = _policy(config, settings)
+  if sensorimotor.wanted(config):
+    dims = stream_dims(config, settings)
+  else:
+    dims = {'latent': _frame_dim(config)}
   action = _action(config)
-  heads = behaviour_cloning.heads(c, streams, (action,))
-  context = trunk.context(config, settings)
-  model = trunk.model(config, streams, heads, visibility, context)
-  rows = {s.name: (s.dim,) for s in streams if s.name != 'action'}
+  model = finetune.untrained(config, settings, dims, action)
+  rows = {s.name: (s.dim,) for s in model.streams if s.name != 'action'}
   data = {k: _shape((_DEMONSTRATED, *v), jnp.float16) for k, v in rows.items()}
   discrete = action.kind == 'discrete'
   shape = (_DEMONSTRATED,) if discrete else (_DEMONSTRATED, action.dim)
@@ -182,8 +182,8 @@ def _finetune(config, mesh):
   field = _shape((_DEMONSTRATED,), jnp.int32)
   data['table'] = windows.Windows(*[field] * len(windows.Windows._fields))
   keys_S = jax.eval_shape(lambda: finetune.seed_keys(config))
-  params_S = jax.eval_shape(finetune._initial(model), keys_S)
-  train = finetune._trainer(
+  params_S = jax.eval_shape(finetune.initial(model), keys_S)
+  train = finetune.trainer(
     model, trunk.as_floats, c, False, c.get('freeze', ''), mesh
   )
   picks_SN = _shape((c.seeds, _DEMONSTRATED), jnp.int32)
@@ -191,19 +191,6 @@ def _finetune(config, mesh):
   arguments = _whole(arguments, mesh)
   parts = {'parameters': arguments[0], 'batch': arguments[1]}
   return Step(train, arguments, parts, model)
-
-
-def _policy(config, settings):
-  """(streams a policy sees, who may see whom), as `finetune.policy_model`."""
-  if not sensorimotor.wanted(config):
-    latent = trunk.latent_stream(_frame_dim(config))
-    return latent, behaviour_cloning.VISIBILITY
-  dims = stream_dims(config, settings)
-  found = sensorimotor.names(config, settings)
-  seen = [s for s in found if s.startswith('latent/')]
-  names = (*seen, 'proprio', 'action')
-  visibility = trunk.objective(settings).VISIBILITY
-  return sensorimotor.specs(config, names, dims), visibility
 
 
 def _action(config):
@@ -239,12 +226,7 @@ def _shape(shape, dtype, sharding=None):
 
 def _rows(shape, dtype, mesh):
   """An array split over the mesh by its rows, of which there must be enough."""
-  parts = mesh.shape['data'] * mesh.shape['fsdp']
-  if shape[0] % parts:
-    raise ValueError(
-      f'batch: {shape[0]} rows do not divide over {parts} devices (data x '
-      'fsdp); change the batch size or the mesh'
-    )
+  sharding.check_rows(shape[0], mesh)
   return _shape(shape, dtype, sharding.by_rows(mesh))
 
 

@@ -19,9 +19,7 @@ import pathlib
 import shutil
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
@@ -107,13 +105,13 @@ class Checkpoints:
     return sorted(int(path.parent.name) for path in found)
 
   def close(self) -> None:
+    """Ends Orbax's manager."""
     self._manager.close()
 
   def _latest_intact(self):
     """The step all processes restore; what is damaged after it is removed."""
-    intact = self._go_back() if distributed.is_first() else -1
-    if jax.process_count() > 1:
-      intact = int(multihost_utils.broadcast_one_to_all(np.int32(intact)))
+    mine = self._go_back() if distributed.is_first() else -1
+    intact = distributed.agree(mine)
     self._manager.reload()
     return None if intact < 0 else intact
 
@@ -215,7 +213,7 @@ def load_params(path, like: PyTree | None = None) -> PyTree:
   """
   try:
     flat = safetensors.load_file(path)
-  except SafetensorError as error:
+  except (SafetensorError, OSError) as error:
     raise ValueError(
       f'{path}: not a whole safetensors file ({error}); write it again'
     ) from error

@@ -104,11 +104,11 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def agree(value: bool) -> bool:
-  """What the first process says; to be asked by all of them."""
+def agree(value: int) -> int:
+  """The number that the first process says; to be asked by all of them."""
   if jax.process_count() == 1:
     return value
-  return bool(multihost_utils.broadcast_one_to_all(np.bool_(value)))
+  return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def wait(name: str) -> None:

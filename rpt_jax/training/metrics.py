@@ -10,9 +10,10 @@ import os
 import pathlib
 import time
 
-import jax
 from tensorboardX import event_file_writer, summary
 from tensorboardX.proto import event_pb2
+
+from rpt_jax.training import distributed
 
 
 class Writer:
@@ -26,7 +27,7 @@ class Writer:
     self.rows: list[dict] = []
     self._path = pathlib.Path(directory) / 'metrics.jsonl'
     self._behind, self._events, self._told = True, None, False
-    if jax.process_index():
+    if not distributed.is_first():
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
     self.rows = [r for r in read(self._path) if r['step'] <= resumed]
@@ -36,13 +37,14 @@ class Writer:
   def write(self, step: int, values: dict[str, float]) -> None:
     """One row {'step', **values}, on disk when this returns."""
     self.rows.append({'step': step, **values})
-    if jax.process_index():
+    if not distributed.is_first():
       return
     self._try(self._write_lines)
     if self._events is not None:
       self._try(self._write_events, step, values)
 
   def close(self) -> None:
+    """Closes the event file."""
     if self._events is not None:
       self._try(self._events.close)
 

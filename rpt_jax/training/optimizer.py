@@ -48,14 +48,7 @@ def adamw(
     ValueError: a setting out of range, or (at init) `decay` or `freeze` finds
       nothing, or `freeze` everything.
   """
-  settings = {
-    'learning_rate': learning_rate,
-    'num_steps': num_steps,
-    'clip': clip,
-  }
-  for name, value in settings.items():
-    if not value > 0:
-      raise ValueError(f'{name}: found {value}, expected a positive number')
+  _check_positive(learning_rate=learning_rate, num_steps=num_steps, clip=clip)
   if not (weight_decay >= 0 and 0 <= warmup < 1):
     raise ValueError(
       f'weight_decay {weight_decay}, warmup {warmup}: expected at least 0, '
@@ -90,6 +83,12 @@ def adamw(
     return tx.init(params)
 
   return Optimizer(init, tx.update, schedule)
+
+
+def _check_positive(**settings):
+  for name, value in settings.items():
+    if not value > 0:
+      raise ValueError(f'{name}: found {value}, expected a positive number')
 
 
 def path_mask(params: PyTree, pattern: str) -> PyTree:

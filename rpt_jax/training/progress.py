@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 
-from rpt_jax.training import hardware
+from rpt_jax.training import distributed, hardware
 from rpt_jax.training.metrics import Writer
 from rpt_jax.training.profiling import Profile
 from rpt_jax.training.step import read_metrics
@@ -113,7 +113,7 @@ class Progress:
     return f'{self._cost.tokens * rate:.3g} tokens/s MFU {mfu:.1%} '
 
   def _say(self, what, after=': '):
-    if jax.process_index() == 0:
+    if distributed.is_first():
       print(f'{self._label}{after}{what}', flush=True)
 
   def close(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from rpt_jax import target
 from rpt_jax.training.optimizer import path_name
 from rpt_jax.types import PyTree
 
@@ -63,7 +64,17 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def by_rows(mesh: Mesh) -> NamedSharding:
   """The first axis split over data and fsdp."""
-  return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
+  return NamedSharding(mesh, PartitionSpec(target.ROWS))
+
+
+def check_rows(size: int, mesh: Mesh, what: str = 'batch') -> None:
+  """Raises ValueError unless `size` rows divide evenly over the devices."""
+  parts = mesh.shape['data'] * mesh.shape['fsdp']
+  if size % parts:
+    raise ValueError(
+      f'{what}: {size} rows do not divide over {parts} devices (data x fsdp); '
+      'change the batch size or the mesh'
+    )
 
 
 def local_rows(size: int, mesh: Mesh) -> np.ndarray:
@@ -71,12 +82,7 @@ def local_rows(size: int, mesh: Mesh) -> np.ndarray:
 
   Raises ValueError if the rows do not divide evenly over the devices.
   """
-  parts = mesh.shape['data'] * mesh.shape['fsdp']
-  if size % parts:
-    raise ValueError(
-      f'batch: {size} rows do not divide over {parts} devices (data x fsdp); '
-      'change the batch size or the mesh'
-    )
+  check_rows(size, mesh)
   held = by_rows(mesh).addressable_devices_indices_map((size,)).values()
   return np.unique(np.concatenate([np.arange(size)[rows] for rows in held]))
 
@@ -91,31 +97,20 @@ def shard_batch(batch: PyTree, mesh: Mesh, size: int | None = None) -> PyTree:
   Raises:
     ValueError: an array does not divide evenly.
   """
-  parts, place = mesh.shape['data'] * mesh.shape['fsdp'], by_rows(mesh)
 
   def put(path, x):
     rows = size or x.shape[0]
-    if rows % parts:
-      raise ValueError(
-        f'batch {path_name(path)!r}: {rows} rows do not divide over {parts} '
-        'devices (data x fsdp); change the batch size or the mesh'
-      )
+    check_rows(rows, mesh, f'batch {path_name(path)!r}')
     shape = (rows, *x.shape[1:])
-    return jax.make_array_from_process_local_data(place, x, shape)
+    return jax.make_array_from_process_local_data(by_rows(mesh), x, shape)
 
   return jax.tree_util.tree_map_with_path(put, batch)
 
 
 def split(tree: PyTree, mesh: Mesh) -> PyTree:
-  """Inside jit: what has rows that divide is split like a batch."""
-  parts = mesh.shape['data'] * mesh.shape['fsdp']
-
-  def constrain(x):
-    if x.ndim and x.shape[0] % parts == 0:
-      return jax.lax.with_sharding_constraint(x, by_rows(mesh))
-    return x
-
-  return jax.tree.map(constrain, tree)
+  """Inside jit: `target.split_rows` of every array, on this mesh."""
+  with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+    return jax.tree.map(target.split_rows, tree)
 
 
 def gather(tree: PyTree) -> PyTree:

@@ -57,14 +57,11 @@ def train(
 
   def batch_at(index):
     before(index)
-    return {
-      k: jax.make_array_from_callback(
-        x.shape,
-        jax.NamedSharding(mesh, jax.P(('data', 'fsdp'))),
-        lambda part, x=x: x[part],
-      )
-      for k, x in tiny.batch_at(index).items()
-    }
+    whole = tiny.batch_at(index)
+    size = len(whole['x'])
+    rows = sharding.local_rows(size, mesh)
+    mine = {name: x[rows] for name, x in whole.items()}
+    return sharding.shard_batch(mine, mesh, size)
 
   return loop.fit(
     lambda: trained.init(jax.random.key(seed)),

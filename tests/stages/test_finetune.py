@@ -71,7 +71,7 @@ def test_what_is_frozen_stays(frozen, freeze, still):
   heads = behaviour_cloning.heads(c.finetune, (), (spec,))
   model = trunk.model(c, trunk.latent_stream(6), heads, 'causal')
   keys_S = finetune.seed_keys(c)
-  before = jax.device_get(finetune._initial(model)(keys_S))
+  before = jax.device_get(finetune.initial(model)(keys_S))
   table = windows.windows(LENGTHS, 1)
   size = LENGTHS.sum()
   rng = np.random.default_rng(0)
@@ -82,9 +82,7 @@ def test_what_is_frozen_stays(frozen, freeze, still):
   }
   picks_SN, count_S = demonstrations.picks(table, 2, size, c)
   mesh = sharding.make_mesh({'data': -1, 'fsdp': 1, 'tensor': 1})
-  train = finetune._trainer(
-    model, lambda x: x, c.finetune, frozen, freeze, mesh
-  )
+  train = finetune.trainer(model, lambda x: x, c.finetune, frozen, freeze, mesh)
   after, _ = train(before, data, picks_SN, count_S, keys_S)
   found = {
     name

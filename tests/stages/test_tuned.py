@@ -91,7 +91,7 @@ def problem(cameras):
   model = trunk.model(c, trunk.latent_stream(DIM * cameras), heads, 'causal')
   picks_SN, count_S = demonstrations.picks(table, 2, size, c)
   keys_S = finetune.seed_keys(c)
-  params = jax.device_get(finetune._initial(model)(keys_S))
+  params = jax.device_get(finetune.initial(model)(keys_S))
   seeds = tuned.Seeds(params, picks_SN, count_S, keys_S)
   return model, data | {'image': frames}, cached, seeds
 
@@ -114,7 +114,7 @@ def test_frozen_and_unchanged_is_the_training_on_cached_latents():
   alone = dict.fromkeys(sharding.AXES, 1)
   mesh = sharding.make_mesh(alone, jax.devices()[:1])
   settings = config().finetune
-  reference = finetune._trainer(model, standardise, settings, False, '', mesh)
+  reference = finetune.trainer(model, standardise, settings, False, '', mesh)
   params, picks, count, key = seeds
   expected = reference(params, cached, picks, count, key)
   params_S, loss_S = train('frozen', cameras=2)
