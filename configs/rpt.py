@@ -29,121 +29,53 @@ unseen one. `study` 58 minutes; 0.11 [0.01, 0.21] and -0.24 [-0.41, -0.05].
 [-0.05, 0.17] and -0.23 [-0.33, -0.12]. `quicktest` takes a minute or two.
 """
 
-import ml_collections
-
+from rpt_jax import settings
 from rpt_jax.models import presets
 
-ConfigDict = ml_collections.ConfigDict
 CAMERAS = ('corner2', 'gripperPOV', 'topview')
 SIZES = ('S', 'B', 'L')
-ARGUMENTS = ('', 'study', 'action_free', 'g1', 'quicktest', *SIZES)
 
 
 def get_config(arg=''):
-  """`arg`: one of `ARGUMENTS`."""
-  if arg not in ARGUMENTS:
-    raise ValueError(
-      f'config argument {arg!r}: expected one of {", ".join(ARGUMENTS[1:])}'
-    )
-  config = ConfigDict()
+  """`arg`: '' (the default), or as above."""
+  change = {
+    'study': _study,
+    'action_free': _action_free,
+    'g1': _g1,
+    'quicktest': _quicktest,
+  }
+  arg = settings.argument(arg, (*change, *SIZES))
+  config = settings.base('pretrain', 'finetune')
   config.title = 'RPT: sensorimotor pre-training'
   config.question = 'Does it help a robot act, and which choice made it so?'
-  config.seed = 0
-  config.envs = ()
-  config.datasets = ConfigDict()
-  config.mesh = ConfigDict({'data': -1, 'fsdp': 1, 'tensor': 1})
-
-  config.metaworld = ConfigDict()
-  config.metaworld.tasks = ('drawer-open-v3', 'window-open-v3')
-  config.metaworld.unseen = ('door-open-v3',)  # Pretraining never sees it.
-  config.metaworld.cameras = CAMERAS
-  config.metaworld.size = 84  # Pixels.
-  config.metaworld.action_repeat = 5  # Simulator steps of a decision.
-  config.metaworld.horizon = 30  # Decisions; experts need up to 20.
-  config.metaworld.noise = (0.0, 0.1, 0.3)  # Of actions, episodes in turn.
-  config.metaworld.pretrain = 150  # Episodes of a task.
-  config.metaworld.heldout = 20
-  config.metaworld.demos = 50  # Without noise; what fine-tuning may see.
-  config.metaworld.failures = 0  # Deliberate ones, for runs that want them.
-  config.metaworld.workers = 2  # Processes that simulate and render.
-
-  config.encoder = 'mae'  # Or any image model: a folder, an id, a control.
-  config.encode = ConfigDict()
-  config.encode.output = 'grid2'  # 'mean_patch' (the paper), 'cls', 'patches'.
-  config.encode.layer = -1  # The normed end, or a block from 0.
-  config.encode.image_size = 0  # Pixels; 0: as the model was trained.
-  config.encode.batch_size = 128  # Frames.
-  config.encode.workers = 0  # Processes that decode; 0: threads.
-  config.encode.ahead = 16  # Episodes decoded ahead of their use.
-  config.encode.shard_frames = 20_000
-  config.encode.error_budget = 0.0  # Share of undecodable episodes borne.
-
-  config.frames = ConfigDict()
-  config.frames.size = 84  # Pixels, of what the MAE trains on.
-  config.frames.workers = 0
-  config.frames.error_budget = 0.0
-
-  config.mae = ConfigDict()
-  config.mae.patch = 14  # Pixels.
-  config.mae.width = 128
-  config.mae.depth = 4
-  config.mae.num_heads = 4
-  config.mae.decoder_width = 128
-  config.mae.decoder_depth = 2
-  config.mae.decoder_num_heads = 4
-  config.mae.mask_ratio = 0.75
-  config.mae.crop_scale = (0.8, 1.0)  # Share of a frame that is looked at.
-  config.mae.flip = False
-  config.mae.batch_size = 64
-  config.mae.steps = 1000
-  config.mae.learning_rate = 1e-3
-  config.mae.weight_decay = 0.05
-
-  config.iterations = 1
-  config.pretrain = ConfigDict(presets.SIZES['paper'])
-  config.pretrain.streams = (*_latents(CAMERAS), 'proprio', 'action')
-  config.pretrain.context = 16  # Steps.
-  config.pretrain.batch_size = 64  # Windows.
-  config.pretrain.steps = 800
-  config.pretrain.learning_rate = 4e-4
-  config.pretrain.warmup = 0.17  # Share of the steps.
-  config.pretrain.weight_decay = 0.01
-  config.pretrain.runs = ConfigDict({'rpt': _masked()})
-  config.pretrain.main = 'rpt'  # The run that gets the whole demo curve.
-
-  config.finetune = ConfigDict()
-  config.finetune.seeds = 3
-  config.finetune.demos = (2, 10)
-  config.finetune.run_demos = (2,)  # Where all runs are compared.
-  config.finetune.chunk = 16  # Actions predicted at once.
-  config.finetune.batch_size = 16  # Windows.
-  config.finetune.steps = 150
-  config.finetune.learning_rate = 4e-4
-  config.finetune.probe_learning_rate = 4e-3  # Of a head alone.
-  config.finetune.weight_decay = 0.01
-
-  config.evaluate = ConfigDict()
-  config.evaluate.episodes = 50  # Per seed.
-  # Actions of a chunk played before the next, or temporal ensembling.
-  config.evaluate.execution = 'execute:1'  # 'ensemble:0.1'
-  # The difference is the first's gain; both fine-tuned unless said.
-  config.evaluate.comparisons = ConfigDict(
-    {
-      'pretraining over scratch': ('rpt', 'none:scratch'),
-      'fine-tuning over a linear probe': ('rpt', 'rpt:probe'),
-    }
+  config.domains.metaworld = settings.plugin(
+    'domains',
+    'metaworld',
+    tasks=('drawer-open-v3', 'window-open-v3'),
+    unseen=('door-open-v3',),
   )
-
-  if arg == 'study':
-    _study(config)
-  if arg == 'action_free':
-    _action_free(config)
-  if arg == 'g1':
-    _g1(config)
-  if arg in SIZES:
-    config.pretrain.update(presets.SIZES[arg])
-  if arg == 'quicktest':
-    _quicktest(config)
+  config.frames.update(size=84, error_budget=0.0)
+  config.image_model = settings.plugin('vision/pretraining', 'mae', patch=14)
+  config.image_model.crop_scale = (0.8, 1.0)
+  config.encode.update(output='grid2', batch_size=128)
+  config.encode.update(ahead=16, error_budget=0.0)
+  config.pretrain.update(presets.SIZES[arg if arg in SIZES else 'paper'])
+  config.pretrain.update(context=16, batch_size=64, steps=800)
+  config.pretrain.update(learning_rate=4e-4, warmup=0.17)
+  config.pretrain.streams = (*_latents(CAMERAS), 'proprio', 'action')
+  config.pretrain.runs = {'rpt': _masked()}
+  config.pretrain.main = 'rpt'
+  config.finetune.update(seeds=3, demos=(2, 10), run_demos=(2,), chunk=16)
+  config.finetune.batch_size = 16
+  settings.all_methods(config.finetune, steps=150, learning_rate=4e-4)
+  config.finetune.probe.learning_rate = (4e-3,)
+  config.evaluate.episodes = 50
+  config.evaluate.comparisons = {
+    'pretraining over scratch': ('rpt', 'none:scratch'),
+    'fine-tuning over a linear probe': ('rpt', 'rpt:probe'),
+  }
+  if arg in change:
+    change[arg](config)
   return config
 
 
@@ -151,21 +83,16 @@ def _latents(cameras):
   return tuple(f'latent/{camera}' for camera in cameras)
 
 
-def _masked(mask='token', ratio=(0.7, 0.9), **settings):
-  """A run of RPT; `settings` override what all runs share."""
-  return ConfigDict(
-    {
-      'objective': 'masked_streams',
-      'recipe': '',  # Of hidden units, for runs with the stream 'unit'.
-      'mask': mask,  # 'token', 'timestep', 'modality', 'causal'.
-      'ratio': ratio,  # Drawn per sample.
-      **settings,
-    }
-  )
+def _masked(mask='token', ratio=(0.7, 0.9), **how):
+  """A run of RPT; `how` overrides what all runs share."""
+  how_masked = {'mask': mask, 'ratio': ratio}
+  objective = settings.plugin('objectives', 'masked_streams', **how_masked)
+  return settings.section(settings.Run, objective=objective, **how)
 
 
-def _generative(**settings):
-  return ConfigDict({'objective': 'next_streams', 'recipe': '', **settings})
+def _generative(**how):
+  objective = settings.plugin('objectives', 'next_streams')
+  return settings.section(settings.Run, objective=objective, **how)
 
 
 def _study(config):
@@ -174,30 +101,26 @@ def _study(config):
   A smaller trunk (0.4M), so that twelve runs end in little more than an hour.
   """
   config.title = 'RPT: which choice made it so?'
-  config.metaworld.failures = 100
+  config.domains.metaworld.failures = 100
   _smaller(config)
   streams = config.pretrain.streams
+  with_units = (*streams[:-1], 'unit', 'action')
   _quantize(config)
-  config.pretrain.runs = ConfigDict(
-    {
-      'rpt': _masked(),
-      'ratio_low': _masked(ratio=(0.1, 0.9)),
-      'timestep': _masked('timestep'),
-      'modality': _masked('modality'),
-      'causal': _masked('causal'),
-      'next': _generative(),
-      'context_1': _masked(context=1),
-      'context_4': _masked(context=4),
-      'context_8': _masked(context=8),
-      'one_camera': _masked(
-        streams=(*_latents(CAMERAS[:1]), 'proprio', 'action')
-      ),
-      'failures': _masked(failures=True),
-      'units': _masked(  # Policies never see units: theirs may know the clip.
-        recipe='clip_mean', streams=(*streams[:-1], 'unit', 'action')
-      ),
-    }
-  )
+  config.pretrain.runs = {
+    'rpt': _masked(),
+    'ratio_low': _masked(ratio=(0.1, 0.9)),
+    'timestep': _masked('timestep'),
+    'modality': _masked('modality'),
+    'causal': _masked('causal'),
+    'next': _generative(),
+    'context_1': _masked(context=1),
+    'context_4': _masked(context=4),
+    'context_8': _masked(context=8),
+    'one_camera': _masked(streams=(streams[0], 'proprio', 'action')),
+    'failures': _masked(failures=True),
+    # Policies never see units: theirs may know the whole clip.
+    'units': _masked(recipe='clip_mean', streams=with_units),
+  }
   config.evaluate.comparisons.update(
     {
       'masks of 70-90 % over 10-90 %': ('rpt', 'ratio_low'),
@@ -219,118 +142,80 @@ def _action_free(config):
   """Generative runs on the same clips, of which some are but video."""
   config.title = 'RPT: what are clips without actions worth?'
   _smaller(config)
-  config.pretrain.runs = ConfigDict(
-    {
-      'next': _generative(),
-      'next_quarter': _generative(known=0.25),  # Share of clips with actions.
-      'next_video': _generative(known=0.0),
-    }
-  )
+  config.pretrain.runs = {
+    'next': _generative(),
+    'next_quarter': _generative(labelled=0.25),
+    'next_video': _generative(labelled=0.0),
+  }
   config.pretrain.main = 'next'
-  config.evaluate.comparisons = ConfigDict(
-    {
-      'pretraining over scratch': ('next', 'none:scratch'),
-      'a quarter of the actions over none': ('next_quarter', 'next_video'),
-      'all actions over a quarter': ('next', 'next_quarter'),
-      'video alone over scratch': ('next_video', 'none:scratch'),
-    }
-  )
+  config.evaluate.comparisons = {
+    'pretraining over scratch': ('next', 'none:scratch'),
+    'a quarter of the actions over none': ('next_quarter', 'next_video'),
+    'all actions over a quarter': ('next', 'next_quarter'),
+    'video alone over scratch': ('next_video', 'none:scratch'),
+  }
 
 
 def _smaller(config):
   """A trunk of 0.4M, for experiments of many runs."""
-  config.pretrain.update(width=128, depth=3, steps=600)
+  config.pretrain.update(width=128, steps=600, trunk={'depth': 3})
   config.evaluate.episodes = 25
 
 
 def _quantize(config):
   """Hidden units, for the run that has them as one more stream."""
-  config.quantize = ConfigDict()
-  config.quantize.num_clusters = 64
-  config.quantize.levels = 2  # Of residual and product codebooks.
-  config.quantize.restarts = 1
-  config.quantize.max_iterations = 20
-  config.quantize.batch_size = 0  # Of mini-batch k-means; 0: full Lloyd.
-  config.quantize.max_no_improvement = 10  # Mini-batches; 0: go to the end.
-  config.quantize.trunk_layer = 2  # What later iterations cluster.
-  config.quantize.recipes = ConfigDict(
-    {
-      'clip_mean': ConfigDict(
-        {
-          'transforms': ('clip_mean',),
-          'codebook': 'single',
-          'temperature': 0.0,
-        }
-      )
-    }
-  )
+  config.quantize = settings.section(settings.Quantize, num_clusters=64)
+  config.quantize.recipes = settings.recipes(clip_mean=('clip_mean',))
 
 
 def _g1(config):
   """A recorded robot in the place of the simulator: one camera, 26 joints."""
   config.question = 'Does it help predict what a real robot does next?'
-  del config['metaworld'], config['evaluate']
-  config.datasets.g1 = ConfigDict(
-    {
-      'path': '../shared/data/g1_lerobot_v21',
-      'split': 'all',
-      'cameras': ('image',),
-      'mapping': {
-        'image': 'observation.images.cam_high',
-        'state': 'observation.state',
-        'action': 'action',
-      },
-      'heldout': 0.25,  # Share of the episodes.
-      'order': 'ordered',  # The last ones; 'hash': by their content.
-      'normalise': 'mean_std',  # Of actions; 'quantiles', 'none'.
-      'weight': 0.0,  # Share of pretraining windows; 0: by its size.
-    }
-  )
+  config.evaluate.comparisons = {}
+  mapping = {
+    'image': 'observation.images.cam_high',
+    'state': 'observation.state',
+    'action': 'action',
+  }
+  path = '../shared/data/g1_lerobot_v21'
+  how = {'path': path, 'mapping': mapping}
+  config.domains = {'g1': settings.plugin('domains', 'recorded', **how)}
   config.encode.workers = 1
-  streams = (*_latents(('image',)), 'proprio', 'action')
-  config.pretrain.streams = streams
-  config.pretrain.runs = ConfigDict(
-    {'rpt': _masked(), 'next': _generative(), 'causal': _masked('causal')}
-  )
+  config.pretrain.streams = (*_latents(('image',)), 'proprio', 'action')
+  config.pretrain.runs = {
+    'rpt': _masked(),
+    'next': _generative(),
+    'causal': _masked('causal'),
+  }
   config.finetune.update(demos=(1, 4, 16, 45), run_demos=(4,))
 
 
 def _quicktest(config):
   """Every stage and kind of run on almost nothing: does it work?"""
   _study(config)
-  config.metaworld.update(
-    tasks=('coffee-button-v3',),  # Its expert needs 8 decisions.
-    unseen=('plate-slide-v3',),
-    cameras=CAMERAS[:2],
-    size=32,
-    horizon=16,
-    pretrain=3,
-    heldout=2,
-    demos=2,
-    failures=2,
-  )
+  tasks = config.domains.metaworld
+  tasks.tasks = ('coffee-button-v3',)  # It takes 8 decisions.
+  tasks.unseen = ('plate-slide-v3',)
+  tasks.update(cameras=CAMERAS[:2], size=32, horizon=16)
+  tasks.update(pretrain=3, heldout=2, demos=2, failures=2)
+  config.saving.update(log_steps=1, save_steps=1)
   config.frames.size = 28
-  config.mae.update(width=32, depth=1, steps=4, batch_size=16)
-  config.quantize.update(num_clusters=8, restarts=1, max_iterations=3)
+  config.image_model.update(width=32, depth=1, steps=4, batch_size=16)
+  config.iterations = 2
+  config.quantize.update(num_clusters=8, max_iterations=3, trunk_layer=1)
   latents = _latents(CAMERAS[:2])
-  config.pretrain.update(width=32, depth=1, steps=4, batch_size=8)
-  config.pretrain.context = 4
+  config.pretrain.update(width=32, steps=4, batch_size=8, context=4)
+  config.pretrain.trunk.depth = 1
   config.pretrain.streams = (*latents, 'proprio', 'action')
-  config.pretrain.runs = ConfigDict(
-    {
-      'rpt': _masked(),
-      'next': _generative(known=0.5, failures=True),
-      'units': _masked(
-        'causal',
-        context=2,
-        recipe='clip_mean',
-        streams=(*latents[:1], 'proprio', 'unit', 'action'),
-      ),
-    }
-  )
-  config.finetune.update(seeds=2, demos=(1, 2), run_demos=(1,), steps=4)
+  config.pretrain.main = 'units'
+  units = (*latents[:1], 'proprio', 'unit', 'action')
+  config.pretrain.runs = {
+    'rpt': _masked(),
+    'next': _generative(labelled=0.5, failures=True),
+    'units': _masked('causal', context=2, recipe='clip_mean', streams=units),
+  }
+  config.finetune.update(seeds=2, demos=(1, 2), run_demos=(1,))
+  settings.all_methods(config.finetune, steps=4)
   config.finetune.update(chunk=4, batch_size=8)
   config.evaluate.episodes = 2
-  config.evaluate.comparisons = ConfigDict(
-    {'masked over generative': ('rpt', 'next')}
-  )
+  config.evaluate.comparisons = {'masked over generative': ('rpt', 'next')}

@@ -14,7 +14,7 @@ chips there are, for which batch and mesh are chosen.
 
 Needs what `configs/rpt.py` needs; `--aot` also the extra `tpu`, and no TPU: it
 compiles every step on a CPU machine in minutes and says whether it fits and
-how fast it could be. The table of the README is made by the last command.
+how fast it could be. The last command makes that of tests/benchmarks/README.md.
 """
 
 import pathlib
@@ -41,21 +41,15 @@ def get_config(arg=''):
   chips = int(chips or 1)
   config = get_rpt()
   config.title = f'RPT at scale: {size}'
-  config.metaworld.size = config.frames.size = 224
-  config.mae.update(
-    patch=16,
-    width=768,
-    depth=12,
-    num_heads=12,
-    decoder_width=512,
-    decoder_depth=8,
-    decoder_num_heads=16,
-    batch_size=64 * chips,
-  )
+  config.domains.metaworld.size = config.frames.size = 224
+  model = config.image_model
+  model.update(patch=16, width=768, depth=12, num_heads=12)
+  model.update(decoder_width=512, decoder_depth=8, decoder_num_heads=16)
+  model.batch_size = 64 * chips
   config.encode.output = 'mean_patch'
   config.pretrain.update(presets.SIZES[size])
   config.pretrain.batch_size = WINDOWS * chips
-  config.pretrain.remat = 'dots'
+  config.pretrain.trunk.remat = 'dots'
   # The best of the meshes that `--aot` compared; XL has no room for copies.
   if size == 'L' and chips > 8:
     config.mesh.fsdp = 16

@@ -10,10 +10,9 @@ python -m rpt_jax.main --convert=<TFDS folder of tfrecords>
 """
 
 import contextlib
-import importlib.util
-import math
 import os
 import pathlib
+import re
 import sys
 import traceback
 
@@ -21,27 +20,27 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from rpt_jax import envs, vision
-from rpt_jax.episodes import tfrecord
-from rpt_jax.stages import (
-  aot,
-  control,
-  doctor,
-  domains,
-  dry_run,
-  encode,
-  experts,
-  finetune,
-  inspect,
-  pipeline,
-  sensorimotor,
-  tuned,
-)
-from rpt_jax.training import distributed, memory, profiling
+from rpt_jax import settings, target
+from rpt_jax.training import distributed
 
-_CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'Experiment: path[:arg,...].', lock_config=True
-)
+
+def define_config(**how):
+  """The flag --config, and one for every key of it.
+
+  What a key may hold, and whether there is one, `settings.read` alone decides.
+  """
+  return config_flags.DEFINE_config_file(
+    'config',
+    None,
+    'Experiment: path[:arg,...].',
+    lock_config=False,
+    accept_new_attributes=True,
+    **how,
+  )
+
+
+_HELP = flags.DEFINE_bool('help', False, 'Print this.')
+_CONFIG = define_config()
 _WORKDIR = flags.DEFINE_string(
   'workdir', '', 'Where everything is written; default runs/<config>.'
 )
@@ -70,84 +69,38 @@ _INSPECT = flags.DEFINE_string(
 _CONVERT = flags.DEFINE_string(
   'convert', '', 'Convert a TFDS folder from TFRecord to ArrayRecord, once.'
 )
+# In what ml_collections says of a config file that raised something.
+_TRACEBACK = r'(?s)Error whilst parsing config file:.*\n(?=\w)'
 
 
 def run(config, workdir, only=(), overwrite=False):
-  """Run the pipeline of a config in `workdir`; see `stages.pipeline.run`."""
-  check(config)
+  """Run the pipeline of a config in `workdir`; see `stages.pipeline.run`.
+
+  `config` is an `ml_collections.ConfigDict` as `configs/*.py` give it. Raises
+  ValueError, before any work, for one that nothing can mean.
+  """
+  from rpt_jax.learning import checks
+
+  experiment = checks.experiment(config)
+  with target.rounding_to(experiment.precision):
+    return _run(experiment, workdir, only, overwrite)
+
+
+def _run(experiment, workdir, only, overwrite):
+  """Runs an experiment that is checked."""
+  from rpt_jax.learning import checks
+  from rpt_jax.stages import pipeline
+  from rpt_jax.training import memory
+
+  checks.check_devices(experiment)
   memory.keep_freed_memory()
   # Stages that compile the same step share it, and so does a second run.
   if not jax.config.jax_compilation_cache_dir:
     cache = pathlib.Path(workdir).absolute() / 'compiled'
     jax.config.update('jax_compilation_cache_dir', str(cache))
-  return pipeline.run(config, workdir, only, overwrite)
-
-
-def check(config) -> None:
-  """Raise ValueError for a setting that no experiment can mean."""
-  for name, value in pipeline.leaves(config.to_dict()):
-    numbers = value if isinstance(value, (list, tuple)) else [value]
-    for number in numbers:
-      if not isinstance(number, (int, float)):
-        continue
-      free = number == -1 and name.startswith(('mesh.', 'encode.layer'))
-      if not (math.isfinite(number) and number >= 0 or free):
-        raise ValueError(
-          f'config.{name}: found {number}, expected a finite number >= 0'
-        )
-  _check_names(config)
-
-
-def _check_names(config):
-  """Names that only a later stage would miss."""
-  unknown = sorted(set(config.envs) - set(envs.NAMES))
-  if unknown or not domains.names(config):
-    raise ValueError(
-      f'config.envs: found {unknown or "none"}, expected some of '
-      f'{", ".join(envs.NAMES)}, or config.metaworld, or config.datasets'
-    )
-  if 'metaworld' in config:
-    experts.check(config)
-    if 'finetune' in config:
-      control.check(config)
-  for settings in config.datasets.values():
-    domains.open_dataset(settings)
-  if 'pretrain' in config:
-    _check_runs(config)
-  if 'finetune' in config:
-    finetune.cells(config)
-    if config.finetune.seeds < 2 and (config.envs or config.datasets):
-      raise ValueError(
-        f'config.finetune.seeds: found {config.finetune.seeds}; intervals over '
-        'seeds need at least 2'
-      )
-    tuned.check(config)
-  if config.encoder == 'state' and len(domains.names(config)) > len(
-    config.envs
-  ):
-    raise ValueError(
-      "config.encoder: 'state' is a control for config.envs alone"
-    )
-  if config.encoder not in ('mae', 'state'):
-    vision.load(config.encoder, **encode.vision_settings(config.encode))
-
-
-def _check_runs(config):
-  for name, run in config.pretrain.runs.items():
-    where = f'config.pretrain.runs.{name}'
-    if not importlib.util.find_spec(f'rpt_jax.objectives.{run.objective}'):
-      raise ValueError(
-        f'{where}.objective: found {run.objective!r}, expected a module in '
-        'rpt_jax/objectives/'
-      )
-    if not sensorimotor.wanted(config):
-      if run.recipe not in config.quantize.recipes:
-        raise ValueError(
-          f'{where}.recipe: found {run.recipe!r}, expected one of '
-          f'{sorted(config.quantize.recipes)}'
-        )
-  if sensorimotor.wanted(config):
-    sensorimotor.check(config)
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+  print(f'products: {target.operands()} operands', flush=True)
+  return pipeline.run(experiment, workdir, only, overwrite)
 
 
 def main(argv) -> int:
@@ -155,6 +108,10 @@ def main(argv) -> int:
   where a training came to what is not finite."""
   try:
     _parse_flags(argv)
+    if _HELP.value:
+      here = flags.FLAGS.find_module_defining_flag(_WORKDIR.name)
+      print(__doc__, flags.FLAGS.module_help(here), sep='\n')
+      return 0
     distributed.initialize()
     if not distributed.is_first():
       sys.stdout = open(os.devnull, 'w')  # One of them tells.
@@ -162,37 +119,77 @@ def main(argv) -> int:
       _look_after_data()
       return 0
     config, workdir = _parse()
-    check(config)
+    experiment = _checked(config)
   except Exception as error:  # Whatever a config file or a flag can raise.
     return _refuse(error)
+  from rpt_jax.training import profiling
+
   try:
     profiling.enable(_PROFILE.value)
-    if _DRY_RUN.value:
-      dry_run.describe(config)
-    elif _AOT.value:
-      aot.run(config, _AOT.value, workdir, _AOT_MESHES.value)
-    else:
-      run(config, workdir, tuple(_STAGES.value), _OVERWRITE.value)
-      print('rpt_jax: done', flush=True)
+    with target.rounding_to(experiment.precision):
+      _do(experiment, workdir)
   except (ValueError, OSError, FloatingPointError) as error:
-    with contextlib.suppress(OSError):  # Where nothing can be written.
-      (workdir / 'traceback.txt').write_text(traceback.format_exc())
+    if (workdir / 'run.json').exists():  # A workdir that a run has begun.
+      with contextlib.suppress(OSError):  # Where nothing can be written.
+        (workdir / 'traceback.txt').write_text(traceback.format_exc())
     return _refuse(error)
   return 0
 
 
+def _do(experiment, workdir):
+  """What the flags ask for: to describe it, to compile it, or to run it."""
+  if _DRY_RUN.value:
+    from rpt_jax.tools import dry_run
+
+    dry_run.describe(experiment)
+  elif _AOT.value:
+    from rpt_jax.tools import aot
+
+    aot.run(experiment, _AOT.value, workdir, _AOT_MESHES.value)
+  else:
+    _run(experiment, workdir, tuple(_STAGES.value), _OVERWRITE.value)
+    print('rpt_jax: done', flush=True)
+
+
 def _parse_flags(argv):
-  positional = flags.FLAGS(argv)[1:]
+  try:
+    positional = flags.FLAGS(argv)[1:]
+  except (KeyError, IndexError) as error:
+    raise ValueError(
+      f'--config: a flag sets a key of what is not there: {error.args[0]}'
+    ) from error
+  except flags.IllegalFlagValueError as error:  # May hold a whole traceback.
+    raise ValueError(re.sub(_TRACEBACK, '', str(error))) from error
   if positional:
     raise ValueError(f'positional arguments {positional}: use --flag=value')
 
 
+def configured(values: flags.FlagValues):
+  """The config of parsed flags; a kind that a flag changed has its own keys."""
+  flag = values['config']
+  overrides = flag.override_values
+  before = {path: values[f'config.{path}'].default for path in overrides}
+  settings.rekind(flag.value, before, overrides)
+  return flag.value
+
+
+def _checked(config):
+  """The experiment, checked; what a typo needs of packages comes first."""
+  experiment = settings.read(settings.Experiment, config)
+  from rpt_jax.learning import checks
+
+  checks.check(experiment)
+  return experiment
+
+
 def _look_after_data():
   """What needs no config: the flags on datasets and on this machine."""
+  from rpt_jax.tools import convert, doctor, inspect
+
   if _DOCTOR.value:
     doctor.run()
   if _CONVERT.value:
-    print(tfrecord.convert(_CONVERT.value, _WORKDIR.value or None))
+    print(convert.run(_CONVERT.value, _WORKDIR.value or None))
   if _INSPECT.value:
     inspect.run(_INSPECT.value, _WORKDIR.value)
 
@@ -209,7 +206,7 @@ def _parse():
       f'--workdir: found {workdir!r}, expected a path; mount the bucket, as '
       'launch/tpu.sh does'
     )
-  return _CONFIG.value, pathlib.Path(workdir)
+  return configured(flags.FLAGS), pathlib.Path(workdir)
 
 
 def experiment(spec: str) -> str:

@@ -7,6 +7,7 @@ bf16, summed in f32, where a result is an activation inside a trunk: half the
 memory, half the traffic.
 """
 
+import functools
 import string
 
 import jax
@@ -120,6 +121,15 @@ def _call(lhs, rhs, dimension_numbers, dtype):
   numbers = jax.tree.map(int, dimension_numbers)
   numbers = tuple(tuple(map(tuple, pair)) for pair in numbers)
   return _dot(numbers, dtype, lhs, rhs)
+
+
+def product(dtype: str = target.BY_HARDWARE):
+  """The `dot_general` of operands of `dtype`, with f32 sums and result."""
+  if target.operands(dtype) == 'bfloat16':
+    return dot_general
+  return functools.partial(
+    lax.dot_general, precision='highest', preferred_element_type=jnp.float32
+  )
 
 
 def matmul_bf16(x, y):

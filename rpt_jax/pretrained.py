@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rpt_jax.episodes import scales
+from rpt_jax.models import sequence
 from rpt_jax.models.sequence import SequenceModel
 from rpt_jax.policy import Execution, Policy, saved
 from rpt_jax.sharing import folder as folders
@@ -26,7 +28,8 @@ from rpt_jax.vision import hub
 class Pretrained:
   """A sequence model, its parameters, and the scale of what it sees.
 
-  `scales` {stream: (mean [D], deviation [D])}, `origin` what trained it,
+  `scales` {stream: (mean [D], deviation [D])}, `constants` what heads have that
+  is not learned, {head: {name: array}}, `origin` what trained it,
   `card` its README.md. `acting` is what a policy has beside its model (None: it
   is no policy) and `folder` where its image model lies.
   """
@@ -36,6 +39,7 @@ class Pretrained:
   scales: dict[str, tuple[Array, Array]]
   origin: dict = dataclasses.field(default_factory=dict)
   card: str = ''
+  constants: dict = dataclasses.field(default_factory=dict)
   acting: dict | None = None
   folder: pathlib.Path | None = None
 
@@ -51,28 +55,33 @@ class Pretrained:
     Args:
       params: of this model; `self.params`, or others.
       inputs: {stream: [B, T, dim]} in the units of its data, or [B, T, levels]
-        integers. A stream left out is absent at every step.
+        integers; a prefix [B, L] integers, negative where there is no token.
+        A stream left out is absent at every step.
       valid_BT: bool; None: every step is there.
       masks: `corrupt_BTM` of `models.sequence.SequenceModel`.
 
-    Returns the outputs of the model: 'features', 'tokens', 'layers', 'heads'.
-    Raises ValueError for streams it has not, none at all, or misshaped ones.
+    Returns the outputs of the model: 'features', 'tokens', 'layers', 'reads'.
+    Raises ValueError for streams it has not, none with a time, or misshaped
+    ones.
     """
-    known = [s.name for s in self.model.streams]
-    unknown = [name for name in inputs if name not in known]
-    if unknown or not inputs:
+    streams = self.model.streams
+    timed = [s.name for s in streams if s.timed]
+    unknown = set(inputs) - {s.name for s in streams}
+    given = [name for name in timed if name in inputs]
+    if unknown or not given:
       raise ValueError(
-        f'inputs: found {sorted(inputs)}, expected some of the streams {known}'
+        f'inputs: found {sorted(inputs)}, expected some of the streams '
+        f'{[s.name for s in streams]}, of {timed} at least one'
       )
-    shape = next(iter(inputs.values())).shape[:2]
+    shape = inputs[given[0]].shape[:2]
     if valid_BT is None:
       valid_BT = jnp.ones(shape, bool)
-    present_M = jnp.array([name in inputs for name in known])
+    present_M = jnp.array([name in inputs for name in timed])
     return self.model.apply(
       {'params': params},
-      {s.name: self._seen(s, inputs, shape) for s in self.model.streams},
+      {s.name: self._seen(s, inputs, shape) for s in streams},
       valid_BT=valid_BT,
-      present_BTM=jnp.broadcast_to(present_M, (*shape, len(known))),
+      present_BTM=jnp.broadcast_to(present_M, (*shape, len(timed))),
       **masks,
     )
 
@@ -84,20 +93,16 @@ class Pretrained:
 
   @functools.cached_property
   def _features(self):
-    return jax.jit(lambda *known: self.apply(*known)['features'])
+    return jax.jit(lambda *arguments: self.apply(*arguments)['features'])
 
   def _seen(self, spec, inputs, shape):
-    """A stream as the model is to see it; zeros where it is absent."""
+    """A stream as the model is to see it, or what stands for an absent one."""
     if spec.name not in inputs:
-      if spec.kind == 'continuous':
-        return jnp.zeros((*shape, spec.dim))
-      return jnp.zeros((*shape, spec.levels), jnp.int32)
+      return sequence.absent(spec, *shape)
     x = inputs[spec.name]
     if spec.kind != 'continuous' or x.shape[2:] != (spec.dim,):
       return x  # The stem names what is misshaped.
-    mean_D, std_D = (np.asarray(v) for v in self.scales[spec.name])
-    std_D = np.where(std_D > 0, std_D, np.float32(1))
-    return (x - mean_D[None, None]) / std_D[None, None]
+    return scales.apply(x, tuple(map(np.asarray, self.scales[spec.name])))
 
   def policy(self, execution: Execution | None = None) -> Policy:
     """The policy that was saved, played as it was then unless told how.
@@ -105,7 +110,8 @@ class Pretrained:
     Raises ValueError where the model is none, and as `Policy.load`.
     """
     parts = saved.acting(self.folder, self.acting)
-    parts |= {'model': self.model, 'params': self.params, 'scales': self.scales}
+    names = ('model', 'params', 'scales', 'constants')
+    parts |= {name: getattr(self, name) for name in names}
     return Policy(**parts | ({'execution': execution} if execution else {}))
 
   def save_pretrained(self, folder: str | os.PathLike) -> None:
@@ -113,11 +119,12 @@ class Pretrained:
 
     Raises ValueError where `folder` holds something else.
     """
-    told = {'origin': self.origin, 'card': self.card}
+    documents = {'origin': self.origin, 'card': self.card}
     if self.acting is not None:
-      return self.policy().save(folder, **told)
+      return self.policy().save(folder, **documents)
+    documents['constants'] = self.constants
     with folders.replacing(folder) as partial:
-      folders.write(partial, self.model, self.params, self.scales, **told)
+      folders.write(partial, self.model, self.params, self.scales, **documents)
 
 
 def from_pretrained(path_or_id: str | os.PathLike) -> Pretrained:

@@ -2,7 +2,7 @@
 
 Dimension glossary (`x_BTD` is an array of shape [B, T, D]):
 
-  A  action dimension            L  codebook levels (or layers of a trunk)
+  A  action dimension            L  codebook levels, or tokens of a prefix
   B  batch                       M  streams (modalities) of one time step
   C  chunk of future actions     N  samples of any kind (rows)
   D  width of a latent           P  physical state, or patches of an image
@@ -12,20 +12,28 @@ Dimension glossary (`x_BTD` is an array of shape [B, T, D]):
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 
 Array = Any  # jax.Array or np.ndarray
 PyTree = Any
 
+# Names of streams; "latent" is all cameras side by side, "latent/<camera>" one.
+LATENT, CAMERA = 'latent', 'latent/'
+UNIT, ACTION = 'unit', 'action'
+
 
 @dataclasses.dataclass(frozen=True)
 class StreamSpec:
-  """A named, time-aligned sequence of one episode.
+  """A named, time-aligned sequence of one episode, or what stands before it.
 
   `kind` is 'continuous' ([T, dim] floats), 'discrete' ([T, levels] integers
-  below `vocab`) or 'prefix' ([L] integers, no time).
+  below `vocab`) or 'prefix' ([levels] integers below `vocab`, no time: a
+  sentence of at most that many tokens, negative where there is none). With
+  `motion` a model reads beside each value its change since the step before.
+
+  Raises ValueError for motion of what is not continuous.
   """
 
   name: str
@@ -33,6 +41,34 @@ class StreamSpec:
   dim: int = 0
   vocab: int = 0
   levels: int = 1
+  motion: bool = False
+
+  def __post_init__(self):
+    if self.motion and self.kind != 'continuous':
+      raise ValueError(
+        f'stream {self.name!r}: found motion of a {self.kind} stream, expected '
+        'a continuous one: only numbers have a difference'
+      )
+
+  @property
+  def timed(self) -> bool:
+    """Has it a value at every step, and so a place among the M?"""
+    return self.kind != 'prefix'
+
+
+class Batch(TypedDict):
+  """What an objective learns from: B windows of T steps, drawn once.
+
+  Inputs and targets start at the same step; targets may run on beyond the
+  window, S >= T. What is absent or padded may hold anything.
+  """
+
+  inputs: dict[str, Array]  # stream: [B, T, dim] f32, scaled; [B, T, levels]
+  # integers; a prefix [B, L] integers, negative where there is none
+  targets: dict[str, Array]  # likewise, [B, S, ...]
+  valid: Array  # [B, T] bool: the step belongs to the clip
+  target_valid: NotRequired[Array]  # [B, S]; without it `valid`
+  present: NotRequired[Array]  # [B, T, M]: the stream is there at that step
 
 
 class Episode(NamedTuple):

@@ -10,14 +10,22 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def start(config, workdir, *flags):
-  """The quicktest of a config, begun; its output in `stdout`."""
+  """The quicktest of a config, begun; its output in `stdout`.
+
+  Of `hubert_units` one pipeline, of both kinds of actions and two iterations.
+  """
   command = [sys.executable, '-m', 'rpt_jax.main']
-  command += [f'--config=configs/{config}.py:quicktest', *flags]
-  if config == 'hubert_units':  # Discrete and continuous actions.
-    command += ["--config.envs=('CartPole-v1', 'Pendulum-v1')"]
+  command += [f'--config=configs/{config}.py:quicktest']
+  envs = '--config.domains.gymnax.envs='
+  # A tuple that is given twice is not replaced but lengthened.
+  given = any(flag.startswith(envs) for flag in flags)
+  if config == 'hubert_units':
+    command += ['--config.pipelines=1', '--config.finetune.seeds=2']
+    command += ['--config.iterations=2']
+    command += [] if given else [f"{envs}('CartPole-v1', 'Pendulum-v1')"]
   environment = os.environ | {'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
   return subprocess.Popen(
-    [*command, f'--workdir={workdir}'],
+    [*command, *flags, f'--workdir={workdir}'],
     cwd=ROOT,
     env=environment,
     stdout=subprocess.PIPE,

@@ -26,3 +26,11 @@ from absl import flags  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 flags.FLAGS.mark_as_parsed()  # grain's workers insist.
+
+# Files of few tests that take minutes each, with two workers and a file at a
+# time: begun first, as what begins last is waited for alone.
+_LONG = ('test_two_processes.py', 'test_quicktest.py', 'test_every_config.py')
+
+
+def pytest_collection_modifyitems(items):
+  items.sort(key=lambda item: item.path.name not in _LONG)

@@ -11,4 +11,4 @@ environment test
 rendering
 ruff check .
 ruff format --check .
-exec python -m pytest -n 2 --dist loadfile "$@"
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

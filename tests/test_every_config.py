@@ -2,25 +2,31 @@
 
 import pytest
 
-from rpt_jax.envs import metaworld_scene
+from rpt_jax.envs.metaworld import scene
+from tests import selections
 from tests.commands import ROOT, finish
+from tests.reporting import fake_success
 
 CONFIGS = sorted(p.stem for p in (ROOT / 'configs').glob('*.py'))
 
 
 def skip_without_data(config):
   if config in ('rpt', 'scale'):
-    if missing := metaworld_scene.missing():
+    if missing := scene.missing():
       pytest.skip(missing)
   elif config != 'hubert_units' and not (ROOT.parent / 'shared/data').exists():
     pytest.skip('no recorded data beside the repository')
 
 
-# What `mae` does, `robot_video` does, too; `scale` is `rpt`.
+# What `mae` does, `robot_video` does, too; `scale` is `rpt`. Of `robot_video`
+# every stage has tests of its own on recorded data, and two minutes are much.
+SLOW = ('mae', 'robot_video', 'scale')
+
+
 @pytest.mark.parametrize(
   'config',
   [
-    pytest.param(c, marks=pytest.mark.slow if c in ('mae', 'scale') else ())
+    pytest.param(c, marks=pytest.mark.slow if c in SLOW else ())
     for c in CONFIGS
     if c != 'hubert_units'
   ],
@@ -29,6 +35,11 @@ def test_every_config_has_a_quicktest(config, tmp_path):
   skip_without_data(config)
   finish(config, tmp_path)
   assert (tmp_path / 'report.html').exists()
+  if config in selections.NOT_APPLICABLE:
+    selections.check(config, tmp_path, tmp_path / 'again')
+  if config == 'rpt':
+    made_up = selections.shapes(fake_success.content().rows)
+    assert made_up <= selections.shapes(selections.rows(tmp_path))
 
 
 @pytest.mark.parametrize('config', [c for c in CONFIGS if c != 'hubert_units'])

@@ -15,12 +15,13 @@ import pytest
 import rpt_jax
 from rpt_jax import vision
 from rpt_jax.models import sequence
-from rpt_jax.models.streams import HeadSpec
+from rpt_jax.models.heads import HeadSpec, cosine
+from rpt_jax.models.trunks import transformer
 from rpt_jax.policy import Policy
 from rpt_jax.pretrained import Pretrained
 from rpt_jax.sharing import save_scales
 from rpt_jax.types import StreamSpec
-from rpt_jax.vision import mae
+from rpt_jax.vision.pretraining import mae
 from tests.policy import robots
 
 FRONT = StreamSpec('latent/front', 'continuous', dim=3)
@@ -31,8 +32,10 @@ CARD = '# Drawers\n\nWith an accent: é.\n'
 
 @pytest.fixture(scope='module')
 def trunk():
-  heads = (HeadSpec('unit', 'cosine', vocab=5, levels=2, reads=('unit',)),)
-  model = sequence.SequenceModel((FRONT, UNIT), heads, 8, 1, 2, 4)
+  heads = (HeadSpec(UNIT, cosine.Settings(), reads=('unit',)),)
+  model = sequence.SequenceModel(
+    (FRONT, UNIT), heads, transformer.Settings(1, 2), 8, 4
+  )
   params = jax.device_get(sequence.init(model, jax.random.key(0)))
   rng = np.random.default_rng(0)
   scales = {'latent/front': tuple(rng.uniform(1, 2, (2, 3)).astype('f4'))}
@@ -98,7 +101,7 @@ def test_features_are_those_of_the_model_on_standardised_inputs(trunk, shared):
 def test_a_card_is_written_for_what_has_none(trunk, tmp_path):
   dataclasses.replace(trunk, card='').save_pretrained(tmp_path / 'bare')
   card = (tmp_path / 'bare' / 'README.md').read_text()
-  for said in ('library_name: rpt_jax', 'from_pretrained', 'width 8, depth 1'):
+  for said in ('library_name: rpt_jax', 'from_pretrained', 'width 8 (depth 1'):
     assert said in card
   assert '| latent/front | continuous | 3 |' in card
   assert '| unit | discrete | 2 x 5 units |' in card
@@ -212,26 +215,34 @@ MALICIOUS = {
   'JSON of a list': (written('config.json', b'[]'), 'found a list'),
   'an image model of the hub': (
     written('config.json', b'{"model_type": "vit"}'),
-    r"format \(None, None\), expected \('rpt_jax', 1\)",
+    r"format \(None, None\), expected \('rpt_jax', 2\)",
   ),
   'a later version': (
-    edited('config.json', lambda c: c.update(version=2)),
-    r"format \('rpt_jax', 2\)",
+    edited('config.json', lambda c: c.update(version=3)),
+    r"format \('rpt_jax', 3\)",
   ),
   'a width that fills all memory': (
     edited('config.json', lambda c: c['model'].update(width=10**9)),
     'width is 1000000000, but the largest axis',
   ),
   'a depth without end': (
-    edited('config.json', lambda c: c['model'].update(depth=10**12)),
+    edited('config.json', lambda c: c['trunk'].update(depth=10**12)),
     'depth is 1000000000000, but the largest axis',
   ),
   'no heads of attention': (
-    edited('config.json', lambda c: c['model'].update(num_heads=0)),
-    'not as a model is saved .ZeroDivisionError',
+    edited('config.json', lambda c: c['trunk'].update(num_heads=0)),
+    'models/trunks.num_heads: found 0, expected an integer at least 1',
+  ),
+  'a trunk that there is not': (
+    edited('config.json', lambda c: c['trunk'].update(kind='lstm')),
+    "models/trunks.kind: found 'lstm', expected one of ",
+  ),
+  'a trunk with a setting that there is not': (
+    edited('config.json', lambda c: c['trunk'].update(banana=1)),
+    'models/trunks.banana: no such key',
   ),
   'another depth': (
-    edited('config.json', lambda c: c['model'].update(depth=2)),
+    edited('config.json', lambda c: c['trunk'].update(depth=2)),
     r'misshaped trunk/.* \[1, .*the model has \[2, ',
   ),
   'scales of another width': (
@@ -252,6 +263,25 @@ def test_what_is_damaged_or_malicious_is_refused(shared, tmp_path, fault):
   damage(tmp_path / 'bad')
   with pytest.raises(ValueError, match=message):
     rpt_jax.from_pretrained(tmp_path / 'bad')
+
+
+def test_what_is_read_imports_nothing(shared, tmp_path, monkeypatch):
+  """A kind of another package is one that somebody has imported before."""
+  (tmp_path / 'others.py').write_text('raise SystemExit("it ran")\n')
+  monkeypatch.syspath_prepend(tmp_path)
+  for part in ('trunk', 'heads'):
+    shutil.copytree(shared, tmp_path / part)
+
+    def damage(config, part=part):
+      entry = (
+        config['heads'][0]['settings'] if part == 'heads' else config[part]
+      )
+      entry['kind'] = 'others.trunk'
+
+    edited('config.json', damage)(tmp_path / part)
+    with pytest.raises(ValueError, match="import 'others.trunk' before"):
+      rpt_jax.from_pretrained(tmp_path / part)
+  assert 'others' not in sys.modules
 
 
 def test_nobody_elses_folder_is_replaced(trunk, tmp_path):

@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+from tests import selections
 from tests.commands import finish, start
+from tests.reporting import fake
 
 
 def contents(workdir):
@@ -36,7 +38,12 @@ def test_the_page_is_there_and_whole(uninterrupted):
   parser = html.parser.HTMLParser()
   parser.feed(page)
   assert 'http://' not in page.replace('http://www.w3.org', '')
-  for words in ('Acting from few demonstrations', 'Units in time', 'Rollouts'):
+  for words in (
+    'Acting from few demonstrations',
+    'Units in time',
+    'Rollouts',
+    'Of 3 pretraining runs',
+  ):
     assert words in page
 
 
@@ -45,7 +52,7 @@ def test_results_have_every_kind_of_row(uninterrupted):
   assert names >= {
     ('collect', 'expert_return'),
     ('collect', 'random_return'),
-    ('mae', 'heldout_loss'),
+    ('see', 'heldout_loss'),
     ('quantize', 'nmi_clip'),
     ('quantize', 'pnmi_velocity'),
     ('pretrain', 'loss'),
@@ -54,6 +61,22 @@ def test_results_have_every_kind_of_row(uninterrupted):
     ('evaluate', 'score'),
     ('evaluate', 'paired_difference'),
   }
+
+
+def test_all_methods_and_controls_are_scored(uninterrupted):
+  rows = [r for r in results(uninterrupted) if r['name'] == 'score']
+  methods = {r['tags']['method'] for r in rows}
+  assert methods == {'scratch', 'probe', 'finetune', 'head_first'}
+  assert {r['tags'].get('eyes') for r in rows} == {None, 'state'}
+
+
+def test_the_report_asks_for_what_was_written(uninterrupted, tmp_path):
+  selections.check('hubert_units', uninterrupted, tmp_path)
+
+
+def test_rows_of_the_fake_page_are_like_real_ones(uninterrupted):
+  made_up = selections.shapes(fake.content(envs=fake.ENVS[:1]).rows)
+  assert made_up <= selections.shapes(selections.rows(uninterrupted))
 
 
 def test_a_second_run_does_nothing_again(uninterrupted):
@@ -66,7 +89,7 @@ def test_a_second_run_does_nothing_again(uninterrupted):
 def test_a_changed_setting_runs_only_what_depends_on_it(uninterrupted):
   output = finish('hubert_units', uninterrupted, '--config.evaluate.episodes=9')
   ran = [line.split()[1] for line in output.splitlines() if ': start' in line]
-  assert ran == ['evaluate:', 'report:']
+  assert ran == ['evaluate:', 'compare:', 'report:']
   finish('hubert_units', uninterrupted)
 
 
@@ -74,7 +97,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(
   uninterrupted, tmp_path
 ):
   """kill -9 in the middle of a training, of a stage, and between stages."""
-  moments = ('mae 3/4', 'quantize_2: start', 'Pendulum-v1 next-probe-1')
+  moments = ('see 3/4', 'quantize_2: start', 'Pendulum-v1 next-probe-1')
   for moment in moments:
     process = start('hubert_units', tmp_path)
     for line in process.stdout:
@@ -91,10 +114,10 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('encoder', ['random', 'pixels', 'state'])
+@pytest.mark.parametrize('encoder', ['random', 'pixels', 'edges', 'state'])
 def test_every_control_encoder_runs(encoder, tmp_path):
   output = finish('hubert_units', tmp_path, f'--config.encoder={encoder}')
-  assert 'mae' not in output.replace('hubert', '')
+  assert '] see' not in output
   assert (tmp_path / 'report.html').exists()
 
 

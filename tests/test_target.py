@@ -68,3 +68,29 @@ def test_rows_of_activations_stay_split():
   assert "('data', 'fsdp')" in text
   assert 'sharding_constraint' not in uneven
   assert split(jnp.ones(3)).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize('amx, here', [(True, 'bfloat16'), (False, 'float32')])
+def test_operands_are_what_the_hardware_is_fast_at(monkeypatch, amx, here):
+  monkeypatch.setattr(target, 'cpu_has_amx', lambda: amx)
+  assert target.operands() == here
+  with target.compiling_for('tpu'):
+    assert target.operands() == 'bfloat16'
+  for dtype in target.OPERANDS:
+    assert target.operands(dtype) == dtype
+    with target.rounding_to(dtype):
+      assert target.operands() == dtype
+  with target.rounding_to('auto'):
+    assert target.operands() == here
+  with pytest.raises(ValueError, match="found 'half', expected one of"):
+    target.operands('half')
+
+
+def test_another_precision_is_another_program():
+  loss, *arguments = _program()
+  step = jax.jit(loss)
+  texts = {}
+  for dtype in target.OPERANDS:
+    with target.rounding_to(dtype):
+      texts[dtype] = step.lower(*arguments).as_text()
+  assert 'bf16' in texts['bfloat16'] and 'bf16' not in texts['float32']

@@ -17,6 +17,18 @@ from tests import commands
 
 CONFIG = '--config=tests/two_processes.py'
 
+# Two processes round otherwise than one, and Adam makes a whole step out of a
+# gradient that is nothing but rounding: one process whose parameters begin one
+# bit off differs from itself as much. What is continuous differs little
+# (measured: losses of see 2e-5, of pretrain 4e-4, of finetune 2e-3; norms
+# 8e-4). Right answers are counted, and logits differ by 0.03: of the 322
+# held-out targets of `accuracy_1`, 5 are right or wrong by a lead below 0.06,
+# and one of them is 0.004 of its mean over batches at most.
+HITS = ('accuracy', 'accuracy_1')
+HITS_TOLERANCE = 0.02
+LOSS_TOLERANCE = {'see': 1e-4, 'pretrain': 1e-3, 'finetune': 1e-2}
+NORM_TOLERANCE = 3e-3
+
 
 def run(workdir, processes, *flags):
   """Runs the command; what the first process prints."""
@@ -32,7 +44,11 @@ def run(workdir, processes, *flags):
     )
     for place in (commands.places(processes) if processes > 1 else [{}])
   ]
-  outputs = [process.communicate(timeout=600)[0] for process in started]
+  try:
+    outputs = [process.communicate(timeout=600)[0] for process in started]
+  finally:
+    for process in started:
+      process.kill()
   for process, output in zip(started, outputs, strict=True):
     assert process.returncode == 0, output[-3000:]
   return outputs[0]
@@ -58,13 +74,31 @@ def results(workdir):
 
 
 def assert_same_curves(one, other):
-  """The same steps, losses and learning rates: so the same batches."""
-  for name in ('mae', 'pretrain/next'):
+  """The same steps, units to predict and losses: so the same batches.
+
+  Hits are left to `results`: a batch has too few for one more to be little.
+  """
+  for name in ('see', 'pretrain/next'):
     curves = [metrics.read(w / name / 'metrics.jsonl') for w in (one, other)]
     assert [r['step'] for r in curves[0]] == [r['step'] for r in curves[1]]
+    loss = LOSS_TOLERANCE[name.split('/')[0]]
+    tolerances = {'loss': loss, 'loss_bits': loss, 'grad_norm': NORM_TOLERANCE}
     for a, b in zip(*curves, strict=True):
-      for key in a:
-        np.testing.assert_allclose(a[key], b[key], rtol=1e-3, err_msg=key)
+      assert a.keys() == b.keys()
+      for key in sorted(a.keys() - set(HITS)):
+        rtol = tolerances.get(key, 1e-6)
+        np.testing.assert_allclose(a[key], b[key], rtol, err_msg=(name, key))
+
+
+def close(stage, name, value):
+  """What another run may find for a row of results."""
+  if name in HITS:
+    return pytest.approx(value, abs=HITS_TOLERANCE)
+  if 'loss' in name:
+    return pytest.approx(value, rel=LOSS_TOLERANCE[stage])
+  if stage in ('probe', 'evaluate'):
+    return pytest.approx(value, rel=2e-2, abs=1e-3)
+  return pytest.approx(value, rel=1e-6)  # Frames, units and what they count.
 
 
 def test_two_processes_find_what_one_finds(workdirs):
@@ -72,7 +106,8 @@ def test_two_processes_find_what_one_finds(workdirs):
   assert one.keys() == two.keys()
   assert {stage for stage, *_ in one} >= {'quantize', 'finetune', 'evaluate'}
   for key, value in one.items():
-    assert two[key] == pytest.approx(value, rel=2e-2, abs=1e-3), key
+    stage, name, _ = key
+    assert two[key] == close(stage, name, value), key
   assert_same_curves(*workdirs.values())
 
 

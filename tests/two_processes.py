@@ -6,10 +6,10 @@ from configs import hubert_units
 def get_config():
   """The quicktest of `configs/hubert_units.py`, with one run of each kind."""
   config = hubert_units.get_config('quicktest')
-  config.iterations = 1
+  config.update(pipelines=1, iterations=1)
   config.quantize.recipes = {
     'clip_mean_stack': config.quantize.recipes.clip_mean_stack
   }
   config.pretrain.runs = {'next': config.pretrain.runs.next}
-  config.finetune.demos = config.finetune.run_demos = (1,)
+  config.finetune.update(seeds=2, demos=(1,), run_demos=(1,))
   return config

@@ -12,6 +12,6 @@ def __getattr__(name):
   """Imports JAX only when asked: the processes of `simulators` never are."""
   if name not in __all__:
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-  from rpt_jax.envs import catalogue
+  from rpt_jax.envs.gymnax import catalogue
 
   return getattr(catalogue, name)

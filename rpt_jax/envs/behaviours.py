@@ -45,19 +45,21 @@ class Mixture(NamedTuple):
   held: Array  # the random action held, [N] or [N, A]
 
 
-def mixture_start(env, key, num_envs, first_index=0):
+def mixture_start(env, key, num_envs, first_index=0, wander=None):
   """The policy_state of `mixture`, a function of (key, index) as episodes are.
 
-  Episodes range evenly from pure expert to pure random, and from actions drawn
-  anew at every step to ones held for about ten decisions.
+  Episodes range evenly from actions drawn anew at every step to ones held for
+  about ten decisions; and from pure expert to pure random, unless `wander` says
+  which share of the time all of them are random.
   """
 
   def one(key):
     key = jax.random.fold_in(key, 0)
-    wander, switch = jax.random.uniform(key, (2,))
-    lost = jax.random.uniform(jax.random.fold_in(key, 1)) < wander
+    own, switch = jax.random.uniform(key, (2,))
+    own = own if wander is None else jnp.float32(wander)
+    lost = jax.random.uniform(jax.random.fold_in(key, 1)) < own
     held = env.sample_action(jax.random.fold_in(key, 2))
-    return Mixture(wander, 0.1 + 0.9 * switch**2, lost, held)
+    return Mixture(own, 0.1 + 0.9 * switch**2, lost, held)
 
   return jax.vmap(one)(episode_keys(key, num_envs, first_index))
 

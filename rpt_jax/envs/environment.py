@@ -11,13 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rpt_jax.envs import nuisance
+from rpt_jax.envs.gymnax import nuisance
 
 
 @dataclasses.dataclass(frozen=True)
 class Env:
   """A gymnax simulator, seen at decision rate; hashable, so static for jit.
 
+  A single frame shows those of the `state_names` that are `visible`.
   `num_actions` is 0 for a continuous action of `action_dim` numbers within
   ±`action_limit`, and `action_dim` is 0 for a discrete one. `start(key, state)`
   varies the start of games that know only one; `noisy` says that steps draw
@@ -32,6 +33,7 @@ class Env:
   action_repeat: int
   horizon: int
   state_names: tuple[str, ...]
+  visible: tuple[str, ...]
   measure: Callable
   backdrop: Callable
   draw: Callable

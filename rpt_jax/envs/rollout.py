@@ -21,7 +21,15 @@ import jax.numpy as jnp
 
 from rpt_jax.envs.environment import freeze
 
-FIELDS = ('image', 'state', 'action', 'reward', 'valid', 'terminated')
+FIELDS = (
+  'image',
+  'state',
+  'action',
+  'expert',
+  'reward',
+  'valid',
+  'terminated',
+)
 
 
 def episode_keys(key, num_envs, first_index=0):
@@ -62,6 +70,7 @@ def _advance(env, policy, scene, keys, t, carry):
     'image': seen['image'],
     'state': seen['state'],
     'action': action,
+    'expert': jax.vmap(env.expert)(state),
     'reward': jnp.where(alive_N, reward_N, 0.0),
     'valid': alive_N,
     'terminated': alive_N & ended_N,
@@ -89,7 +98,8 @@ def rollout(
   Returns the fields in `record` (of `FIELDS`), each [N, T, ...]. `valid` says
   that the episode was still running; afterwards its state stands still and
   its reward is zero. `terminated` is true at most once; an episode that meets
-  the horizon has none. Raises ValueError for an unknown field.
+  the horizon has none. `action` is what was done, `expert` what the scripted
+  expert would have done there. Raises ValueError for an unknown field.
   """
   unknown = sorted(set(record) - set(FIELDS))
   if unknown:
@@ -126,42 +136,3 @@ def returns(
   carry = policy_state, state, jnp.ones(num_envs, jnp.bool_)
   start = jnp.int32(0), carry, jnp.zeros(num_envs)
   return jax.lax.while_loop(running, body, start)[2]
-
-
-@functools.partial(
-  jax.jit, static_argnames=('env', 'policy', 'num_envs', 'num_steps')
-)
-def stream(env, policy, policy_state, key, num_envs, num_steps):
-  """`num_steps` decisions with auto-reset: (mean reward f32 [], episodes).
-
-  For measuring speed and for endless training: an episode starts again as it
-  terminates or meets the horizon. Environments are told apart by their lane,
-  so a stream depends on `num_envs`, as `rollout` does not.
-  """
-  run_keys, state, scene = _start(env, key, num_envs, 0.0, 0)
-  fresh_keys = jax.vmap(lambda k: jax.random.fold_in(k, 0))(run_keys[1])
-
-  def body(carry, t):
-    policy_state, state, age_N, total, episodes = carry
-    alive_N = jnp.ones(num_envs, jnp.bool_)
-    (policy_state, state, going_N), step = _advance(
-      env, policy, scene, run_keys, t, (policy_state, state, alive_N)
-    )
-    age_N = age_N + 1
-    over_N = ~going_N | (age_N >= env.horizon)
-    fresh = jax.vmap(env.reset)(step_keys(fresh_keys, t))
-    state = freeze(~over_N, state, fresh)
-    total += jnp.sum(step['reward'])
-    episodes += jnp.sum(over_N)
-    return (
-      policy_state,
-      state,
-      jnp.where(over_N, 0, age_N),
-      total,
-      episodes,
-    ), None
-
-  zeros = jnp.zeros(num_envs, jnp.int32)
-  start = policy_state, state, zeros, jnp.float32(0), jnp.int32(0)
-  (*_, total, episodes), _ = jax.lax.scan(body, start, jnp.arange(num_steps))
-  return total / (num_envs * num_steps), episodes

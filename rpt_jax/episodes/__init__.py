@@ -47,22 +47,22 @@ def open(
 def _store(kind, path, name, split, size, fps, clip_steps):
   """The reader of a kind; its packages are imported only now."""
   if kind == 'lerobot':
-    from rpt_jax.episodes import lerobot
+    from rpt_jax.episodes.formats import lerobot
 
     return lerobot.LeRobotStore(path, split, size)
   if kind == 'hdf5':
-    from rpt_jax.episodes import hdf5
+    from rpt_jax.episodes.formats import hdf5
 
     return hdf5.Hdf5Store(path, split)
   if kind == 'npz':
-    from rpt_jax.episodes import arrays
+    from rpt_jax.episodes.formats import arrays
 
     return arrays.ArrayStore(path, split)
   if kind == 'video':
-    from rpt_jax.episodes import video
+    from rpt_jax.episodes.formats import video
 
     return video.VideoStore(path, fps, clip_steps, size)
-  from rpt_jax.episodes import rlds_reader
+  from rpt_jax.episodes.formats import rlds_reader
 
   return rlds_reader.RldsStore(path if path.exists() else name, split)
 
@@ -77,7 +77,7 @@ def _kind(path):
     return 'rlds'
   if any(path.rglob('*.npz')) or path.suffix == '.npz':
     return 'npz'
-  from rpt_jax.episodes import video
+  from rpt_jax.episodes.formats import video
 
   if video.video_files(path):
     return 'video'

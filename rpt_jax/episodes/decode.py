@@ -77,18 +77,18 @@ def frames_at(
   av = None if _is_animated(path) else _av()
   with _faults(path):
     if av is None:
-      found = _pick(_decode_animated(path, size), times)
+      frames = _pick(_decode_animated(path, size), times)
     else:
-      found = _seek_and_pick(av, path, times, tolerance, size)
-  if len(found) < len(times):
+      frames = _seek_and_pick(av, path, times, tolerance, size)
+  if len(frames) < len(times):
     raise CorruptEpisode(f'{path}: found no frame')
-  for time, frame in zip(times, found, strict=True):
+  for time, frame in zip(times, frames, strict=True):
     if abs(frame.time - time) > tolerance:
       raise CorruptEpisode(
         f'{path}: no frame at {time:.3f} s, the nearest is at '
         f'{frame.time:.3f} s'
       )
-  return np.stack([frame.pixels() for frame in found])
+  return np.stack([frame.pixels() for frame in frames])
 
 
 class _Frame:
@@ -116,27 +116,27 @@ def _seek_and_pick(av, path, times, tolerance, size):
 
     if times[0] > 0:
       container.seek(int(times[0] / stream.time_base), stream=stream)
-    found = _pick(decoded(), times)
-    if not times[0] or found and found[0].time <= times[0] + tolerance:
-      return found
+    frames = _pick(decoded(), times)
+    if not times[0] or frames and frames[0].time <= times[0] + tolerance:
+      return frames
     container.seek(0)  # The file's index led past the first frame.
     return _pick(decoded(), times)
 
 
 def _pick(frames: Iterator[_Frame], times) -> list[_Frame]:
   """For each time the nearest of frames in ascending order."""
-  found, before = [], None
+  nearest, before = [], None
   for frame in frames:
-    while len(found) < len(times) and frame.time >= times[len(found)]:
-      time = times[len(found)]
+    while len(nearest) < len(times) and frame.time >= times[len(nearest)]:
+      time = times[len(nearest)]
       nearer = before is None or frame.time - time < time - before.time
-      found.append(frame if nearer else before)
-      found[-1].pixels()  # Now, so that no frame is kept at full size.
-    if len(found) == len(times):
-      return found
+      nearest.append(frame if nearer else before)
+      nearest[-1].pixels()  # Now, so that no frame is kept at full size.
+    if len(nearest) == len(times):
+      return nearest
     before = frame
-  rest = [] if before is None else [before] * (len(times) - len(found))
-  return found + rest
+  rest = [] if before is None else [before] * (len(times) - len(nearest))
+  return nearest + rest
 
 
 def _pixels(frame, size):

@@ -5,9 +5,8 @@ ahead of the training loop.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-import grain
 import numpy as np
 
 from rpt_jax.episodes.windows import Windows, gather, rows
@@ -47,12 +46,47 @@ class Order:
     epochs, places = np.divmod(positions, self.size)
     picks = np.empty_like(places)
     for epoch in np.unique(epochs):
-      mine = epochs == epoch
-      picks[mine] = self._epoch(int(epoch))[places[mine]]
+      in_epoch = epochs == epoch
+      picks[in_epoch] = self._epoch(int(epoch))[places[in_epoch]]
     return picks
 
   def _permutation(self, epoch):
     return np.random.default_rng([self.seed, epoch]).permutation(self.size)
+
+
+class Balanced:
+  """An endless order over sets that lie end to end, each as often as another.
+
+  `order(step)` is that of `Order`: rows of a batch take turns over the sets
+  that are not empty, and each set comes in an endless order of its own, so
+  that of a small one there are more epochs.
+  """
+
+  def __init__(
+    self,
+    sizes: Sequence[int],
+    batch_size: int,
+    seed: int,
+    rows: np.ndarray | None = None,
+  ):
+    starts = np.cumsum([0, *sizes])
+    self._sets = [
+      (start, Order(size, batch_size, seed))
+      for start, size in zip(starts, sizes, strict=False)
+      if size
+    ]
+    if not self._sets:
+      raise ValueError(f'sets of {list(sizes)} samples: expected one at least')
+    self.batch_size = batch_size
+    self._rows = np.arange(batch_size) if rows is None else rows
+
+  def __call__(self, step: int) -> np.ndarray:
+    positions = step * self.batch_size + self._rows
+    turns, which = np.divmod(positions, len(self._sets))
+    picks = np.empty_like(positions)
+    for i, (start, order) in enumerate(self._sets):
+      picks[which == i] = start + order.at(turns[which == i])
+    return picks
 
 
 def window_batches(
@@ -79,6 +113,8 @@ def prefetch(
   One thread of grain computes up to `ahead` batches in advance; as
   `batch_at` is pure, the result is that of a plain loop.
   """
+  import grain  # With it come orbax and array_record, which a typo need not.
+
   steps = grain.MapDataset.range(start, stop).map(batch_at)
   options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)
   yield from steps.to_iter_dataset(options)

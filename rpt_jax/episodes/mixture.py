@@ -54,11 +54,11 @@ class Mixture:
     dataset = np.empty(len(slots), np.int32)
     nth = np.empty(len(slots), np.int64)
     for cycle in np.unique(cycles):
-      mine = cycles == cycle
+      in_cycle = cycles == cycle
       datasets, ranks = self._cycle(int(cycle))
-      dataset[mine] = datasets[slots[mine]]
-      before = cycle * self.counts[dataset[mine]]
-      nth[mine] = before + ranks[slots[mine]]
+      dataset[in_cycle] = datasets[slots[in_cycle]]
+      before = cycle * self.counts[dataset[in_cycle]]
+      nth[in_cycle] = before + ranks[slots[in_cycle]]
     row = np.empty(len(slots), np.int64)
     for d in np.unique(dataset):
       row[dataset == d] = self._orders[d].at(nth[dataset == d])
@@ -90,19 +90,6 @@ def deal(weights: Sequence[float], total: int) -> np.ndarray:
       gap = np.where(counts > 1, gap, np.inf)
     counts[gap.argmax() if rest > 0 else gap.argmin()] += np.sign(rest)
   return counts
-
-
-def by_dataset(
-  values: np.ndarray, dataset: np.ndarray, names: Sequence[str]
-) -> dict[str, tuple[float, int]]:
-  """{name: (mean of a metric over its samples, how many)}; NaN for none."""
-  counts = np.bincount(dataset, minlength=len(names))
-  sums = np.bincount(dataset, weights=values, minlength=len(names))
-  means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-  return {
-    name: (float(mean), int(count))
-    for name, mean, count in zip(names, means, counts, strict=True)
-  }
 
 
 def _same_number(sizes, weights):

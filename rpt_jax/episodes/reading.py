@@ -96,13 +96,13 @@ def _read(source, fields, index):
     return error
 
 
-def _of_length(expected, found: Found) -> Found:
-  if isinstance(found, CorruptEpisode):
-    return found
-  steps = {k: len(x) for k, x in found.items()}
+def _of_length(expected, content: Found) -> Found:
+  if isinstance(content, CorruptEpisode):
+    return content
+  steps = {k: len(x) for k, x in content.items()}
   if set(steps.values()) != {int(expected)}:
     return CorruptEpisode(f'read {steps} steps, its dataset says {expected}')
-  return found
+  return content
 
 
 class Budget:

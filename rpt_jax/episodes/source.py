@@ -109,7 +109,7 @@ class Source:
 
   def columns_of(self, fields: Sequence[str]) -> dict[str, list[str]]:
     """Which columns of the dataset each field is made of."""
-    return {k: self._columns.get(k, []) for k in self._known(fields)}
+    return {k: self._columns.get(k, []) for k in self._checked_fields(fields)}
 
   def __len__(self) -> int:
     return len(self.store.lengths)
@@ -138,22 +138,20 @@ class Source:
     shape or type than the dataset's, columns disagree in length, or (unless
     `finite` is False) a value is NaN or infinite.
     """
-    fields = self._known(fields)
+    fields = self._checked_fields(fields)
     if not 0 <= index < len(self):
       raise IndexError(f'episode {index} of {len(self)} in {self.path}')
-    wanted = set(fields)
-    if 'discount' in wanted:
-      wanted.add('is_terminal')
-    wanted = {k: v for k, v in self._columns.items() if k in wanted}
-    columns = list(dict.fromkeys(sum(wanted.values(), [])))
-    found = self.store.read(index, columns) if columns else {}
-    length = self._length(index, found)
-    found = {c: self._as_column(index, c, x) for c, x in found.items()}
+    names = {*fields, *(('is_terminal',) if 'discount' in fields else ())}
+    columns_of = {k: v for k, v in self._columns.items() if k in names}
+    columns = list(dict.fromkeys(sum(columns_of.values(), [])))
+    arrays = self.store.read(index, columns) if columns else {}
+    length = self._length(index, arrays)
+    arrays = {c: self._as_column(index, c, x) for c, x in arrays.items()}
     if self._size is not None:
-      found = {c: self._scaled(c, x) for c, x in found.items()}
+      arrays = {c: self._scaled(c, x) for c, x in arrays.items()}
     values = {
-      k: _standard(k, [found[c] for c in columns])
-      for k, columns in wanted.items()
+      k: _standard(k, [arrays[c] for c in columns])
+      for k, columns in columns_of.items()
     }
     if self._standardise is not None and 'action' in values:
       values['action'] = self._standardise(values['action'])
@@ -181,7 +179,7 @@ class Source:
     ('action', 'reward', ...); None reads all. `indices` are the episodes, in
     order; None reads all. Arrays are [N, ...] with N the steps of all of them.
     """
-    fields = self._known(fields)
+    fields = self._checked_fields(fields)
     indices = range(len(self)) if indices is None else indices
 
     def read(index):
@@ -193,7 +191,7 @@ class Source:
     lengths = [len(e[fields[0]]) for e in episodes]
     return Clips(arrays, np.array(lengths, np.int32))
 
-  def _known(self, fields):
+  def _checked_fields(self, fields):
     if fields is None:
       return self.fields
     for field in fields:
@@ -216,8 +214,8 @@ class Source:
       )
     return np.concatenate(parts)
 
-  def _length(self, index, found):
-    lengths = {c: len(x) for c, x in found.items()}
+  def _length(self, index, arrays):
+    lengths = {c: len(x) for c, x in arrays.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
       raise CorruptEpisode(
         f'{self.path}: episode {index} has columns of lengths {lengths}, '

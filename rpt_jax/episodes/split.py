@@ -5,15 +5,9 @@ import hashlib
 import numpy as np
 
 from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.types import Episode
 
 
-def content_hash(episode: Episode) -> str:
-  """A hash of what was observed and done: equal for copies of an episode."""
-  return _digest({**episode.observation, 'action': episode.action})
-
-
-def assign(key: str, fractions: dict[str, float], salt: str = '') -> str:
+def assign(key: str, fractions: dict[str, float]) -> str:
   """The split that `key` (such as a content hash) falls into.
 
   Depends on nothing but the arguments: adding episodes moves none. Raises
@@ -21,7 +15,7 @@ def assign(key: str, fractions: dict[str, float], salt: str = '') -> str:
   """
   if abs(sum(fractions.values()) - 1) > 1e-6 or min(fractions.values()) < 0:
     raise ValueError(f'fractions {fractions}: expected shares that sum to 1')
-  digest = hashlib.blake2b(f'{salt}:{key}'.encode(), digest_size=8).digest()
+  digest = hashlib.blake2b(f':{key}'.encode(), digest_size=8).digest()
   place = int.from_bytes(digest, 'big') / 2**64
   edges = np.cumsum(list(fractions.values()))
   index = int(np.searchsorted(edges[:-1], place, side='right'))
@@ -58,15 +52,15 @@ def hold_out(
 
 
 def _key(source, index):
-  known = {k: c.kind for k, c in source.streams.items()}
-  fields = [k for k, kind in known.items() if kind == 'values']
+  kinds = {k: c.kind for k, c in source.streams.items()}
+  fields = [k for k, kind in kinds.items() if kind == 'values']
   try:
-    found = source.read(index, fields)
+    values = source.read(index, fields)
   except CorruptEpisode:
-    found = {}
-  if not found:
+    values = {}
+  if not values:
     return str(source.metadata(index).get('file', f'{source.path}:{index}'))
-  return _digest(found)
+  return _digest(values)
 
 
 def _digest(arrays):

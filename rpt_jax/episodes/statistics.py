@@ -1,4 +1,4 @@
-"""What a dataset's streams range over, and normalisation by it.
+"""What a dataset's streams range over.
 
 Moments are merged episode by episode (Chan et al. 1979), so that no dataset
 need fit in memory; quantiles come from a sample of rows. Results are cached
@@ -15,12 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.types import Array
 
 VERSION = 1
-MODES = ('mean_std', 'quantiles', 'none')
 _SAMPLE = 200_000  # Rows that quantiles are taken from.
-_FLOOR = 1e-6  # A smaller range is that of a constant.
 
 
 class Statistics(NamedTuple):
@@ -56,11 +53,11 @@ def compute(
   parts, skipped = {field: Moments() for field in fields}, {}
   for index in indices:
     try:
-      found = source.read(index, fields)
+      arrays = source.read(index, fields)
     except CorruptEpisode as error:
       skipped[str(index)] = str(error)
       continue
-    for field, x in found.items():
+    for field, x in arrays.items():
       parts[field].add(_rows(x, field, source))
   if len(skipped) == len(indices):
     raise ValueError(f'{source.path}: none of its episodes can be read')
@@ -132,22 +129,6 @@ def load(path: str | os.PathLike) -> Table:
       'delete it'
     )
   return Table(streams, provenance)
-
-
-def normalise(x: Array, one: Statistics, mode: str) -> Array:
-  """Scales [..., A]: 'mean_std' to z-scores, 'quantiles' q01..q99 to -1..1.
-
-  A dimension that does not vary is only shifted, so nothing is blown up;
-  'none' changes nothing. Values beyond the quantiles are not clipped.
-  """
-  centre, scale = affine(one, mode)
-  return (x - centre) / scale
-
-
-def unnormalise(x: Array, one: Statistics, mode: str) -> Array:
-  """The inverse of `normalise`."""
-  centre, scale = affine(one, mode)
-  return x * scale + centre
 
 
 def content_hash(path: str | os.PathLike) -> str:
@@ -226,21 +207,6 @@ def _rows(x, field, source):
       '[T, A]'
     )
   return x.reshape(len(x), -1).astype(np.float64)
-
-
-def affine(one: Statistics, mode: str) -> tuple[np.ndarray, np.ndarray]:
-  """(centre, scale) [A] f32 of a mode: normalised is (x - centre) / scale."""
-  if mode == 'mean_std':
-    centre, scale = one.mean, one.std
-  elif mode == 'quantiles':
-    centre, scale = (one.q99 + one.q01) / 2, (one.q99 - one.q01) / 2
-  elif mode == 'none':
-    centre, scale = np.zeros_like(one.mean), np.ones_like(one.std)
-  else:
-    raise ValueError(f'mode: found {mode!r}, expected one of {MODES}')
-  varies = scale > _FLOOR * np.maximum(1.0, np.abs(centre))
-  scale = np.where(varies, scale, 1.0)
-  return centre.astype(np.float32), scale.astype(np.float32)
 
 
 def _ends(file):

@@ -53,13 +53,13 @@ class Survey(NamedTuple):
 
 def survey(source, image_episodes: int = 8) -> Survey:
   """Reads a source: all its numbers, the frames of `image_episodes`."""
-  known = {
+  columns = {
     name: column
     for name, column in source.streams.items()
     if column.kind != 'text'
   }
-  values = [k for k, c in known.items() if c.kind == 'values']
-  cameras = [k for k, c in known.items() if c.kind == 'image']
+  values = [k for k, c in columns.items() if c.kind == 'values']
+  cameras = [k for k, c in columns.items() if c.kind == 'image']
   numbers = _Numbers(source, values)
   pictures = _Pictures(source, cameras)
   for index in range(len(source)):
@@ -70,7 +70,7 @@ def survey(source, image_episodes: int = 8) -> Survey:
   parts = {**numbers.moments, **pictures.moments}
   streams = {
     name: Stream(c.kind, str(c.dtype), c.shape, *_numbers_of(parts[name]))
-    for name, c in known.items()
+    for name, c in columns.items()
   }
   corrupt = {**numbers.corrupt, **pictures.corrupt}
   warnings = [f'episode {i} cannot be read: {e}' for i, e in corrupt.items()]
@@ -104,17 +104,17 @@ class _Numbers:
 
   def read(self, index):
     try:
-      found = self._source.read(index, self._fields, finite=False)
+      arrays = self._source.read(index, self._fields, finite=False)
       self.instructions[self._source.metadata(index)['instruction']] += 1
     except CorruptEpisode as error:
       self.corrupt[index] = str(error)
       return
-    said = int(self._source.lengths[index])
-    self._lengths[index] = len(next(iter(found.values()), range(said)))
-    if self._lengths[index] != said:
+    length = int(self._source.lengths[index])
+    self._lengths[index] = len(next(iter(arrays.values()), range(length)))
+    if self._lengths[index] != length:
       self._odd.append(index)
-    self._compare(index, found)
-    for name, x in found.items():
+    self._compare(index, arrays)
+    for name, x in arrays.items():
       self._add(index, name, x.reshape(len(x), -1).astype(np.float64))
 
   def lengths(self) -> np.ndarray:
@@ -158,13 +158,13 @@ class _Numbers:
       np.where(larger, new, old) for new, old in zip(here, before, strict=True)
     )
 
-  def _compare(self, index, found):
-    told = [k for k in found if k not in STEP_FIELDS or k == 'action']
-    if not told:
+  def _compare(self, index, arrays):
+    names = [k for k in arrays if k not in STEP_FIELDS or k == 'action']
+    if not names:
       return
     digest = hashlib.blake2b(digest_size=16)
-    for name in told:
-      digest.update(np.ascontiguousarray(found[name]).tobytes())
+    for name in names:
+      digest.update(np.ascontiguousarray(arrays[name]).tobytes())
     first = self._first_seen.setdefault(digest.digest(), index)
     if first != index:
       self._copies.append((first, index))
@@ -215,11 +215,11 @@ class _Pictures:
     if not self._cameras:
       return
     try:
-      found = self._source.read(index, self._cameras)
+      images = self._source.read(index, self._cameras)
     except CorruptEpisode as error:
       self.corrupt[index] = str(error)
       return
-    for name, image in found.items():
+    for name, image in images.items():
       brightness = image.reshape(len(image), -1).mean(-1, dtype=np.float64)
       self.moments[name].add(brightness[:, None])
       if len(image) > 1 and (image == image[:1]).all():

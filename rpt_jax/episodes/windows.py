@@ -51,17 +51,14 @@ class Windows(NamedTuple):
     raise TypeError('use table.first.shape[0]: a Windows is four columns')
 
 
-def windows(
-  lengths: np.ndarray, context: int, stride: int = 1, *, lead: int = 0
-) -> Windows:
+def windows(lengths: np.ndarray, context: int, *, lead: int = 0) -> Windows:
   """Lists windows of `context` steps so that every step is in one.
 
-  A clip of T steps starts windows at -lead, -lead + stride, ... up to
-  T - context, which is always one of them; a clip no longer than `context`
-  with lead 0 gives one window, padded at its end. `lead` > 0 lets windows
-  start before their clip, as the history of a policy does at the start of an
-  episode: with lead = context - 1 and stride 1 every step of every clip is
-  the last step of exactly one window.
+  A clip of T steps starts windows at -lead, -lead + 1, ..., T - context; a clip
+  no longer than `context` with lead 0 gives one window, padded at its end.
+  `lead` > 0 lets windows start before their clip, as the history of a policy
+  does at the start of an episode: with lead = context - 1 every step of every
+  clip is the last step of exactly one window.
 
   Raises ValueError for an empty clip or settings out of range.
   """
@@ -71,19 +68,18 @@ def windows(
       f'lengths: found shape {lengths.shape} with minimum '
       f'{lengths.min(initial=0)}, expected at least one clip, none empty'
     )
-  if context < 1 or stride < 1 or not 0 <= lead < context:
+  if context < 1 or not 0 <= lead < context:
     raise ValueError(
-      f'context {context}, stride {stride}, lead {lead}: expected context '
-      'and stride at least 1 and lead from 0 to context - 1'
+      f'context {context}, lead {lead}: expected context at least 1 and lead '
+      'from 0 to context - 1'
     )
   offsets = Clips({}, lengths).offsets
   if offsets[-1] > np.iinfo(np.int32).max:
     raise ValueError(f'{offsets[-1]} rows: int32 indexes at most 2**31 - 1')
-  last = np.maximum(lengths - context, -lead)
-  counts = -(-(last + lead) // stride) + 1
+  counts = np.maximum(lengths - context, -lead) + lead + 1
   clip = np.repeat(np.arange(len(lengths)), counts)
   nth = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
-  first = np.minimum(nth * stride - lead, last[clip]) + offsets[clip]
+  first = nth - lead + offsets[clip]
   columns = (first, offsets[clip], offsets[clip + 1], clip)
   return Windows(*(column.astype(np.int32) for column in columns))
 
@@ -116,20 +112,6 @@ def future(
   )
   valid = (at >= low) & (at < high)
   return at.clip(low, high - 1), valid
-
-
-def chunks(
-  table_B: Windows, context: int, steps: int, first: int = 0
-) -> tuple[Array, Array]:
-  """Rows [B, context, steps] of what follows each step, and their validity.
-
-  A target is valid where its own step and the step it follows both are.
-  """
-  offsets = np.arange(context, dtype=np.int32)[None]
-  at = table_B.first[:, None] + offsets
-  rows_BTC, valid_BTC = future(at, table_B, steps, first)
-  _, valid_BT = rows(table_B, context)
-  return rows_BTC, valid_BTC & valid_BT[..., None]
 
 
 def gather(arrays: PyTree, rows_any: Array) -> PyTree:

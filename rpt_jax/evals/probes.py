@@ -1,12 +1,13 @@
 """What frozen features say of the world, read by one linear layer.
 
-Ridge regression of the physical state (or of one-hot actions) in closed form,
-float64 NumPy: one eigendecomposition of the Gram matrix serves every penalty.
-The penalty is chosen on whole clips held back from the training clips, the
-score is taken on clips that neither step has seen. Neighbouring frames are
-near copies, so a split within clips would reward memory.
+Ridge regression of the physical state in closed form, float64 NumPy: one
+eigendecomposition of the Gram matrix serves every penalty. The penalty is
+chosen on whole clips held back from the training clips, the score is taken on
+clips that neither step has seen. Neighbouring frames are near copies, so a
+split within clips would reward memory.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -42,17 +43,29 @@ class StateProbe(NamedTuple):
   penalty: float  # the one chosen, times N rows
 
 
-class ActionProbe(NamedTuple):
-  """Accuracy on held-out clips beside always naming the commonest action."""
+class Spectrum(NamedTuple):
+  """Features taken apart: the work that is the same for all targets."""
 
-  accuracy: float
-  majority: float
-  penalty: float
+  x_ND: np.ndarray
+  mean_D: np.ndarray
+  scale_D: np.ndarray
+  values_D: np.ndarray  # Eigenvalues of the Gram matrix.
+  basis_DD: np.ndarray
 
 
-def state(
-  x_ND, y_NP, clip_N, x_test_ND, y_test_NP, *, penalties=PENALTIES, seed=0
-) -> StateProbe:
+def states(
+  x_ND, labels: Mapping, clip_N, x_test_ND, test_labels: Mapping
+) -> dict[str, StateProbe]:
+  """`state` of several labels {name: y_NP} from the same features."""
+  held_N = split_clips(clip_N, 0.2, 0)
+  spectra = spectrum(x_ND[~held_N]), spectrum(x_ND)
+  return {
+    name: _state(spectra, held_N, y_NP, clip_N, x_test_ND, test_labels[name])
+    for name, y_NP in labels.items()
+  }
+
+
+def state(x_ND, y_NP, clip_N, x_test_ND, y_test_NP) -> StateProbe:
   """Held-out R^2 of the physical state regressed from frozen features.
 
   `x_ND`, `y_NP`, `clip_N`: features, state and clip number of every training
@@ -64,6 +77,14 @@ def state(
   than 2 training clips, and a state of which no dimension varies.
   """
   x_ND, y_NP, clip_N = _checked(x_ND, y_NP, clip_N)
+  labels, test_labels = {'': y_NP}, {'': y_test_NP}
+  return states(x_ND, labels, clip_N, x_test_ND, test_labels)['']
+
+
+def _state(spectra, held_N, y_NP, clip_N, x_test_ND, y_test_NP):
+  """One of `states`; `spectra` are of the clips not held back, and of all."""
+  x_ND = spectra[1].x_ND
+  _, y_NP, _ = _checked(x_ND, y_NP, clip_N)
   x_test_ND, y_test_NP, _ = _checked(x_test_ND, y_test_NP, None)
   _check_same_width(x_ND, x_test_ND, 'features')
   _check_same_width(y_NP, y_test_NP, 'state')
@@ -74,43 +95,13 @@ def state(
       'at least one: check which clips were given'
     )
   y_NP, y_test_NP = y_NP[:, varies_P], y_test_NP[:, varies_P]
-  penalty = _choose(x_ND, y_NP, clip_N, penalties, seed)
-  model = fit(x_ND, y_NP, penalty * len(x_ND))
+  penalty = _choose(spectra[0], x_ND, y_NP, held_N)
+  model = _path(spectra[1], y_NP, (penalty * len(x_ND),))[0]
   r2_P = np.full(varies_P.shape, np.nan)
   guess_NP = model(x_test_ND)
   r2_P[varies_P] = r2(y_test_NP, guess_NP)
   pooled = pooled_r2(y_NP, y_test_NP, guess_NP)
   return StateProbe(r2_P, float(r2_P[varies_P].mean()), pooled, penalty)
-
-
-def action(
-  x_ND, n_N, clip_N, x_test_ND, n_test_N, *, penalties=PENALTIES, seed=0
-) -> ActionProbe:
-  """Held-out accuracy of a discrete action read from frozen features.
-
-  Ridge classification: regression of one-hot actions, then the largest. `n_N`
-  are integers; the rest is as in `state`.
-  """
-  classes = np.unique(n_N)
-  if len(classes) < 2:
-    raise ValueError(
-      f'action: found only action {classes.tolist()} in the training clips, '
-      'expected two or more'
-    )
-  one_hot = (np.asarray(n_N)[:, None] == classes).astype(np.float64)
-  x_ND, one_hot, clip_N = _checked(x_ND, one_hot, clip_N)
-  x_test_ND = np.asarray(x_test_ND)
-  _check_same_width(x_ND, x_test_ND, 'features')
-  penalty = _choose(x_ND, one_hot, clip_N, penalties, seed)
-  model = fit(x_ND, one_hot, penalty * len(x_ND))
-  n_test_N = np.asarray(n_test_N)
-  guess_N = classes[model(x_test_ND).argmax(-1)]
-  majority = classes[one_hot.sum(0).argmax()]
-  return ActionProbe(
-    float((guess_N == n_test_N).mean()),
-    float((majority == n_test_N).mean()),
-    penalty,
-  )
 
 
 def fit(x_ND, y_NP, penalty: float, *, standardise: bool = True) -> Ridge:
@@ -119,7 +110,7 @@ def fit(x_ND, y_NP, penalty: float, *, standardise: bool = True) -> Ridge:
   Minimises |y - x w - b|^2 + penalty |w|^2, on features scaled to unit
   variance if `standardise` (else this is `sklearn.linear_model.Ridge`).
   """
-  return _path(x_ND, y_NP, (penalty,), standardise)[0]
+  return _path(spectrum(x_ND, standardise=standardise), y_NP, (penalty,))[0]
 
 
 def r2(y_NP, guess_NP) -> np.ndarray:
@@ -158,39 +149,52 @@ def split_clips(clip_N, fraction: float, seed: int) -> np.ndarray:
   return np.isin(clip_N, held)
 
 
-def _choose(x_ND, y_NP, clip_N, penalties, seed) -> float:
-  """The penalty with the best mean R^2 on a fifth of the training clips."""
-  held_N = split_clips(clip_N, 0.2, seed)
-  x_fit, y_fit = x_ND[~held_N], y_NP[~held_N]
-  path = _path(x_fit, y_fit, [p * len(x_fit) for p in penalties], True)
+def _choose(of_fit, x_ND, y_NP, held_N) -> float:
+  """The penalty with the best mean R^2 on the training clips held back."""
+  y_fit = y_NP[~held_N]
+  path = _path(of_fit, y_fit, [p * len(y_fit) for p in PENALTIES])
   spread_P = np.maximum(y_fit.var(0), np.finfo(np.float64).tiny)
   errors = [
     (np.square(y_NP[held_N] - model(x_ND[held_N])).mean(0) / spread_P).mean()
     for model in path
   ]
-  return float(penalties[int(np.argmin(errors))])
+  return float(PENALTIES[int(np.argmin(errors))])
 
 
-def _path(x_ND, y_NP, penalties, standardise) -> list[Ridge]:
-  """One model per penalty from one eigendecomposition."""
-  x_ND, y_NP = np.asarray(x_ND), np.asarray(y_NP, np.float64)
-  if min(penalties) < 0:
-    raise ValueError(f'penalty: found {min(penalties)}, expected 0 or more')
+def spectrum(x_ND, *, standardise: bool = True) -> Spectrum:
+  """Features with the eigendecomposition of their Gram matrix, float64."""
+  x_ND = np.asarray(x_ND)
   mean_D = x_ND.mean(0, dtype=np.float64)
   scale_D = np.ones_like(mean_D)
   if standardise:
     scale_D = x_ND.std(0, dtype=np.float64)
     scale_D = np.where(scale_D > 1e-6 * scale_D.max(initial=0), scale_D, np.inf)
-  y_mean_P = y_NP.mean(0)
   gram_DD = np.zeros((x_ND.shape[1],) * 2)
-  cross_DP = np.zeros((x_ND.shape[1], y_NP.shape[1]))
-  for start in range(0, len(x_ND), _ROWS_AT_ONCE):
-    rows = slice(start, start + _ROWS_AT_ONCE)
+  for rows in _slices(len(x_ND)):
     x = (x_ND[rows].astype(np.float64) - mean_D) / scale_D
     gram_DD += x.T @ x
-    cross_DP += x.T @ (y_NP[rows] - y_mean_P)
   values_D, basis_DD = np.linalg.eigh(gram_DD)
-  values_D = np.maximum(values_D, 0.0)
+  return Spectrum(x_ND, mean_D, scale_D, np.maximum(values_D, 0.0), basis_DD)
+
+
+def _slices(size):
+  return [
+    slice(start, start + _ROWS_AT_ONCE)
+    for start in range(0, size, _ROWS_AT_ONCE)
+  ]
+
+
+def _path(features: Spectrum, y_NP, penalties) -> list[Ridge]:
+  """One model per penalty."""
+  x_ND, mean_D, scale_D, values_D, basis_DD = features
+  y_NP = np.asarray(y_NP, np.float64)
+  if min(penalties) < 0:
+    raise ValueError(f'penalty: found {min(penalties)}, expected 0 or more')
+  y_mean_P = y_NP.mean(0)
+  cross_DP = np.zeros((x_ND.shape[1], y_NP.shape[1]))
+  for rows in _slices(len(x_ND)):
+    x = (x_ND[rows].astype(np.float64) - mean_D) / scale_D
+    cross_DP += x.T @ (y_NP[rows] - y_mean_P)
   floor = np.finfo(np.float64).eps * len(values_D) * values_D.max(initial=0)
   projected_DP = basis_DD.T @ cross_DP
   models = []

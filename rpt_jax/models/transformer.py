@@ -20,6 +20,12 @@ REMAT = {
 }
 
 
+# Of parameters that are split, see `training/sharding.py`; kernels are stacked
+# over depth: [depth, in, out].
+SHARDING = (
+  (r'blocks/(qkv|up)/kernel$', (None, 'fsdp', 'tensor')),
+  (r'blocks/(out|down)/kernel$', (None, 'tensor', 'fsdp')),
+)
 ACTIVATIONS = {
   'gelu': lambda x: nn.gelu(x, approximate=False),
   'gelu_tanh': nn.gelu,
@@ -31,12 +37,15 @@ ACTIVATIONS = {
 def dense(
   features,
   name,
-  dtype='bfloat16',
+  dtype=target.BY_HARDWARE,
   use_bias=True,
   product=precision.dot_general,
 ):
-  """Linear layer: f32 sums of bf16 operands, or exactly f32 throughout."""
-  exact = dtype == 'float32'
+  """Linear layer: f32 sums of bf16 operands, or exactly f32 throughout.
+
+  `dtype` is that of the operands, as `target.operands` takes it.
+  """
+  exact = target.operands(dtype) == 'float32'
   return nn.Dense(
     features,
     use_bias=use_bias,
@@ -47,7 +56,7 @@ def dense(
   )
 
 
-def attention(q_BTHK, k_BSHK, v_BSHK, mask=None, dtype='bfloat16'):
+def attention(q_BTHK, k_BSHK, v_BSHK, mask=None, dtype=target.BY_HARDWARE):
   """Softmax attention -> [B, T, H, K]; True in `mask` [B, 1, T, S] = visible.
 
   On operands as they come, with f32 sums, softmax and result; 'float32'
@@ -57,7 +66,7 @@ def attention(q_BTHK, k_BSHK, v_BSHK, mask=None, dtype='bfloat16'):
   """
   einsum = functools.partial(
     jnp.einsum,
-    precision='highest' if dtype == 'float32' else None,
+    precision='highest' if target.operands(dtype) == 'float32' else None,
     preferred_element_type=jnp.float32,
   )
   scale = q_BTHK.shape[-1] ** -0.5
@@ -72,7 +81,8 @@ def attention(q_BTHK, k_BSHK, v_BSHK, mask=None, dtype='bfloat16'):
 
 
 def _activation(dtype):
-  return jnp.float32 if dtype == 'float32' else precision.activation()
+  exact = target.operands(dtype) == 'float32'
+  return jnp.float32 if exact else precision.activation()
 
 
 class Block(nn.Module):
@@ -88,7 +98,7 @@ class Block(nn.Module):
   activation: str = 'gelu_tanh'
   epsilon: float = 1e-6
   layer_scale: bool = False
-  dtype: str = 'bfloat16'
+  dtype: str = target.BY_HARDWARE
 
   @nn.compact
   def __call__(self, x_ND, length, mask=None):
@@ -142,7 +152,7 @@ class Transformer(nn.Module):
   activation: str = 'gelu_tanh'
   epsilon: float = 1e-6
   layer_scale: bool = False
-  dtype: str = 'bfloat16'
+  dtype: str = target.BY_HARDWARE
 
   @nn.compact
   def __call__(self, x_BTD, mask=None):

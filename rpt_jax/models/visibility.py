@@ -1,90 +1,128 @@
-"""Who may see whom: one rule for all trunks.
+"""Who may see whom, and where tokens stand: one description for all trunks.
 
-Tokens lie time-major, token n = t * M + m. Every rule gives each token an
-order; a token sees those whose order is not above its own:
+Tokens lie time-major, n = L + t * M + m, after L tokens without time (a
+sentence). Two numbers of each say who sees whom: query q sees key k iff
+seen[k] <= sees[q], or k = q. In every rule both are an order of the tokens:
 
   bidirectional   all equal
   causal          the time step t: all M tokens of a step see each other
-  token_causal    the token n
-  prefix          the step, the first `prefix` steps counting as one
-  readout         the step; the last token of a step is seen by itself only
   interleaved     the step, its last token half a step later: o_t, then a_t
 
+Tokens without time come before all others: they see each other, all see them.
 What is absent or padded is seen by itself only, so no row is ever empty.
 """
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from rpt_jax.types import Array
 
-CAUSAL = ('causal', 'token_causal', 'readout', 'interleaved')
-RULES = ('bidirectional', 'prefix', *CAUSAL)
+CAUSAL = ('causal', 'interleaved')
+RULES = ('bidirectional', *CAUSAL)
 
 
-def rule_NN(rule: str, steps: int, streams: int, prefix: int = 0) -> np.ndarray:
-  """Bool [N, N], N = steps * streams: may query (row) see key (column)?
+class Place(NamedTuple):
+  """Where N tokens stand; integers [N], the same for all windows of a batch.
 
-  Raises ValueError for an unknown rule.
+  A trunk may see less than `sees` and `seen` allow, never more.
   """
+
+  sees_N: np.ndarray
+  seen_N: np.ndarray
+  time_N: np.ndarray  # The step; -1: it has no time.
+  group_N: np.ndarray  # Which of the M of a step; -1: it has no time.
+  there_BN: Array  # Bool: neither absent nor padded.
+
+  def mask(self) -> Array:
+    """Bool [B, 1, N, N] attention mask: True = visible."""
+    itself_NN = np.eye(len(self.sees_N), dtype=bool)
+    mask_BNN = rule_NN(self.sees_N, self.seen_N)[None]
+    mask_BNN = (mask_BNN & self.there_BN[:, None, :]) | itself_NN[None]
+    return jnp.asarray(mask_BNN)[:, None]
+
+
+def place(rule: str, there_BTM: Array, there_BL: Array | None = None) -> Place:
+  """The tokens of a batch of windows.
+
+  Args:
+    there_BTM: which streams are there at which steps.
+    there_BL: which tokens without time are, if there are any.
+
+  Raises:
+    ValueError: an unknown rule.
+  """
+  batch, steps, streams = there_BTM.shape
+  there_BN = there_BTM.reshape(batch, -1)
+  length = 0
+  if there_BL is not None:
+    length = there_BL.shape[1]
+    there_BN = jnp.concatenate([there_BL, there_BN], axis=1)
+  before = np.full(length, -1)
+  order_N = _order(rule, steps, streams, length)
   token = np.arange(steps * streams)
-  step = token // streams
-  last = token % streams == streams - 1
+  return Place(
+    order_N,
+    order_N,
+    np.concatenate([before, token // streams]),
+    np.concatenate([before, token % streams]),
+    there_BN,
+  )
+
+
+def _order(rule, steps, streams, length):
+  """[N], -1 of tokens without time; ValueError for an unknown rule."""
+  token = np.arange(steps * streams)
+  step, last = token // streams, token % streams == streams - 1
   orders = {
     'bidirectional': np.zeros_like(token),
     'causal': step,
-    'token_causal': token,
-    'prefix': np.maximum(step - prefix + 1, 0),
-    'readout': step,
     'interleaved': 2 * step + last,
   }
   if rule not in orders:
     raise ValueError(f'visibility: found {rule!r}, expected one of {RULES}')
-  order = orders[rule]
-  sees = order[None, :] <= order[:, None]
-  if rule == 'readout':
-    sees &= ~last[None, :] | np.eye(len(token), dtype=bool)
-  return sees
+  return np.concatenate([np.full(length, -1), orders[rule]])
 
 
-def mask(
-  rule: str, valid_BT: Array, present_BTM: Array, prefix: int = 0
-) -> Array:
-  """Bool [B, 1, N, N] attention mask of a batch; True = visible."""
-  batch, steps, streams = present_BTM.shape
-  sees_NN = rule_NN(rule, steps, streams, prefix)
-  there_BN = (present_BTM & valid_BT[..., None]).reshape(batch, -1)
-  itself_NN = np.eye(steps * streams, dtype=bool)
-  mask_BNN = (sees_NN[None] & there_BN[:, None, :]) | itself_NN[None]
-  return jnp.asarray(mask_BNN)[:, None]
+def rule_NN(sees_N: np.ndarray, seen_N: np.ndarray) -> np.ndarray:
+  """Bool [N, N]: may query (row) see key (column)?"""
+  itself_NN = np.eye(len(sees_N), dtype=bool)
+  return (seen_N[None, :] <= sees_N[:, None]) | itself_NN
 
 
 def describe(
-  rule: str, steps: int, names: tuple[str, ...], prefix: int = 0
+  rule: str,
+  steps: int,
+  names: tuple[str, ...],
+  lengths: Mapping[str, int] | None = None,
 ) -> str:
   """The rule in words and as a drawing of (at most) its first three steps.
 
-  Rows see the columns marked `#`.
+  Rows see the columns marked `#`. `lengths` {name: tokens} are those without
+  time, of each of which three are drawn as well.
   """
   words = {
     'bidirectional': 'every token sees every token',
     'causal': 'a token sees its own step and all before',
-    'token_causal': 'a token sees itself and all tokens before',
-    'prefix': f'the first {prefix} steps see each other; then causal',
-    'readout': f'causal, and no other token sees {names[-1]!r}',
     'interleaved': f'causal, and {names[-1]!r} follows the rest of its step, '
     'which does not see it',
   }
+  lengths = lengths or {}
+  before = [f'{k}[{i}]' for k, n in lengths.items() for i in range(min(n, 3))]
   drawn = min(steps, 3)
-  sees_NN = rule_NN(rule, drawn, len(names), prefix)
-  labels = [f'{name}[{t}]' for t in range(drawn) for name in names]
+  order_N = _order(rule, drawn, len(names), len(before))
+  labels = before + [f'{name}[{t}]' for t in range(drawn) for name in names]
   pad = max(map(len, labels))
+  first = ''.join(f'{n} of {name} + ' for name, n in lengths.items())
+  total = sum(lengths.values()) + steps * len(names)
   lines = [
-    f'{rule}: {words[rule]} ({steps} steps x {len(names)} streams = '
-    f'{steps * len(names)} tokens)'
+    f'{rule}: {words[rule]} ({first}{steps} steps x {len(names)} streams = '
+    f'{total} tokens)'
   ]
   lines += [
     f'{label:>{pad}} ' + ''.join('#' if s else '.' for s in row)
-    for label, row in zip(labels, sees_NN, strict=True)
+    for label, row in zip(labels, rule_NN(order_N, order_N), strict=True)
   ]
   return '\n'.join(lines)

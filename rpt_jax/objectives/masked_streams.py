@@ -6,15 +6,37 @@ the error of hidden tokens alone, all streams weighing the same (arXiv
 2306.10007, section 3).
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
-from rpt_jax.models.streams import HeadSpec
+from rpt_jax import settings as keys
+from rpt_jax.models import heads as heads_lib
+from rpt_jax.models.heads import HeadSpec
 from rpt_jax.objectives import guesses, tokens
-from rpt_jax.types import Array, StreamSpec
+from rpt_jax.types import Array, Batch, StreamSpec
 
 VISIBILITY = 'bidirectional'
 MASKS = ('token', 'timestep', 'modality', 'causal')
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What is hidden of a window."""
+
+  mask: str = keys.key('token', 'what is hidden together', choices=MASKS)
+  ratio: tuple[float, float] = keys.key(
+    (0.7, 0.9), 'share hidden, drawn per sample', low=0, high=1
+  )
+
+  def check(self, where: str) -> None:
+    if self.ratio[0] > self.ratio[1]:
+      raise ValueError(
+        f'{where}.ratio: found {self.ratio}, expected (low, high)'
+      )
+
+
 GUESSES = {
   'copy_last': guesses.copy_last,
   'interpolation': guesses.interpolation,
@@ -22,13 +44,15 @@ GUESSES = {
 
 
 def heads(
-  config: dict,
+  settings: Settings,
   streams: tuple[StreamSpec, ...],
   targets: tuple[StreamSpec, ...],
 ) -> tuple[HeadSpec, ...]:
-  """One head for each stream of the model, reading its own token."""
-  del config, targets
-  return tuple(tokens.head(s, (s.name,)) for s in streams)
+  """One head for each stream in time, reading its own token."""
+  del settings
+  tokens.check_targets(streams, targets, 'masked_streams')
+  timed = [s for s in streams if s.timed]
+  return tuple(HeadSpec(s, heads_lib.usual(s), reads=(s.name,)) for s in timed)
 
 
 def mask(
@@ -90,33 +114,33 @@ def _drawn(kind, key, r_B11, there_BTM):
   return hide
 
 
-def loss(apply, batch: dict, key: Array, config: dict):
+def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
   """Error of hidden tokens: the mean over streams of each one's mean.
 
   Args:
     apply: `apply(inputs, valid_BT, corrupt_BTM, present_BTM) -> output`.
     batch: as `tokens.inputs` takes it.
-    config: 'streams' (names in the order of M), 'mask', 'ratio', see `mask`.
 
   Returns:
     (loss, metrics as (sum, count)): 'masked_fraction'; for every stream
     'error/<stream>' and, on the same tokens, 'copy_last/<stream>' and
     'interpolation/<stream>', see `tokens.metrics` and `guesses`.
   """
-  inputs, there_BTM = tokens.inputs(batch, config)
-  hide_BTM = mask(
-    config['mask'], key, config['ratio'], batch['valid'], there_BTM
-  )
-  output = apply(inputs, batch['valid'], hide_BTM, there_BTM)['heads']
+  del teacher
+  timed, there_BTM = tokens.inputs(batch, apply.streams)
+  hide_BTM = mask(settings.mask, key, settings.ratio, batch['valid'], there_BTM)
+  reads = apply(batch['inputs'], batch['valid'], hide_BTM, there_BTM)['reads']
   metrics = {
     'masked_fraction': (
       hide_BTM.sum().astype(jnp.float32),
       there_BTM.sum().astype(jnp.float32),
     )
   }
-  for m, (name, x) in enumerate(inputs.items()):
+  for m, (name, x) in enumerate(timed.items()):
     hide_BT = hide_BTM[..., m]
     seen_BT = there_BTM[..., m] & ~hide_BT
-    predicted = output[name][:, :, 0]
-    metrics |= tokens.metrics(name, predicted, x, seen_BT, hide_BT, GUESSES)
+    own_key = jax.random.fold_in(key, m)
+    metrics |= tokens.metrics(
+      apply.head(name), reads[name], x, seen_BT, hide_BT, GUESSES, own_key
+    )
   return tokens.total(metrics), metrics

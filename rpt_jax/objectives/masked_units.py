@@ -5,25 +5,52 @@ over its steps divided by their number, codebooks summed (arXiv 2106.07447;
 fairseq `hubert_criterion.py`, `compute_mask_indices`).
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
-from rpt_jax.models.streams import HeadSpec
+from rpt_jax import settings as keys
+from rpt_jax.models import heads as heads_lib
+from rpt_jax.models.heads import HeadSpec
 from rpt_jax.objectives import targets as targets_lib
-from rpt_jax.types import Array, StreamSpec
+from rpt_jax.types import Array, Batch, StreamSpec
 
 VISIBILITY = 'bidirectional'
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What is hidden, and what counts."""
+
+  mask_probability: float = keys.key(
+    0.8, 'share of steps that spans are to hide', above=0, high=1
+  )
+  span: int = keys.key(3, 'steps hidden together', low=1)
+  alpha: float = keys.key(
+    1.0, 'weight of hidden steps; the others get 1 - alpha', low=0, high=1
+  )
+
+
 def heads(
-  config: dict,
+  settings: Settings,
   streams: tuple[StreamSpec, ...],
   targets: tuple[StreamSpec, ...],
 ) -> tuple[HeadSpec, ...]:
-  """One cosine head over the units of all codebooks."""
-  del config, streams
+  """One head over the units of all codebooks."""
+  del settings, streams
+  targets_lib.check(targets, ('unit',), 'masked_units')
   unit = targets_lib.spec(targets, 'unit', 'masked_units')
-  return (HeadSpec('unit', 'cosine', vocab=unit.vocab, levels=unit.levels),)
+  return (HeadSpec(unit, heads_lib.usual(unit)),)
+
+
+def check_window(settings: Settings, context: int) -> None:
+  """Raise ValueError where a span is longer than a window."""
+  if settings.span > context:
+    raise ValueError(
+      f'span: found {settings.span}, expected 1 to {context} (the steps of a '
+      'window)'
+    )
 
 
 def span_mask(
@@ -57,26 +84,31 @@ def span_mask(
   return jnp.stack([padded[:, i : i + steps] for i in range(span)]).any(0)
 
 
-def loss(apply, batch: dict, key: Array, config: dict):
+def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
   """HuBERT's loss on `batch['targets']['unit']` [B, T, L]; negative: absent.
 
   Args:
-    apply: `apply(inputs, valid_BT, corrupt_BTM) -> model output`.
-    config: 'mask_probability', 'span' (steps), 'alpha'.
+    apply: `apply(inputs, valid_BT, corrupt_BTM, present_BTM) -> output`.
 
   Returns:
     (nats, metrics as (sum, count)).
   """
+  del teacher
   valid_BT = batch['valid']
-  mask_BT = span_mask(key, valid_BT, config['mask_probability'], config['span'])
-  output = apply(batch['inputs'], valid_BT, mask_BT[..., None])
-  logits_BTLV = output['heads']['unit'][:, :, 0]
+  mask_BT = span_mask(key, valid_BT, settings.mask_probability, settings.span)
+  present_BTM = batch.get('present')
+  output = apply(batch['inputs'], valid_BT, mask_BT[..., None], present_BTM)
   unit_BTL = batch['targets']['unit'][:, : valid_BT.shape[1]]
-  nats_BT = targets_lib.cross_entropy(logits_BTLV, unit_BTL).sum(-1)
-  right_BT = (logits_BTLV.argmax(-1) == unit_BTL).mean(-1)
-  known_BT = valid_BT & (unit_BTL >= 0).all(-1)
-  masked_BT, seen_BT = known_BT & mask_BT, known_BT & ~mask_BT
-  alpha = config['alpha']
+  named_BT = valid_BT & (unit_BTL >= 0).all(-1)
+  nats_BT1, measures = apply.head('unit').loss(
+    output['reads']['unit'],
+    unit_BTL[:, :, None],
+    named_BT[..., None],
+    jax.random.fold_in(key, 1),
+  )
+  nats_BT, right_BT = nats_BT1[..., 0], measures['accuracy'][..., 0]
+  masked_BT, seen_BT = named_BT & mask_BT, named_BT & ~mask_BT
+  alpha = settings.alpha
   nats = alpha * targets_lib.mean(nats_BT, masked_BT)
   nats += (1 - alpha) * targets_lib.mean(nats_BT, seen_BT)
   ones = jnp.ones_like(nats_BT)

@@ -12,63 +12,76 @@ it besides its own token, since only the last token of a step sees the last
 stream, so that nothing of step t is withheld from t + 1.
 """
 
-from rpt_jax.models.streams import HeadSpec
+import dataclasses
+
+import jax
+
+from rpt_jax.models import heads as heads_lib
+from rpt_jax.models.heads import HeadSpec
 from rpt_jax.objectives import guesses, tokens
-from rpt_jax.types import Array, StreamSpec
+from rpt_jax.types import ACTION, Array, Batch, StreamSpec
 
 VISIBILITY = 'interleaved'
-ACTION = 'action'
 GUESSES = {'copy_last': guesses.last, 'linear': guesses.linear}
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Nothing to choose."""
+
+
 def heads(
-  config: dict,
+  settings: Settings,
   streams: tuple[StreamSpec, ...],
   targets: tuple[StreamSpec, ...],
 ) -> tuple[HeadSpec, ...]:
-  """One head for each stream of the model.
+  """One head for each stream in time.
 
   Raises ValueError where the action is not the last stream, or alone.
   """
-  del config, targets
-  names = [s.name for s in streams]
+  del settings
+  tokens.check_targets(streams, targets, 'next_streams')
+  timed = [s for s in streams if s.timed]
+  names = [s.name for s in timed]
   if ACTION in names and (names[-1] != ACTION or len(names) == 1):
     raise ValueError(
       f'next_streams: found streams {names}, expected {ACTION!r} last, after '
       'the observation it answers'
     )
   specs = []
-  for stream in streams:
+  for stream in timed:
     reads = tuple(dict.fromkeys((stream.name, names[-1])))
     if stream.name == ACTION:
       reads = tuple(names[:-1])
-    specs.append(tokens.head(stream, reads))
+    specs.append(HeadSpec(stream, heads_lib.usual(stream), reads=reads))
   return tuple(specs)
 
 
-def loss(apply, batch: dict, key: Array, config: dict):
+def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
   """Error of what comes next: the mean over streams of each one's mean.
 
   Args:
     apply: `apply(inputs, valid_BT, corrupt_BTM, present_BTM) -> output`.
     batch: as `tokens.inputs` takes it.
-    config: 'streams' (names in the order of M, the action last).
 
   Returns:
     (loss, metrics as (sum, count)): for every stream 'error/<stream>' and, on
     the same tokens, 'copy_last/<stream>' and 'linear/<stream>', see
     `tokens.metrics` and `guesses`.
   """
-  del key
-  inputs, there_BTM = tokens.inputs(batch, config)
+  del settings, teacher
+  timed, there_BTM = tokens.inputs(batch, apply.streams)
   valid_BT = batch['valid']
-  output = apply(inputs, valid_BT, None, there_BTM)['heads']
+  reads = apply(batch['inputs'], valid_BT, None, there_BTM)['reads']
   metrics = {}
-  for m, (name, x) in enumerate(inputs.items()):
-    predicted, seen_BT = output[name][:, :, 0], there_BTM[..., m]
+  for m, (name, x) in enumerate(timed.items()):
+    read_BTD, seen_BT = reads[name], there_BTM[..., m]
     target_BT = seen_BT
     if name != ACTION:
-      predicted = guesses.back(predicted, 1)  # Said a step before.
+      read_BTD = guesses.back(read_BTD, 1)  # Said a step before.
       target_BT = seen_BT & guesses.back(valid_BT, 1)
-    metrics |= tokens.metrics(name, predicted, x, seen_BT, target_BT, GUESSES)
+    own_key = jax.random.fold_in(key, m)
+    metrics |= tokens.metrics(
+      apply.head(name), read_BTD, x, seen_BT, target_BT, GUESSES, own_key
+    )
   return tokens.total(metrics), metrics

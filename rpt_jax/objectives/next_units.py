@@ -1,53 +1,68 @@
 """Forward generation: predict the next units, and latents, k steps ahead.
 
-The trunk is causal. At every step t, one cosine head names the units at
-t + 1 .. t + k (cross-entropy) and one linear head gives the latents there
-(squared error in the standardised space the caller works in).
+The trunk is causal. At every step t, one head names the units at t + 1 .. t + k
+(cross-entropy) and one gives the latents there (squared error in the
+standardised space the caller works in).
 """
 
-import jax
+import dataclasses
+
 import jax.numpy as jnp
 
-from rpt_jax.models.streams import HeadSpec
+from rpt_jax import settings as keys
+from rpt_jax.models import heads as heads_lib
+from rpt_jax.models.heads import HeadSpec
 from rpt_jax.objectives import targets as targets_lib
-from rpt_jax.types import Array, StreamSpec
+from rpt_jax.types import Array, Batch, StreamSpec
 
 VISIBILITY = 'causal'
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How far ahead, and what counts."""
+
+  horizon: int = keys.key(4, 'steps ahead', low=1)
+  latent_weight: float = keys.key(
+    1.0, "of latents, where 'latent' is a target beside 'unit'", low=0
+  )
+
+
+def reach(settings: Settings) -> int:
+  """Steps of targets beyond the window."""
+  return settings.horizon
+
+
 def heads(
-  config: dict,
+  settings: Settings,
   streams: tuple[StreamSpec, ...],
   targets: tuple[StreamSpec, ...],
 ) -> tuple[HeadSpec, ...]:
-  """Units, and latents where a target stream 'latent' has any weight."""
+  """Units, and latents where 'latent' is among the targets."""
   del streams
-  k = config['steps']
+  k = settings.horizon
+  targets_lib.check(targets, ('unit', 'latent'), 'next_units')
   unit = targets_lib.spec(targets, 'unit', 'next_units')
-  specs = (HeadSpec('unit', 'cosine', 0, unit.vocab, unit.levels, k),)
-  for stream in targets:
-    if stream.name == 'latent' and config['latent_weight']:
-      specs += (HeadSpec('latent', 'linear', dim=stream.dim, steps=k),)
-  return specs
+  latents = [stream for stream in targets if stream.name == 'latent']
+  return tuple(HeadSpec(s, heads_lib.usual(s), k) for s in (unit, *latents))
 
 
-def loss(apply, batch: dict, key: Array, config: dict):
+def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
   """Cross-entropy of future units + weighted squared error of latents.
 
   Args:
-    apply: `apply(inputs, valid_BT, corrupt_BTM) -> model output`.
+    apply: `apply(inputs, valid_BT, corrupt_BTM, present_BTM) -> output`.
     batch: 'targets' 'unit' [B, S, L] (negative: absent) and, if predicted,
       'latent' [B, S, D]; S >= T, see `objectives/targets.py`.
-    config: 'steps' (k), 'latent_weight'.
 
   Returns:
     (loss, metrics as (sum, count)); the `copy_` ones belong to predicting
     that nothing changes.
   """
-  del key
-  steps = config['steps']
-  output = apply(batch['inputs'], batch['valid'], None)['heads']
-  units = _units(output['unit'], batch, steps)
+  del teacher
+  steps, present_BTM = settings.horizon, batch.get('present')
+  reads = apply(batch['inputs'], batch['valid'], None, present_BTM)['reads']
+  units = _units(apply.head('unit'), reads['unit'], batch, steps, key)
   nats = targets_lib.mean(units['nats'], units['valid'])
   metrics = {
     'loss_bits': (nats / jnp.log(2.0), jnp.ones(())),
@@ -57,99 +72,38 @@ def loss(apply, batch: dict, key: Array, config: dict):
     ),
     'copy_accuracy': targets_lib.pair(units['same'], units['valid']),
   }
-  if 'latent' not in output:
+  if 'latent' not in reads:
     return nats, metrics
-  latents = _latents(output['latent'], batch, steps)
+  latents = _latents(apply.head('latent'), reads['latent'], batch, steps, key)
   error = targets_lib.mean(latents['error'], latents['valid'])
   metrics['latent_error'] = targets_lib.pair(latents['error'], latents['valid'])
   metrics['copy_latent_error'] = targets_lib.pair(
     latents['copy'], latents['valid']
   )
-  return nats + config['latent_weight'] * error, metrics
+  return nats + settings.latent_weight * error, metrics
 
 
-def _units(logits_BTKLV, batch, steps):
+def _units(head, read_BTD, batch, steps, key):
   """Per target [B, T, K]: nats, share of levels right, same as now."""
   unit_BSL = batch['targets']['unit']
   unit_BTKL, valid_BTK = targets_lib.ahead(unit_BSL, batch, 1, steps)
-  now_BTL = unit_BSL[:, : logits_BTKLV.shape[1]]
+  valid_BTK &= (unit_BTKL >= 0).all(-1)
+  nats_BTK, measures = head.loss(read_BTD, unit_BTKL, valid_BTK, key)
+  now_BTL = unit_BSL[:, : read_BTD.shape[1]]
   return {
-    'nats': targets_lib.cross_entropy(logits_BTKLV, unit_BTKL).sum(-1),
-    'right': (logits_BTKLV.argmax(-1) == unit_BTKL).mean(-1),
+    'nats': nats_BTK,
+    'right': measures['accuracy'],
     'same': (now_BTL[:, :, None] == unit_BTKL).mean(-1),
-    'valid': valid_BTK & (unit_BTKL >= 0).all(-1),
-  }
-
-
-def _latents(predicted_BTKD, batch, steps):
-  """Mean squared error over D per target [B, T, K], and of copying."""
-  latent_BSD = batch['targets']['latent']
-  latent_BTKD, valid_BTK = targets_lib.ahead(latent_BSD, batch, 1, steps)
-  now_BTD = latent_BSD[:, : predicted_BTKD.shape[1]]
-  there = valid_BTK[..., None]
-  error = jnp.where(there, predicted_BTKD - latent_BTKD, 0.0)
-  copy = jnp.where(there, now_BTD[:, :, None] - latent_BTKD, 0.0)
-  return {
-    'error': (error**2).mean(-1),
-    'copy': (copy**2).mean(-1),
     'valid': valid_BTK,
   }
 
 
-def sample_futures(
-  apply,
-  inputs: dict[str, Array],
-  valid_BT: Array,
-  key: Array,
-  steps: int,
-  temperature: float = 1.0,
-) -> dict[str, Array]:
-  """Rolls the model forward on its own predictions.
-
-  The window slides: each step samples units (argmax at temperature 0), takes
-  the predicted latent, and feeds back what the inputs need of them.
-
-  Args:
-    inputs: stream name -> [B, T, ...]; the last step must be valid.
-    steps: how many steps to generate.
-
-  Returns:
-    'unit' [B, steps, L] int32 and, if predicted, 'latent' [B, steps, D].
-
-  Raises:
-    ValueError: an input stream is neither of the two.
-  """
-
-  def step(carry, key):
-    inputs, valid_BT = carry
-    predicted = apply(inputs, valid_BT, None)['heads']
-    now = _sample(predicted, key, temperature)
-    missing = sorted(set(inputs) - set(now))
-    if missing:
-      raise ValueError(
-        f'inputs: the model does not predict {missing}, so it cannot go on '
-        'from its own predictions'
-      )
-    inputs = {
-      name: jnp.concatenate([x[:, 1:], now[name][:, None]], axis=1)
-      for name, x in inputs.items()
-    }
-    valid_BT = jnp.pad(valid_BT[:, 1:], ((0, 0), (0, 1)), constant_values=True)
-    return (inputs, valid_BT), now
-
-  keys = jax.random.split(key, steps)
-  _, futures = jax.lax.scan(step, (inputs, valid_BT), keys)
-  return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), futures)
-
-
-def _sample(predicted, key, temperature):
-  """The next step of every predicted stream, from the window's last step."""
-  logits_BLV = predicted['unit'][:, -1, 0]
-  if temperature:
-    unit_BL = jax.random.categorical(key, logits_BLV / temperature)
-  else:
-    unit_BL = logits_BLV.argmax(-1)
-  now = {'unit': unit_BL.astype(jnp.int32)}
-  if 'latent' in predicted:
-    now['latent'] = predicted['latent'][:, -1, 0]
-  return now
+def _latents(head, read_BTD, batch, steps, key):
+  """Mean squared error over D per target [B, T, K], and of copying."""
+  latent_BSD = batch['targets']['latent']
+  latent_BTKD, valid_BTK = targets_lib.ahead(latent_BSD, batch, 1, steps)
+  error_BTK, _ = head.loss(read_BTD, latent_BTKD, valid_BTK, key)
+  now_BTD = latent_BSD[:, : read_BTD.shape[1]]
+  copy = now_BTD[:, :, None] - latent_BTKD
+  copy = jnp.where(valid_BTK[..., None], copy, 0.0)
+  return {'error': error_BTK, 'copy': (copy**2).mean(-1), 'valid': valid_BTK}

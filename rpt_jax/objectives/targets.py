@@ -4,7 +4,6 @@ Targets may run past the window: inputs have T steps, targets S >= T, and
 `target_valid` [B, S] says which of them belong to the clip.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -53,15 +52,13 @@ def pair(x: Array, valid: Array) -> tuple[Array, Array]:
   return jnp.where(valid, x, 0.0).sum(), valid.sum().astype(jnp.float32)
 
 
-def cross_entropy(logits: Array, labels: Array) -> Array:
-  """-log softmax(logits)[label] in nats.
-
-  A label out of range gives logsumexp alone; mask it out. Labels are compared,
-  not gathered: the gradient of a gather is a scatter, slow on CPU.
-  """
-  classes = jnp.arange(logits.shape[-1]).reshape((1,) * labels.ndim + (-1,))
-  picked = jnp.where(classes == labels[..., None], logits, 0.0).sum(-1)
-  return jax.nn.logsumexp(logits, axis=-1) - picked
+def check(streams, expected, objective):
+  """Raise ValueError for a target that an objective has no use for."""
+  names = [stream.name for stream in streams]
+  if set(names) - set(expected):
+    raise ValueError(
+      f'{objective}: found targets {names}, expected some of {expected}'
+    )
 
 
 def spec(streams, name, objective):
@@ -69,5 +66,5 @@ def spec(streams, name, objective):
   for stream in streams:
     if stream.name == name:
       return stream
-  found = [s.name for s in streams]
-  raise ValueError(f'{objective}: needs target {name!r}, found {found}')
+  names = [s.name for s in streams]
+  raise ValueError(f'{objective}: needs target {name!r}, found {names}')

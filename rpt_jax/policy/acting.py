@@ -8,6 +8,7 @@ It knows how training saw the world (which cameras at which size, the scale of
 every number, how much history) and shows its model nothing else.
 """
 
+import functools
 import os
 
 import jax
@@ -15,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rpt_jax.models.sequence import SequenceModel
-from rpt_jax.objectives.behaviour_cloning import ACTION
 from rpt_jax.policy import checks, program, saved
-from rpt_jax.policy.program import Execution
-from rpt_jax.types import Array, PyTree
+from rpt_jax.policy.execution import Execution
+from rpt_jax.policy.program import Program, Weights
+from rpt_jax.types import ACTION, Array, PyTree
 
 
 class Policy:
@@ -27,19 +28,26 @@ class Policy:
   One object drives one robot or, in a batch, several that start together.
 
   Args:
-    model: streams 'latent/<camera>', 'action', any other a vector of that
-      name ('proprio'); a linear head 'action' of C steps.
+    model: streams 'latent/<camera>', 'latent' (those of all `frames` side by
+      side), 'action', any other a vector of that name ('proprio', and 'latent'
+      without `frames`); a head 'action' of C steps.
     params: of the model, one seed's.
-    scales: {stream: (mean [D], std [D])} of every stream and of 'action'.
+    scales: {stream: (mean [D], std [D])} of every stream, and of 'action'
+      where actions are continuous.
+    constants: {head: {name: array}}: what heads have that is not learned.
     image: what gives latents: `.apply(params, x)`, `.params`,
       `.preprocess(uint8)`, `.dim`, as `vision.load` returns it.
     image_from: (what, settings) that `vision.load(what, **settings)` made
       `image` of; needed to save.
-    frames: {camera: (height, width)} of frames in training.
+    frames: {camera: (height, width)} of frames in training, in the order of
+      their latents.
     execution: how chunks are played; None: an action a prediction.
-    action_limit: (low, high), numbers or [A], that actions are cut to.
+    action_limit: (low, high), numbers or [A], that actions are cut to; None
+      where they are discrete.
     labels: {stream: what each number is, in which unit}, for 'action' and
       vectors; kept with the policy and named in errors.
+    num_actions: discrete actions of this robot, the first of the head's; 0:
+      actions are continuous.
 
   Raises ValueError where parts do not fit each other.
   """
@@ -50,59 +58,60 @@ class Policy:
     params: PyTree,
     scales: dict[str, tuple[Array, Array]],
     *,
+    constants: dict[str, dict[str, Array]] | None = None,
     image=None,
     image_from: tuple[str | os.PathLike, dict] | None = None,
     frames: dict[str, tuple[int, int]] | None = None,
     execution: Execution | None = None,
     action_limit: tuple[Array, Array] | None = None,
     labels: dict[str, tuple[str, ...]] | None = None,
+    num_actions: int = 0,
   ):
     self.frames = {
       camera: tuple(map(int, size)) for camera, size in (frames or {}).items()
     }
     self.labels = {k: tuple(names) for k, names in (labels or {}).items()}
-    self._fields = checks.fields(model, self.frames, self.labels)
-    checks.image_model(model, image)
+    self.program = Program(
+      model,
+      image and image.apply,
+      image and image.preprocess,
+      execution or Execution(),
+      num_actions,
+      tuple(self.frames),
+    )
+    checks.program(self.program)
+    self._fields = checks.fields(self.program, self.frames, self.labels)
+    checks.image_model(self.program, image)
     checks.params(model, params)
     self.image, self.image_from = image, image_from
     self.action_limit = action_limit
-    apply = image and image.apply
-    preprocess = image and image.preprocess
-    self._program = program.Program(
-      model, apply, preprocess, execution or Execution()
-    )
-    self.execution.check(self.chunk)
-    scales, spread_A = checks.scales(model, scales)
-    self._weights = jax.tree.map(
+    image_params = image.params if image else {}
+    self.weights: Weights = jax.tree.map(
       jnp.asarray,
-      program.Weights(
-        params,
-        image.params if image else {},
-        scales,
-        spread_A,
-        *checks.limits(action_limit, self.action_dim),
+      checks.weights(
+        self.program, params, image_params, scales, constants, action_limit
       ),
     )
+    self._keys = None
     self._memory, self._batch, self._acted = None, 0, False
 
   @property
   def model(self) -> SequenceModel:
-    return self._program.model
+    return self.program.model
 
   @property
   def params(self) -> PyTree:
     """Of the model, on the device."""
-    return self._weights.model
+    return self.weights.model
 
   @property
   def scales(self) -> dict[str, tuple[Array, Array]]:
-    """(mean, deviation) of streams; that of an input that is constant is 1."""
-    mean_A, _ = self._weights.scales[ACTION]
-    return self._weights.scales | {ACTION: (mean_A, self._weights.spread_A)}
+    """(mean, deviation) of streams and actions; 0: it never varied."""
+    return self.weights.scales
 
   @property
   def execution(self) -> Execution:
-    return self._program.execution
+    return self.program.execution
 
   @property
   def observed(self) -> tuple[str, ...]:
@@ -112,27 +121,37 @@ class Policy:
   @property
   def chunk(self) -> int:
     """Actions predicted at once."""
-    return self._program.head.steps
+    return self.program.head.steps
+
+  @property
+  def num_actions(self) -> int:
+    """Discrete actions there are; 0: an action is `action_dim` numbers."""
+    return self.program.num_actions
 
   @property
   def action_dim(self) -> int:
-    """Numbers of an action."""
-    return self._program.head.dim
+    """Numbers of a continuous action; 0 where actions are discrete."""
+    return 0 if self.num_actions else self.program.width
 
-  def reset(self, batch: int = 1) -> None:
+  def reset(self, batch: int = 1, seed: int = 0) -> None:
     """Begins `batch` episodes: forgets all that was seen and done.
 
-    Everything is compiled here, at the first call for so many: no `act` waits.
+    `seed` is that of actions that are drawn; robot i of any batch draws the
+    same. Everything is compiled here, at the first call for so many:
+    no `act` waits.
     """
     if batch < 1:
       raise ValueError(f'reset: a batch of {batch}, expected at least 1')
+    self._keys = program.episode_keys(seed, batch)
     if batch != self._batch:
       self._rehearse(batch)
-    self._memory = program.start(self._program, batch)
+    self._memory = program.start(self.program, batch)
     self._batch, self._acted = batch, False
 
   def act(self, observation: dict[str, Array]) -> np.ndarray:
     """The action of this step, float32 [B, A] in the robot's units.
+
+    Of discrete actions int32 [B].
 
     Args:
       observation: {camera: uint8 [B, H, W, 3]} and the vectors f32 [B, P],
@@ -149,14 +168,12 @@ class Policy:
       )
     seen = checks.observation(observation, self._fields, self._batch)
     memory, self._memory = self._memory, None  # It is donated.
-    self._memory, action_BA = program.advance(
-      self._program, self._weights, memory, seen
+    self._memory, action = program.step(
+      self.program, self.weights, memory, seen, self._keys
     )
     self._acted = True
-    return checks.vector(
-      'action',
-      np.asarray(action_BA),
-      self._names(),
+    return self._checked(
+      np.asarray(action),
       'the parameters or the statistics are not sound; do not move the robot',
     )
 
@@ -167,22 +184,23 @@ class Policy:
     `act` returned.
 
     Args:
-      action: [B, A] in the robot's units.
+      action: [B, A] in the robot's units, or integers [B].
 
     Raises:
-      ValueError: before `act`, or for another shape or a number not finite.
+      ValueError: before `act`, or for another shape, a number not finite or an
+        action there is not.
     """
     if self._memory is None or not self._acted:
       raise ValueError('policy: executed before act; there is no action yet')
-    action_BA = np.asarray(action)
-    shape = self._batch, self.action_dim
-    if action_BA.shape != shape:
+    done = np.asarray(action)
+    shape = (self._batch, *([] if self.num_actions else [self.action_dim]))
+    if done.shape != shape:
       raise ValueError(
-        f'executed: an action of shape {action_BA.shape}, expected {shape}'
+        f'executed: an action of shape {done.shape}, expected {shape}'
       )
-    action_BA = checks.vector('action', action_BA, self._names())
+    done = self._checked(done)
     memory, self._memory = self._memory, None
-    self._memory = program.correct(memory, self._weights, action_BA)
+    self._memory = _correct(self.program, memory, self.weights, done)
 
   def save(
     self,
@@ -217,18 +235,27 @@ class Policy:
   def _rehearse(self, batch):
     """Runs every program once, on nothing."""
     nothing = {
-      name: np.zeros(
-        (batch, *field.shape), np.uint8 if field.frame else np.float32
-      )
+      name: np.zeros((batch, *field.shape), field.dtype)
       for name, field in self._fields.items()
     }
-    memory, action_BA = program.advance(
-      self._program,
-      self._weights,
-      program.start(self._program, batch),
+    memory, action = program.step(
+      self.program,
+      self.weights,
+      program.start(self.program, batch),
       nothing,
+      self._keys,
     )
-    program.correct(memory, self._weights, np.asarray(action_BA))
+    _correct(self.program, memory, self.weights, np.asarray(action))
 
-  def _names(self):
-    return self.labels.get(ACTION, ())
+  def _checked(self, action, *advice):
+    """A copy; ValueError where it is no action, with `advice` if given."""
+    if self.num_actions:
+      return checks.choices(action, self.num_actions, *advice)
+    labels = self.labels.get(ACTION, ())
+    return checks.vector(ACTION, action, labels, *advice)
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _correct(program_, memory, weights, action):
+  """`program.record`, its memory given away."""
+  return program.record(program_, memory, weights, action)

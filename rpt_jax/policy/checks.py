@@ -10,96 +10,178 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rpt_jax.models import sequence
-from rpt_jax.objectives.behaviour_cloning import ACTION
-from rpt_jax.policy.program import CAMERA
+from rpt_jax.models import heads, sequence
+from rpt_jax.policy.program import Program, Weights, cameras_of
 from rpt_jax.sharing import loading
 from rpt_jax.sharing.loading import Surgery
+from rpt_jax.types import ACTION
 
 _FLAT = 1e-6  # A smaller deviation is that of a constant.
 
 
 class Field(NamedTuple):
-  """One entry of an observation: a frame [H, W, 3] or a vector [P]."""
+  """One entry of an observation: a frame [H, W, 3] or a vector [P].
+
+  With a `vocab` it is a prefix, [L] integers below it, negative where there is
+  no token.
+  """
 
   shape: tuple[int, ...]
   labels: tuple[str, ...] = ()
+  vocab: int = 0
 
   @property
   def frame(self) -> bool:
     return len(self.shape) == 3
 
+  @property
+  def dtype(self):
+    if self.vocab:
+      return np.int32
+    return np.uint8 if self.frame else np.float32
 
-def fields(model, frames: dict, labels: dict) -> dict[str, Field]:
-  """Entries of the observations of a model with a head for the action.
 
-  Raises ValueError for streams no robot gives, frames of unknown size, labels
-  of other streams or of another number.
+def program(program: Program) -> None:
+  """Raises ValueError unless the model gives the actions that are played.
+
+  That is a head 'action' on continuous streams and prefixes. Where actions are
+  discrete their history is, too, one number a step.
   """
-  dims = {s.name: s.dim for s in model.streams}
-  actions = [h for h in model.heads if h.name == ACTION and h.kind == 'linear']
-  if not actions or any(s.kind != 'continuous' for s in model.streams):
+  model, num_actions = program.model, program.num_actions
+  kind = 'discrete' if num_actions else 'continuous'
+  heads = [h.target for h in model.heads if h.name == ACTION]
+  heads = [target for target in heads if target.kind == kind]
+  kinds = {s.name: 'continuous' if s.timed else 'prefix' for s in model.streams}
+  if num_actions and ACTION in kinds:
+    kinds[ACTION] = 'discrete'
+  if not heads or any(s.kind != kinds[s.name] for s in model.streams):
     raise ValueError(
       f'policy: streams {[(s.name, s.kind) for s in model.streams]}, heads '
-      f'{[h.name for h in model.heads]}; expected continuous streams and a '
-      "linear head 'action'"
+      f'{[(h.name, h.target.kind) for h in model.heads]}; expected continuous '
+      f"streams and a {kind} head 'action' (and 'action' a discrete stream, if "
+      f'it is one, where actions are; here num_actions={num_actions!r})'
     )
-  dims[ACTION] = actions[0].dim
-  cameras = [n.removeprefix(CAMERA) for n in dims if n.startswith(CAMERA)]
-  if sorted(frames) != sorted(cameras):
+  most = heads[0].vocab
+  if type(num_actions) is not int or not 0 <= num_actions <= most:
+    raise ValueError(
+      f'num_actions: found {num_actions!r}, expected a whole number up to '
+      f"{most}, the size of the head 'action', or 0 where actions are "
+      'continuous'
+    )
+  for stream in model.streams:
+    sizes = stream.levels, stream.vocab
+    if stream.kind == 'discrete' and sizes != (1, most):
+      raise ValueError(
+        f"policy: the stream 'action' has (levels, vocab) {sizes}, expected "
+        f'{(1, most)}, the vocabulary of the head'
+      )
+  execution = program.execution
+  execution.check(program.head.steps)
+  if execution.temperature and not num_actions:
+    raise ValueError(
+      f'execution: temperature={execution.temperature}, but the actions are '
+      'continuous, nothing is drawn; leave it 0'
+    )
+
+
+def fields(program: Program, frames: dict, labels: dict) -> dict[str, Field]:
+  """Entries of the observations of a sound program, cameras first.
+
+  Raises ValueError for frames of unknown size or that no stream is made of,
+  and for labels of other streams or of another number.
+  """
+  dims, cameras, prefixes = {}, [], {}
+  for stream in program.model.streams:
+    if not stream.timed:
+      prefixes[stream.name] = Field((stream.levels,), vocab=stream.vocab)
+      continue
+    cameras += cameras_of(stream.name, program.cameras)
+    if not cameras_of(stream.name, program.cameras):
+      dims[stream.name] = stream.dim
+  if set(frames) != set(cameras):
     raise ValueError(
       f'frames: sizes of {sorted(frames)}, but the cameras of the streams are '
-      f'{sorted(cameras)}; give {{camera: (height, width)}} of each'
+      f'{sorted(set(cameras))}; give {{camera: (height, width)}} of each'
     )
-  told = {n: d for n, d in dims.items() if not n.startswith(CAMERA)}
+  dims[ACTION] = program.width
   for name, names in labels.items():
-    if len(names) != told.get(name):
+    if len(names) != dims.get(name):
       raise ValueError(
-        f'labels: {len(names)} of {name!r}, expected one for each dimension of '
-        f'{told}'
+        f'labels: {len(names)} of {name!r}, expected one for each dimension '
+        f'(or discrete action) of {dims}'
       )
-  seen = {c: Field((*frames[c], 3)) for c in cameras}
-  vectors = {n: Field((d,), labels.get(n, ())) for n, d in told.items()}
-  del vectors[ACTION]
-  return seen | vectors
+  del dims[ACTION]
+  views = {camera: Field((*size, 3)) for camera, size in frames.items()}
+  vectors = {n: Field((d,), labels.get(n, ())) for n, d in dims.items()}
+  return views | vectors | prefixes
 
 
-def image_model(model, image) -> None:
+def image_model(program: Program, image) -> None:
   """Raises ValueError unless `image` gives the latents that streams want."""
-  dims = {s.name: s.dim for s in model.streams if s.name.startswith(CAMERA)}
-  found = None if image is None else image.dim
-  if set(dims.values()) != ({found} - {None}):
+  views = {
+    s.name: (s.dim, len(cameras_of(s.name, program.cameras)))
+    for s in program.model.streams
+  }
+  views = {name: view for name, view in views.items() if view[1]}
+  width = None if image is None else image.dim
+  fits = all(dim == (width or 0) * number for dim, number in views.values())
+  if bool(views) != bool(width) or not fits:
     raise ValueError(
-      f'image: latents of width {found}, but the streams of cameras are '
-      f'{dims}; give the image model they were encoded with, and none without '
-      'cameras'
+      f'image: latents of width {width}, but the streams of cameras are '
+      f'{views} (their width, how many cameras); give the image model they '
+      'were encoded with, and none without cameras'
     )
 
 
-def params(model, found) -> None:
+def params(model, tree) -> None:
   """Raises ValueError unless parameters are those of one such model."""
-  found = loading.shapes(found)
-  loading.plan('params (of one seed)', found, _shapes(model), Surgery())
+  saved = loading.shapes(tree)
+  loading.plan('params (of one seed)', saved, _shapes(model), Surgery())
 
 
-def scales(model, found: dict) -> tuple[dict, np.ndarray]:
-  """(input scales, deviation of predicted actions [A]), float32.
+def weights(
+  program: Program,
+  params,
+  image,
+  scales: dict,
+  constants: dict | None = None,
+  action_limit=None,
+) -> Weights:
+  """What a program acts with.
 
-  Of a dimension that never varied inputs are only centred, so that nothing is
-  blown up. Raises ValueError for streams
-  without statistics and for statistics that are none.
+  Args:
+    params, image: parameters of the model and of the image model, {} without;
+      taken as they are, of one seed or of many.
+    scales: {stream: (mean [D], deviation [D])}; others than the program's are
+      left out.
+    constants: {head: {name: array}}; None where heads have none.
+    action_limit: (low, high), numbers or [A]; None: no limit.
+
+  Raises:
+    ValueError: scales that are missing, misshaped or no scales; limits that
+      are none, or of discrete actions.
   """
-  dims = {s.name: s.dim for s in model.streams}
-  dims[ACTION] = next(h.dim for h in model.heads if h.name == ACTION)
-  missing = [name for name in dims if name not in found]
+  low_A, high_A = _limits(program, action_limit)
+  scales = _scales(program, scales)
+  constants = _constants(program, constants or {})
+  return Weights(params, image, scales, constants, low_A, high_A)
+
+
+def _scales(program, scales):
+  """{stream: (mean, deviation)} of all that is scaled, float32."""
+  streams = program.model.streams
+  dims = {s.name: s.dim for s in streams if s.kind == 'continuous'}
+  if not program.num_actions:
+    dims[ACTION] = program.width
+  missing = [name for name in dims if name not in scales]
   if missing:
     raise ValueError(
-      f'scales: none of {missing}, found {sorted(found)}; give (mean, std) of '
+      f'scales: none of {missing}, found {sorted(scales)}; give (mean, std) of '
       'every stream and of the action'
     )
   kept = {}
   for name, dim in dims.items():
-    mean_D, std_D = (np.asarray(x, np.float32) for x in found[name])
+    mean_D, std_D = (np.asarray(x, np.float32) for x in scales[name])
     if mean_D.shape != (dim,) or std_D.shape != (dim,):
       raise ValueError(
         f'scales: {name!r} has shapes {mean_D.shape} and {std_D.shape}, '
@@ -110,38 +192,75 @@ def scales(model, found: dict) -> tuple[dict, np.ndarray]:
         f'scales: {name!r} has a mean or deviation that is not finite, or a '
         'negative one; measure them again'
       )
-    kept[name] = mean_D, np.where(std_D < _FLAT, np.float32(1), std_D)
-  return kept, np.asarray(found[ACTION][1], np.float32)
+    # What never varied is only centred, not blown up.
+    kept[name] = mean_D, np.where(std_D < _FLAT, np.float32(0), std_D)
+  return kept
 
 
-def limits(found, dim: int) -> tuple[np.ndarray, np.ndarray]:
-  """(low [A], high [A]) of an `action_limit`; infinite where it is None."""
-  low_A, high_A = (-np.inf, np.inf) if found is None else found
+def _constants(program, constants):
+  """Of the head of the actions, as it fits them; of others none is read."""
+  spec, own = program.head, constants.get(ACTION, {})
+  target = spec.target
+  nothing = np.zeros((2, target.dim), np.float32)
+  if target.kind == 'discrete':
+    nothing = np.zeros((2, target.levels), np.int32)
+  fitted = heads.fit(spec, nothing)
+  expected = {name: np.shape(x) for name, x in fitted.items()}
+  given = {name: np.shape(x) for name, x in own.items()}
+  if given != expected:
+    raise ValueError(
+      f"constants: the head 'action' has {given}, expected {expected}; give "
+      'those that were fitted in training'
+    )
+  return {ACTION: own}
+
+
+def _limits(program, limit):
+  """(low [A], high [A]), infinite where there is none."""
+  if program.num_actions and limit is not None:
+    raise ValueError(
+      f'action_limit: {limit}, but the actions are discrete; leave it None'
+    )
+  dim = 0 if program.num_actions else program.width
+  low_A, high_A = (-np.inf, np.inf) if limit is None else limit
   low_A, high_A = (
     np.broadcast_to(np.asarray(x, np.float32), (dim,)) for x in (low_A, high_A)
   )
   if not (low_A < high_A).all():
     raise ValueError(
-      f'action_limit: {found}, expected (low, high), each a number or one for '
+      f'action_limit: {limit}, expected (low, high), each a number or one for '
       f'each of {dim} dimensions, low below high'
     )
   return low_A, high_A
 
 
-def observation(found, expected: dict[str, Field], batch: int) -> dict:
+def observation(given, expected: dict[str, Field], batch: int) -> dict:
   """{name: array} as the program takes it, of an observation as given."""
-  if not isinstance(found, dict):
+  if not isinstance(given, dict):
     raise ValueError(
-      f'observation: found {type(found).__name__}, expected a dict of '
+      f'observation: found {type(given).__name__}, expected a dict of '
       f'{sorted(expected)}'
     )
-  _check_names(found, expected)
+  _check_names(given, expected)
   read = {}
   for name, field in expected.items():
-    x = np.asarray(found[name])
+    x = np.asarray(given[name])
     _check_shape(f'observation {name!r}', x, field, batch)
-    read[name] = x if field.frame else vector(name, x, field.labels)
+    if field.vocab:
+      read[name] = _tokens(name, x, field.vocab)
+    else:
+      read[name] = x if field.frame else vector(name, x, field.labels)
   return read
+
+
+def _tokens(name, x_BL, vocab):
+  """A copy as int32; ValueError for what is no token."""
+  if not np.issubdtype(x_BL.dtype, np.integer) or (x_BL >= vocab).any():
+    raise ValueError(
+      f'{name!r}: found {x_BL.dtype} up to {x_BL.max(initial=-1)}, expected '
+      f'integers below {vocab}, negative where there is no token'
+    )
+  return x_BL.astype(np.int32)
 
 
 def vector(
@@ -168,9 +287,27 @@ def vector(
   return x_BP
 
 
-def _check_names(found, expected):
-  missing = [name for name in expected if name not in found]
-  unknown = [name for name in found if name not in expected]
+def choices(
+  action_B: np.ndarray, num_actions: int, advice: str = 'give one of them'
+) -> np.ndarray:
+  """A copy as int32; ValueError naming what is no action of the robot."""
+  if not np.issubdtype(action_B.dtype, np.integer):
+    raise ValueError(
+      f"'action': found dtype {action_B.dtype}, expected integers, each one of "
+      f'{num_actions} actions'
+    )
+  bad = np.flatnonzero((action_B < 0) | (action_B >= num_actions))
+  if len(bad):
+    raise ValueError(
+      f"'action': {action_B[bad[0]]} in lane {bad[0]}, expected 0 to "
+      f'{num_actions - 1}; {advice}'
+    )
+  return action_B.astype(np.int32)
+
+
+def _check_names(given, expected):
+  missing = [name for name in expected if name not in given]
+  unknown = [name for name in given if name not in expected]
   if not missing and not unknown:
     return
   hints = []
@@ -178,7 +315,7 @@ def _check_names(found, expected):
     near = difflib.get_close_matches(name, missing or expected, 1, cutoff=0.4)
     hints += [f'{name!r} may be meant as {near[0]!r}'] if near else []
   raise ValueError(
-    f'observation: found {sorted(found)}, expected {sorted(expected)}; '
+    f'observation: found {sorted(given)}, expected {sorted(expected)}; '
     f'missing {missing}, unknown {unknown}'
     + ''.join(f'; {hint}' for hint in hints)
   )

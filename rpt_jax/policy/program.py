@@ -1,5 +1,18 @@
-"""One step of a policy: a pure function, from frames to a robot's action.
+"""What acts: pure functions from observations to a robot's actions.
 
+`advance` is one step, for a robot, a simulator on the host, or a rollout that
+calls it in its own jit, scan and vmap. Its parts can be called apart:
+
+    seen = see(program, weights, observation)     frames through the image model
+    memory = remember(program, weights, memory, seen)      the window moves on
+    chunk_BCA = predict(program, weights, memory, keys)    what to do next
+    memory, action = play(program, weights, memory, keys)  predicts where due
+    memory = record(program, memory, weights, action)      what was done
+
+Where the trunk carries a state there are no windows: `Memory.state` is what the
+model made of all steps before, and the window is the step that is going on,
+which enters the state when the next one is seen, its action then being what was
+done.
 Everything is in one program, the image model included. Policies that differ
 in arrays only (seeds, statistics, limits) share what is compiled.
 """
@@ -13,80 +26,54 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rpt_jax.episodes import scales
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
-from rpt_jax.objectives.behaviour_cloning import ACTION
-from rpt_jax.types import Array, PyTree, StreamSpec
-
-CAMERA = 'latent/'
-_STEEPEST = 80.0  # exp of it is still a float32.
-
-
-@dataclasses.dataclass(frozen=True)
-class Execution:
-  """How predicted chunks of actions are played.
-
-  `execute` actions of a chunk are played before the next one is predicted.
-  `ensemble` m averages what all chunks say of the present step, those of i
-  steps ago weighted exp(-m * i): 0 the mean, above it the newest counts most,
-  below it the oldest, as in ACT (Zhao et al. 2023, whose 0.01 is -0.01 here).
-  """
-
-  execute: int = 1
-  ensemble: float | None = None
-
-  def check(self, chunk: int) -> None:
-    """Raises ValueError for what means nothing with chunks of that length."""
-    if type(self.execute) is not int or not 1 <= self.execute <= chunk:
-      raise ValueError(
-        f'execution: execute={self.execute!r}, expected a whole number from 1 '
-        f'to {chunk}, the actions of a chunk'
-      )
-    if self.ensemble is None:
-      return
-    if self.execute != 1 or chunk == 1:
-      raise ValueError(
-        f'execution: ensemble={self.ensemble} with execute={self.execute} and '
-        f'chunks of {chunk}; only with execute=1 and longer chunks is there '
-        'more than one prediction for a step'
-      )
-    steepness = abs(float(self.ensemble)) * chunk
-    if not steepness <= _STEEPEST:  # Nor is NaN.
-      raise ValueError(
-        f'execution: ensemble={self.ensemble}, expected a number within '
-        f'{_STEEPEST / chunk:.3g} of 0'
-      )
+from rpt_jax.policy.execution import Execution
+from rpt_jax.types import ACTION, CAMERA, LATENT, Array, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
   """What is compiled: the model, the image model's functions, the execution.
 
-  `apply` and `preprocess` are None where no stream is a camera.
+  `apply` and `preprocess` are None where there are no `cameras`, whose order
+  is that of latents side by side in a stream 'latent'. `num_actions` is how
+  many discrete actions this robot has, the first ones of the head; 0: its
+  actions are continuous.
   """
 
   model: sequence.SequenceModel
   apply: Callable[[PyTree, Array], Array] | None
   preprocess: Callable[[Array], Array] | None
-  execution: Execution
+  execution: Execution = Execution()
+  num_actions: int = 0
+  cameras: tuple[str, ...] = ()
 
   @property
   def head(self):
     """The HeadSpec of the action."""
     return next(h for h in self.model.heads if h.name == ACTION)
 
+  @property
+  def width(self) -> int:
+    """A: numbers of an action, or logits where actions are discrete."""
+    return self.num_actions or self.head.target.dim
+
 
 class Weights(NamedTuple):
   """All arrays that a policy is, none of which changes as it acts.
 
-  `scales` {stream: (mean [D], deviation [D])} of inputs; `spread_A` is the
-  deviation of predicted actions, next to 0 where they never moved.
+  `scales` {stream: (mean [D], deviation [D])} of continuous streams and
+  actions, see `episodes/scales.py`; `constants` as `sequence.bind` takes them;
+  the limits of actions are infinite where
+  there is none, and [0] where actions are discrete.
   """
 
   model: PyTree
   image: PyTree
   scales: dict[str, tuple[Array, Array]]
-  spread_A: Array
+  constants: dict[str, dict[str, Array]]
   low_A: Array
   high_A: Array
 
@@ -94,9 +81,11 @@ class Weights(NamedTuple):
 class Memory(NamedTuple):
   """What a policy carries from step to step.
 
-  `windows` {stream: standardised [B, T, D]}, the newest step last, and which
-  steps there were; `plan_BCA` the weighted sum of what chunks say of this and
-  later steps, `weight_C` the sum of weights; `count` steps since the start.
+  `windows` {stream: standardised f32 [B, T, D], or integers [B, T, levels]},
+  the newest step last, or a prefix [B, L]; which steps there were; `plan_BCA`
+  the weighted sum of what chunks say of this and later steps, `weight_C` the
+  sum of weights; `count` steps played since the start; `state` what the model
+  carries, None where its trunk carries nothing.
   """
 
   windows: dict[str, Array]
@@ -104,122 +93,244 @@ class Memory(NamedTuple):
   plan_BCA: Array
   weight_C: Array
   count: Array
+  state: PyTree
+
+
+def cameras_of(stream: str, cameras: tuple[str, ...]) -> tuple[str, ...]:
+  """Whose latents a stream is, side by side; none: it is no latent of frames.
+
+  'latent/front' is of the camera 'front', 'latent' of all `cameras`; without
+  any it is a vector of that name.
+  """
+  if stream.startswith(CAMERA):
+    return (stream.removeprefix(CAMERA),)
+  return cameras if stream == LATENT else ()
 
 
 def start(program: Program, batch: int) -> Memory:
   """The memory of `batch` episodes that begin."""
-  model, head = program.model, program.head
+  model, chunk = program.model, program.head.steps
+  state = sequence.start(model, batch)
+  steps = model.context if state is None else 1
   return Memory(
-    {s.name: jnp.zeros((batch, model.context, s.dim)) for s in model.streams},
-    jnp.zeros((batch, model.context), bool),
-    jnp.zeros((batch, head.steps, head.dim)),
-    jnp.zeros(head.steps),
+    {s.name: sequence.absent(s, batch, steps) for s in model.streams},
+    jnp.zeros((batch, steps), bool),
+    jnp.zeros((batch, chunk, program.width)),
+    jnp.zeros(chunk),
     jnp.int32(0),
+    state,
   )
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def see(
+  program: Program, weights: Weights, observation: dict[str, Array]
+) -> dict[str, Array]:
+  """{stream: [B, D]}, not yet scaled: what the model is to read of a step.
+
+  `observation` has uint8 frames [B, H, W, 3] under their cameras' names and
+  vectors f32 [B, P] under their streams' names; what else is in it is ignored.
+  """
+  latents = _latents(program, weights.image, observation)
+  seen = {}
+  for stream in program.model.streams:
+    cameras = cameras_of(stream.name, program.cameras)
+    if cameras:
+      views = [latents[camera] for camera in cameras]
+      seen[stream.name] = jnp.concatenate(views, axis=-1)
+    elif stream.name != ACTION:
+      seen[stream.name] = observation[stream.name]
+  return seen
+
+
+def remember(
+  program: Program, weights: Weights, memory: Memory, seen: dict[str, Array]
+) -> Memory:
+  """The windows one step later, with what `see` gave in their last step.
+
+  What will be done in that step is not known: its action is zeros, which
+  `predict` hides from the model.
+  """
+  windows, state = {}, memory.state
+  if state is not None:
+    apply = sequence.bind(program.model, weights.model)
+    state = apply(memory.windows, memory.valid_BT, state=state)['state']
+  for stream in program.model.streams:
+    name, x_BTD = stream.name, memory.windows[stream.name]
+    if not stream.timed:  # What is said holds for the whole window.
+      words_BL = seen[name].astype(jnp.int32)
+      if state is not None:  # It has heard them at the first step.
+        words_BL = jnp.where(memory.count == 0, words_BL, -1)
+      windows[name] = words_BL
+      continue
+    if name == ACTION:
+      now_BD = jnp.zeros_like(x_BTD[:, 0])
+    else:
+      now_BD = scales.apply(seen[name], weights.scales[name])
+    windows[name] = jnp.concatenate([x_BTD[:, 1:], now_BD[:, None]], axis=1)
+  new_B1 = jnp.ones((len(memory.valid_BT), 1), bool)
+  valid_BT = jnp.concatenate([memory.valid_BT[:, 1:], new_B1], axis=1)
+  return memory._replace(windows=windows, valid_BT=valid_BT, state=state)
+
+
+def predict(
+  program: Program, weights: Weights, memory: Memory, keys: Array
+) -> Array:
+  """The next actions [B, C, A] after the windows' last step.
+
+  Standardised values, a draw of the head's, or logits of the robot's own
+  actions. `keys` are B typed keys, one a lane.
+  """
+  apply = sequence.bind(program.model, weights.model, weights.constants)
+  hide_BTM = behaviour_cloning.hidden(memory.valid_BT, apply.streams)
+  output = apply(memory.windows, memory.valid_BT, hide_BTM, state=memory.state)
+  head, read_B1D = apply.head(ACTION), output['reads'][ACTION][:, -1:]
+  if program.num_actions:
+    # Robots share a vocabulary of actions; the first ones are this one's.
+    return head.logits(read_B1D)[:, 0, :, 0, : program.width]
+  draw = jax.vmap(lambda key, read_1D: head.sample(read_1D[None], key)[0, 0, 0])
+  return draw(keys, read_B1D)
+
+
+def play(
+  program: Program, weights: Weights, memory: Memory, keys: Array
+) -> tuple[Memory, Array]:
+  """The action of the windows' last step, and the memory of having done it.
+
+  Args:
+    keys: B typed keys, one a lane, read only where actions are drawn (by the
+      head, or discrete ones at a temperature above 0), so that a lane's actions
+      do not depend on the others.
+
+  Returns:
+    (memory, action): float32 [B, A] in the robot's units and within its
+    limits, or int32 [B], -1 where logits are not finite.
+  """
+  memory = _plan(program, weights, memory, keys)
+  planned_BA = memory.plan_BCA[:, 0] / memory.weight_C[0]
+  if program.num_actions:
+    action = _chosen(planned_BA, program.execution.temperature, keys)
+  else:
+    action = scales.invert(planned_BA, weights.scales[ACTION])
+    action = action.clip(weights.low_A[None], weights.high_A[None])
+  memory = memory._replace(count=memory.count + 1)
+  return record(program, memory, weights, action), action
+
+
 def advance(
   program: Program,
   weights: Weights,
   memory: Memory,
   observation: dict[str, Array],
+  keys: Array,
 ) -> tuple[Memory, Array]:
-  """One step: (memory, observation) -> (memory, action [B, A]).
+  """One step: `see`, `remember`, `play`; arguments and results are theirs."""
+  seen = see(program, weights, observation)
+  memory = remember(program, weights, memory, seen)
+  return play(program, weights, memory, keys)
 
-  `observation` has uint8 frames [B, H, W, 3] under their cameras' names and
-  vectors f32 [B, P] under their streams' names. Actions are in the robot's
-  units, within its limits, and recorded as executed.
+
+def episode_keys(seed: int, batch: int) -> Array:
+  """Typed keys [B] for `step`; robot i of any batch has the same."""
+  fold = jax.vmap(jax.random.fold_in, (None, 0))
+  return fold(jax.random.key(seed), jnp.arange(batch))
+
+
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
+def step(
+  program: Program,
+  weights: Weights,
+  memory: Memory,
+  observation: dict[str, Array],
+  episode_keys: Array,
+) -> tuple[Memory, Array]:
+  """`advance` for what is not jitted itself; the memory is given away.
+
+  `episode_keys` [B] are an episode's; every step draws with its own.
   """
-  memory = _remember(program, weights, memory, observation)
+  fold = jax.vmap(jax.random.fold_in, (0, None))
+  keys = fold(episode_keys, memory.count)
+  return advance(program, weights, memory, observation, keys)
+
+
+def record(
+  program: Program, memory: Memory, weights: Weights, action: Array
+) -> Memory:
+  """The memory of a robot that did `action` in the windows' last step.
+
+  `action` is [B, A] in the robot's units or integers [B]. Where the model sees
+  no actions there is nothing to remember.
+  """
+  if ACTION not in memory.windows:
+    return memory
+  if program.num_actions:
+    done = action[:, None]
+  else:
+    done = scales.apply(action, weights.scales[ACTION])
+  window = memory.windows[ACTION]
+  window = window.at[:, -1].set(done.astype(window.dtype))
+  return memory._replace(windows=memory.windows | {ACTION: window})
+
+
+@functools.cache
+def in_rollouts(program: Program) -> Callable:
+  """The policy `((weights, memory), observation, keys)` of `envs/rollout.py`.
+
+  Cached, as rollouts are compiled for each policy that they are given.
+  """
+
+  def policy(carry, observation, keys):
+    weights, memory = carry
+    memory, action = advance(program, weights, memory, observation, keys)
+    return (weights, memory), action
+
+  return policy
+
+
+def _latents(program, params, observation):
+  """{camera: latents [B, D]}; frames of one size go through as one batch."""
+  frames = {c: program.preprocess(observation[c]) for c in program.cameras}
+  alike = {}
+  for camera, x in frames.items():
+    alike.setdefault(x.shape, []).append(camera)
+  latents = {}
+  for cameras in alike.values():
+    batch = jnp.concatenate([frames[camera] for camera in cameras])
+    latent_ND = program.apply(params, batch)
+    parts = jnp.split(latent_ND, len(cameras))
+    latents |= zip(cameras, parts, strict=True)
+  return latents
+
+
+def _plan(program, weights, memory, keys):
+  """The plan one step later, with a new chunk in it where one is due."""
   plan_BCA, weight_C = _shift(memory.plan_BCA, 1), _shift(memory.weight_C, 0)
 
-  def predict():
-    chunk_BCA = _chunk(program, weights, memory)
+  def renewed():
+    chunk_BCA = predict(program, weights, memory, keys)
     if program.execution.ensemble is None:
       return chunk_BCA, jnp.ones_like(weight_C)
     decay = math.exp(-program.execution.ensemble)
     return decay * plan_BCA + chunk_BCA, decay * weight_C + 1
 
   if program.execution.execute == 1:
-    plan_BCA, weight_C = predict()
+    plan_BCA, weight_C = renewed()
   else:
     due = memory.count % program.execution.execute == 0
     plan_BCA, weight_C = jax.lax.cond(
-      due, predict, lambda: (plan_BCA, weight_C)
+      due, renewed, lambda: (plan_BCA, weight_C)
     )
-  mean_A = weights.scales[ACTION][0]
-  wanted_BA = plan_BCA[:, 0] / weight_C[0]
-  action_BA = mean_A[None] + wanted_BA * weights.spread_A[None]
-  action_BA = action_BA.clip(weights.low_A[None], weights.high_A[None])
-  memory = memory._replace(
-    plan_BCA=plan_BCA, weight_C=weight_C, count=memory.count + 1
-  )
-  return _record(memory, weights, action_BA), action_BA
+  return memory._replace(plan_BCA=plan_BCA, weight_C=weight_C)
 
 
-@functools.partial(jax.jit, donate_argnums=0)
-def correct(memory: Memory, weights: Weights, action_BA: Array) -> Memory:
-  """The memory of a robot that did `action_BA` in place of its last action."""
-  return _record(memory, weights, action_BA)
-
-
-def _remember(program, weights, memory, observation):
-  """The windows one step later; the action of the new step is not known."""
-  now = _latents(program, weights.image, observation)
-  for stream in program.model.streams:
-    if stream.name == ACTION:
-      now[ACTION] = jnp.zeros_like(memory.windows[ACTION][:, 0])
-    elif not stream.name.startswith(CAMERA):
-      now[stream.name] = observation[stream.name]
-    if stream.name != ACTION:
-      now[stream.name] = _scaled(weights, stream.name, now[stream.name])
-  windows = {
-    name: jnp.concatenate([x_BTD[:, 1:], now[name][:, None]], axis=1)
-    for name, x_BTD in memory.windows.items()
-  }
-  new_B1 = jnp.ones((len(memory.valid_BT), 1), bool)
-  valid_BT = jnp.concatenate([memory.valid_BT[:, 1:], new_B1], axis=1)
-  return memory._replace(windows=windows, valid_BT=valid_BT)
-
-
-def _latents(program, params, observation):
-  """{stream: latents [B, D]}; cameras of one size go through as one batch."""
-  streams = [s.name for s in program.model.streams if s.name.startswith(CAMERA)]
-  frames = [
-    program.preprocess(observation[name.removeprefix(CAMERA)])
-    for name in streams
-  ]
-  if len({x.shape for x in frames}) != 1:
-    found = [program.apply(params, x) for x in frames]
+def _chosen(logits_BA, temperature, keys):
+  """int32 [B]: the likeliest, or drawn; -1 where logits are not finite."""
+  if temperature:
+    draw = jax.vmap(jax.random.categorical)
+    action_B = draw(keys, logits_BA / temperature)
   else:
-    latent_ND = program.apply(params, jnp.concatenate(frames))
-    found = jnp.split(latent_ND, len(frames))
-  return dict(zip(streams, found, strict=True))
-
-
-def _chunk(program, weights, memory):
-  """The model's next actions [B, C, A], standardised."""
-  names = [stream.name for stream in program.model.streams]
-  hide_BTM = behaviour_cloning.hidden(memory.valid_BT, names)
-  apply = sequence.bind(program.model, weights.model)
-  output = apply(memory.windows, memory.valid_BT, hide_BTM)
-  action = StreamSpec(ACTION, 'continuous', dim=program.head.dim)
-  return behaviour_cloning.actions(output, action)
-
-
-def _record(memory, weights, action_BA):
-  """The action in the window's last step, if actions are seen at all."""
-  if ACTION not in memory.windows:
-    return memory
-  window_BTA = memory.windows[ACTION]
-  window_BTA = window_BTA.at[:, -1].set(_scaled(weights, ACTION, action_BA))
-  return memory._replace(windows=memory.windows | {ACTION: window_BTA})
-
-
-def _scaled(weights, name, x_BD):
-  mean_D, std_D = weights.scales[name]
-  return (x_BD - mean_D[None]) / std_D[None]
+    action_B = logits_BA.argmax(-1)
+  sound_B = jnp.isfinite(logits_BA).all(-1)
+  return jnp.where(sound_B, action_B, -1).astype(jnp.int32)
 
 
 def _shift(x, axis):

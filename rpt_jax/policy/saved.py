@@ -1,7 +1,8 @@
 """A policy on disk: the folder of its model, and all it takes to act.
 
 `sharing/folder.py` says what lies where. Here is the entry 'acting' of its
-config.json (execution, limit, frames, labels, image model) and the image model.
+config.json (execution, actions, frames, labels, image model) and the image
+model.
 """
 
 import dataclasses
@@ -16,18 +17,20 @@ import jax
 import numpy as np
 
 from rpt_jax import vision
-from rpt_jax.policy.program import Execution
+from rpt_jax.policy.execution import Execution
 from rpt_jax.sharing import card as cards
 from rpt_jax.sharing import folder as folders
 from rpt_jax.sharing.folder import CONFIG, ENCODER, IMAGE
-from rpt_jax.training import checkpoint
+from rpt_jax.training import checkpoint, distributed
 from rpt_jax.training.optimizer import path_name
 from rpt_jax.vision import hub, weights
 
+_PARTS = ('model', 'params', 'scales', 'constants')
+
 
 @dataclasses.dataclass(frozen=True)
-class _Known:
-  """A function told apart by what it was read from.
+class _Named:
+  """A function that is another only where it was read from something else.
 
   Policies on copies of one image model are one program.
   """
@@ -47,7 +50,9 @@ def write(
     acting = {
       'execution': dataclasses.asdict(policy.execution),
       'action_limit': _numbers(policy.action_limit),
-      'frames': policy.frames,
+      'num_actions': policy.num_actions,
+      # Pairs: the order of cameras is that of their latents.
+      'frames': [[camera, size] for camera, size in policy.frames.items()],
       'labels': policy.labels,
       'image': _write_image(partial, policy) if policy.image else None,
     }
@@ -56,6 +61,7 @@ def write(
       policy.model,
       policy.params,
       policy.scales,
+      constants=policy.weights.constants,
       origin=origin,
       acting=acting,
       card=card or cards.text(policy.model, 'A policy', acts=True),
@@ -64,9 +70,9 @@ def write(
 
 def read(folder: str | os.PathLike) -> dict:
   """The arguments of the policy saved in `folder`; errors as `Policy.load`."""
-  found = folders.read(folder)
-  parts = {name: found[name] for name in ('model', 'params', 'scales')}
-  return parts | acting(found['folder'], found['acting'])
+  whole = folders.read(folder)
+  parts = {name: whole[name] for name in _PARTS}
+  return parts | acting(whole['folder'], whole['acting'])
 
 
 def acting(folder: pathlib.Path, entry: dict | None) -> dict:
@@ -86,7 +92,8 @@ def acting(folder: pathlib.Path, entry: dict | None) -> dict:
     parts = {
       'execution': Execution(**entry['execution']),
       'action_limit': entry['action_limit'],
-      'frames': dict(entry['frames']),
+      'num_actions': entry.get('num_actions', 0),  # Before there were any.
+      'frames': dict(entry['frames']),  # Pairs, or once a dictionary.
       'labels': dict(entry['labels']),
     }
   except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -113,10 +120,8 @@ def _write_image(partial, policy):
   _check_same(policy, model, what, settings)
   path = pathlib.Path(what)
   if path.is_dir():
-    (partial / ENCODER).mkdir()
-    for pattern in hub.FILES:
-      for file in path.glob(pattern):
-        shutil.copy(file, partial / ENCODER)
+    if distributed.is_first():  # All of a job come here; one writes.
+      _copy(path, partial / ENCODER)
     what = ENCODER
   elif path.is_file():
     what = path.absolute()
@@ -124,8 +129,16 @@ def _write_image(partial, policy):
   own = _digest(tuned) != digest
   if own:
     checkpoint.save_params(partial / IMAGE, tuned)
-  found = {'load': str(what), 'settings': dict(settings)}
-  return found | {'sha256': digest, 'own_params': own}
+  entry = {'load': str(what), 'settings': dict(settings)}
+  return entry | {'sha256': digest, 'own_params': own}
+
+
+def _copy(model, folder):
+  """What an image model's folder holds that is of it."""
+  folder.mkdir()
+  for pattern in hub.FILES:
+    for file in model.glob(pattern):
+      shutil.copy(file, folder)
 
 
 def _check_same(policy, model, what, settings):
@@ -137,13 +150,14 @@ def _check_same(policy, model, what, settings):
   like = jax.tree.map(np.shape, (model.params, policy.image.params))
   same = like[0] == like[1]
   if same:
-    mine, theirs = (
+    latents = [
       jax.jit(_latent, static_argnums=(0, 1))(
         m.apply, m.preprocess, policy.image.params, frame_NHWC
       )
       for m in (policy.image, model)
-    )
-    same = mine.shape == theirs.shape and np.allclose(mine, theirs, atol=1e-4)
+    ]
+    same = latents[0].shape == latents[1].shape
+    same = same and np.allclose(*latents, atol=1e-4)
   if not same:
     raise ValueError(
       f'image_from: vision.load({str(what)!r}, **{settings}) is not the image '
@@ -174,8 +188,8 @@ def _read_image(folder, entry):
   image = dataclasses.replace(
     model,
     params=params,
-    apply=_Known(key, model.apply),
-    preprocess=_Known(key, model.preprocess),
+    apply=_Named(key, model.apply),
+    preprocess=_Named(key, model.preprocess),
   )
   return {'image': image, 'image_from': (what, settings)}
 

@@ -3,76 +3,103 @@
 Each takes plain rows and returns HTML; without its content it returns ''.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from rpt_jax.reporting import findings, html, plots, tidy, words
+from rpt_jax import results
+from rpt_jax.reporting import (
+  controls,
+  findings,
+  html,
+  plots,
+  tidy,
+  words,
+)
+from rpt_jax.reporting.variants import comparable_envs
+from rpt_jax.results import (
+  FINETUNE,
+  NO_RUN,
+  PROBE,
+  SCRATCH,
+  TUNED,
+  Acting,
+  Measure,
+  Pretrain,
+)
+
+# Shares of units named rightly: the panel's title, the name of the rows.
+_NAMED_RIGHTLY = (
+  ('masked steps', Pretrain.MASKED_ACCURACY),
+  ('unmasked steps', Pretrain.UNMASKED_ACCURACY),
+)
 
 
-def headline(found: Sequence[words.Finding]) -> str:
+def headline(conclusions: Sequence[words.Finding]) -> str:
   """The findings as a list, each with its verdict."""
   items = ''.join(
     f'<li><span class="verdict {verdict}">{words.VERDICTS[verdict]}</span>'
     f'{html.escape(sentence)}</li>'
-    for verdict, sentence in found
+    for verdict, sentence in conclusions
   )
-  return f'<ul class="findings">{items}</ul>' if items else ''
+  if not items:
+    return ''
+  return f'<ul class="findings">{items}</ul>{html.paragraph(words.DECIDES)}'
 
 
 def demo_curves(
-  doc: html.Document, rows, run: str | None, scale: str, say=words.NORMALISED
+  doc: html.Document, rows, run: str | None, say: Measure
 ) -> list[str]:
-  """Score against demonstrations: aggregate, per domain, every cell.
-
-  `scale` says what 0 and 1 are, `say` (`words.Words`) what is scored.
-  """
+  """Score against demonstrations: aggregate, per domain, every cell."""
   scores = _scores(rows, run)
   envs = _groups_first(scores)
-  methods = [m for m in plots.METHODS if tidy.select(scores, method=m)]
+  methods = [m for m in plots.METHODS if results.select(scores, method=m)]
   if not methods:
     return []
-  limits = plots.span_of(scores, include=(0.0, 1.0))
+  bare = [row['value'] for row in controls.scores(rows)]  # Without bands.
+  limits = plots.span_of(scores, include=(0.0, 1.0, *bare))
   panels = []
   for env in envs:
-    of_env = tidy.select(scores, env=env)
-    rows_of = {m: tidy.select(of_env, method=m) for m in methods}
-    rows_of = {m: found for m, found in rows_of.items() if found}
+    of_env = results.select(scores, env=env)
+    rows_of = {m: results.select(of_env, method=m) for m in methods}
+    rows_of = {m: curve for m, curve in rows_of.items() if curve}
     size = (4.5, 3.6) if env in words.GROUPS else (2.25, 1.8)
-    picture = plots.demo_curves(rows_of, plots.env_label(env), limits, size)
+    others = controls.curves(rows, env)
+    label = plots.env_label(env)
+    picture = plots.demo_curves(rows_of, others, label, limits, size)
     alt = f'{say.score.capitalize()} against demonstrations, {env}'
     kind = 'plot first' if env in words.GROUPS else 'plot'
     panels.append(html.image(picture, alt, kind))
-  legend = html.legend([plots.METHODS[method] for method in methods])
-  seeds = {row['seeds'] for row in scores if row.get('seeds')}
-  seeds = f'{_range(seeds)} seeds' if seeds else 'seeds'
+  entries = [plots.METHODS[method] for method in methods]
+  entries += map(plots.control, controls.eyes(rows))
+  seeds = words.sample(scores)
   trunk = f' Pretraining run: {run}.' if run else ''
   figure = doc.figure(
-    legend + ''.join(panels),
+    html.legend(entries) + ''.join(panels),
     f'Score against demonstrations. {say.statistic.format(seeds=seeds)}, on a '
-    f'scale where {scale} (grey lines), with 95 % bands.{trunk} '
+    f'scale where {say.scale} (level lines), with 95 % bands.{trunk} '
     f'{say.intervals}',
     'small',
   )
   return [figure, _every_cell(scores, envs, methods, say)]
 
 
-def paired_differences(
-  doc: html.Document, rows, run, say=words.NORMALISED
-) -> str:
+def paired_differences(doc: html.Document, rows, run, say: Measure) -> str:
   """Forest plots, one for each number of demonstrations."""
   rows = [
     row
-    for row in tidy.select(rows, 'paired_difference')
-    if row['tags'].get('run') in (run, None)
+    for row in results.select(rows, Acting.OVER_SCRATCH)
+    if results.tag(row, 'run') in (run, None)
   ]
-  methods = [m for m in plots.METHODS if tidy.select(rows, method=m)]
+  methods = [m for m in plots.METHODS if results.select(rows, method=m)]
   if not methods:
     return ''
-  envs = sorted(tidy.unique(rows, 'env'), key=lambda env: env in words.GROUPS)
+  envs = sorted(
+    results.unique(rows, 'env'), key=lambda env: env in words.GROUPS
+  )
   limits = plots.span_of(rows, include=(0.0,))
   panels = []
-  for demos in sorted(tidy.unique(rows, 'demos')):
-    of_demos = tidy.select(rows, demos=demos)
-    rows_of = {m: tidy.select(of_demos, method=m) for m in methods}
+  for demos in sorted(results.unique(rows, 'demos')):
+    of_demos = results.select(rows, demos=demos)
+    rows_of = {m: results.select(of_demos, method=m) for m in methods}
     title = tidy.demonstrations(demos)
     picture = plots.forest(rows_of, envs, title, limits, say.score)
     alt = f'Paired differences pretrained minus scratch, {title}'
@@ -81,20 +108,19 @@ def paired_differences(
   return doc.figure(
     legend + ''.join(panels),
     'Paired differences, pretrained minus scratch. Both arms of a pair share '
-    'the seed, its demonstrations and its initial states. Filled markers: the '
-    '95 % interval leaves zero out; hollow: it does not. '
-    f'{say.env.capitalize()}s are not corrected for being many.',
+    'the pipeline, its demonstrations and its initial states. Filled markers: '
+    'the difference decides, as said under the findings; hollow: it does not.',
     'wide',
   )
 
 
-def tuned(doc: html.Document, rows) -> str:
+def tuned(doc: html.Document, rows, say: Measure) -> str:
   """Policies that trained on through the image model, by what of it moved."""
-  rows = tidy.select(rows, method='tuned')
+  rows = results.select(rows, method=TUNED)
   body = []
-  for score in tidy.select(rows, 'score'):
+  for score in results.select(rows, Acting.SCORE):
     tags = {k: score['tags'][k] for k in ('env', 'demos', 'encoder')}
-    gain = tidy.latest(rows, 'tuning_difference', **tags) or {'value': None}
+    gain = results.latest(rows, Acting.OVER_FROZEN, **tags) or {'value': None}
     cells = [
       f'<td>{html.escape(plots.env_label(tags["env"]))}</td>',
       f'<td>{tags["demos"]}</td><td class="text">'
@@ -111,55 +137,61 @@ def tuned(doc: html.Document, rows) -> str:
     body.append(f'<tr>{"".join(cells)}</tr>')
   if not body:
     return ''
-  head = ['Environment', 'Demos', 'Image model', 'Score', 'Gain']
+  head = [say.env.capitalize(), 'Demos', 'Image model', 'Score', 'Gain']
   return doc.table(
     html.table(head, body, text=('Image model',)),
     'Trained on through the image model, with augmented frames. “Gain” is over '
-    'the fine-tuned policy each went on from, paired by seed; “frozen” is the '
+    'the fine-tuned policy each went on from, paired; “frozen” is the '
     'control that takes the same steps with the image model fixed.',
   )
 
 
 def variants(
-  doc: html.Document, rows, runs: dict[str, dict], say=words.NORMALISED
+  doc: html.Document,
+  rest,
+  acting: Mapping[str, Sequence[results.Row]],
+  runs: dict[str, dict],
+  measures: Mapping[str, Measure],
 ) -> list[str]:
   """Which units, objective or alpha acts best; HuBERT's alpha curve.
 
-  `runs` describes pretraining runs: run -> {'label', 'recipe', 'objective',
-  'alpha'}, all optional.
+  `rest` and `acting` are as `words.split` gives them; `runs` describes
+  pretraining runs: run -> {'label', 'recipe', 'objective', 'alpha'}, all
+  optional.
   """
-  return [_variant_scores(doc, rows, runs, say), _alpha_curves(doc, rows, runs)]
+  scores = [
+    _variant_scores(doc, rows, runs, measures[name])
+    for name, rows in acting.items()
+  ]
+  return [*scores, _alpha_curves(doc, rest, acting.values(), runs)]
 
 
-def _scores(rows, run) -> list[tidy.Row]:
+def _scores(rows, run) -> list[results.Row]:
   """Scores of scratch and of one pretraining run."""
   return [
     row
-    for row in tidy.select(rows, 'score')
-    if row['tags']['method'] in plots.METHODS
-    and (
-      row['tags']['method'] == 'scratch'
-      or row['tags'].get('run') in (run, None)
-    )
+    for row in results.select(rows, Acting.SCORE, method=tuple(plots.METHODS))
+    if row['tags']['method'] == SCRATCH
+    or results.tag(row, 'run') in (run, None)
   ]
 
 
 def _groups_first(scores) -> list[str]:
   """All environments, those taken together before the single ones."""
   return sorted(
-    tidy.unique(scores, 'env'), key=lambda env: env not in words.GROUPS
+    results.unique(scores, 'env'), key=lambda env: env not in words.GROUPS
   )
 
 
 def _every_cell(scores, envs, methods, say) -> str:
-  demos = sorted(tidy.unique(scores, 'demos'))
+  demos = sorted(results.unique(scores, 'demos'))
   groups = '<th></th><th></th>' + (
     f'<th colspan="{len(demos)}">demonstrations</th>'
   )
   body = []
   for env in envs:
     cells_of = {
-      (m, d): tidy.latest(scores, 'score', env=env, method=m, demos=d)
+      (m, d): results.latest(scores, Acting.SCORE, env=env, method=m, demos=d)
       for m in methods
       for d in demos
     }
@@ -185,28 +217,30 @@ def _every_cell(scores, envs, methods, say) -> str:
 
 
 def _variant_scores(doc, rows, runs, say) -> str:
-  envs = findings.comparable_envs(rows)
-  envs += ['unseen'] if envs == ['seen'] else []
+  envs = comparable_envs(rows)
+  envs += [results.UNSEEN] if envs == [words.SEEN] else []
   scores = [
     row
-    for row in tidy.select(rows, 'score', method=('finetune', 'probe'))
-    if row['tags'].get('run') not in (None, 'none')
+    for row in results.select(rows, Acting.SCORE, method=(FINETUNE, PROBE))
+    if results.tag(row, 'run') not in (None, NO_RUN)
   ]
-  names = tidy.unique(scores, 'run')
+  names = results.unique(scores, 'run')
   labels = [runs.get(run, {}).get('label', run) for run in names]
   panels = []
   for env in envs:
-    for demos in sorted(tidy.unique(tidy.select(scores, env=env), 'demos')):
-      cells = tidy.select(scores, env=env, demos=demos)
-      if len(tidy.unique(cells, 'run')) < 2:
+    for demos in sorted(
+      results.unique(results.select(scores, env=env), 'demos')
+    ):
+      cells = results.select(scores, env=env, demos=demos)
+      if len(results.unique(cells, 'run')) < 2:
         continue
       rows_of = {
-        m: tidy.select(cells, method=m)
+        m: results.select(cells, method=m)
         for m in plots.METHODS
-        if tidy.select(cells, method=m)
+        if results.select(cells, method=m)
       }
-      scratch = tidy.latest(
-        rows, 'score', env=env, demos=demos, method='scratch'
+      scratch = results.latest(
+        rows, Acting.SCORE, env=env, demos=demos, method=SCRATCH
       )
       title = f'{plots.env_label(env)}, {tidy.demonstrations(demos)}'
       picture = plots.variants(
@@ -215,53 +249,33 @@ def _variant_scores(doc, rows, runs, say) -> str:
       panels.append(html.image(picture, f'Score by run, {title}', 'plot'))
   if not panels:
     return ''
-  legend = html.legend(
-    [
-      plots.METHODS[m]._replace(
-        dash=plots.METHODS[m].dash if m == 'scratch' else '-'
-      )
-      for m in plots.METHODS
-    ]
-  )
+  shown = (SCRATCH, *results.unique(scores, 'method'))
+  legend = html.legend([plots.METHODS[m] for m in plots.METHODS if m in shown])
   return doc.figure(
     legend + ''.join(panels),
-    'Which pretraining acts best. One row per pretraining run, with 95 % '
+    'Score by pretraining run. One row per pretraining run, with 95 % '
     'intervals; the dashed line and its band are training from scratch on the '
     'same demonstrations.',
     'wide',
   )
 
 
-def _alpha_curves(doc, rows, runs) -> str:
+def _alpha_curves(doc, rest, acting, runs) -> str:
   """Every measure that at least two values of alpha share, by recipe."""
   alphas = {run: d for run, d in runs.items() if d.get('alpha') is not None}
-  measures = {}
-  envs = findings.comparable_envs(rows)
-  for method in ('finetune', 'probe'):
-    found = tidy.select(
-      rows, 'score', run=tuple(alphas), env=tuple(envs), method=method
-    )
-    for row in found:
-      env, demos = row['tags']['env'], row['tags']['demos']
-      where = '' if env == 'all' else f'{plots.env_label(env)}, '
-      key = (f'{where}{tidy.demonstrations(demos)}', f'score, {method}')
-      measures.setdefault(key, {})[row['tags']['run']] = row
-  for run, mean in findings.mean_r2(rows).items():
-    if run in alphas:
-      key = ('state probe', 'mean R²')
-      measures.setdefault(key, {})[run] = {'value': mean}
-  for row in tidy.select(rows, 'accuracy_masked', run=tuple(alphas)):
-    key = ('masked prediction', 'accuracy')
-    measures.setdefault(key, {})[row['tags']['run']] = row
+  measures = {
+    key: _lines(row_of, alphas)
+    for key, row_of in _measures_of(rest, acting, tuple(alphas)).items()
+  }
+  drawn: dict[str, list] = {}
+  for (_, ylabel), lines in measures.items():
+    for pairs in lines.values():
+      drawn.setdefault(ylabel, []).extend(row for _, row in pairs)
   panels, legend = [], {}
-  for (title, ylabel), by_run in measures.items():
-    lines: dict[str, list] = {}
-    for run, row in by_run.items():
-      label = str(alphas[run].get('recipe', 'units'))
-      lines.setdefault(label, []).append((float(alphas[run]['alpha']), row))
-    lines = {k: v for k, v in lines.items() if len({a for a, _ in v}) > 1}
+  for (title, ylabel), lines in measures.items():
     if lines:
-      picture = plots.alpha_curve(lines, title, ylabel)
+      limits = plots.span_of(drawn[ylabel])
+      picture = plots.alpha_curve(lines, title, ylabel, limits)
       alt = f'{ylabel} against alpha, {title}'
       panels.append(html.image(picture, alt, 'plot'))
       legend |= plots.series(list(lines))
@@ -271,11 +285,41 @@ def _alpha_curves(doc, rows, runs) -> str:
     html.legend(list(legend.values())) + ''.join(panels),
     'Where the loss is placed. α weighs the loss on masked steps against that '
     'on unmasked ones (HuBERT, section II-C): 1 is masked only, 0 unmasked '
-    'only. HuBERT found masked-only best, by most where units are poor.',
+    'only. HuBERT found masked-only best, by most where units are poor. '
+    'Accuracy is the share of held-out steps whose unit is named rightly.',
     'small',
   )
 
 
-def _range(values) -> str:
-  low, high = min(values), max(values)
-  return str(low) if low == high else f'{low} to {high}'
+def _lines(row_of, alphas) -> dict[str, list[tuple[float, results.Row]]]:
+  """Recipe -> (alpha, row) of its runs, where they differ in alpha."""
+  lines: dict[str, list] = {}
+  for run, row in row_of.items():
+    recipe = str(alphas[run].get('recipe', 'units'))
+    lines.setdefault(recipe, []).append((float(alphas[run]['alpha']), row))
+  return {k: v for k, v in lines.items() if len({a for a, _ in v}) > 1}
+
+
+def _measures_of(
+  rest, acting, runs
+) -> dict[tuple[str, str], dict[str, results.Row]]:
+  """(title, axis) of what these runs are compared by -> run -> its row."""
+  measures = {}
+  for rows in acting:
+    tags = {'run': runs, 'env': tuple(comparable_envs(rows))}
+    for row in results.select(
+      rows, Acting.SCORE, method=(FINETUNE, PROBE), **tags
+    ):
+      env, demos = row['tags']['env'], row['tags']['demos']
+      where = '' if env == results.ALL else f'{plots.env_label(env)}, '
+      axis = f'score, {row["tags"]["method"]}'
+      key = (f'{where}{tidy.demonstrations(demos)}', axis)
+      measures.setdefault(key, {})[row['tags']['run']] = row
+  for run, mean in findings.mean_r2(rest).items():
+    if run in runs:
+      measures.setdefault(('state probe', 'mean R²'), {})[run] = {'value': mean}
+  for title, name in _NAMED_RIGHTLY:
+    # Rows with an env are of one domain alone.
+    for row in results.select(rest, name, run=runs, env=None):
+      measures.setdefault((title, 'accuracy'), {})[row['tags']['run']] = row
+  return measures

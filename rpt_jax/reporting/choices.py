@@ -1,13 +1,14 @@
 """Section on choices: one pretraining run against another, by question.
 
-Takes rows `comparison` and `score` of the stage `control`, as `words.split`
-gives them.
+Takes rows `comparison` and `score` of one measure, as `words.split` gives them.
 """
 
 from typing import NamedTuple
 
-from rpt_jax.reporting import html, plots, simulator, tidy, words
+from rpt_jax import results
+from rpt_jax.reporting import evidence, html, plots, simulator, tidy, words
 from rpt_jax.reporting.words import Finding
+from rpt_jax.results import Acting, Measure
 
 VERDICTS = {1: 'better', 0: 'unclear', -1: 'worse'}
 
@@ -16,99 +17,101 @@ class Answer(NamedTuple):
   """What one question came to in one group of tasks."""
 
   question: str
-  group: str  # 'seen' or 'unseen'
+  group: str  # One of words.GROUPS.
   demos: int
-  difference: tidy.Row  # First run minus second.
-  first: tidy.Row  # Scores; value None where there is none.
-  second: tidy.Row
+  difference: results.Row  # First run minus second.
+  first: results.Row  # Scores; value None where there is none.
+  second: results.Row
 
   @property
   def runs(self) -> tuple[str, str]:
     """What both are called; the second with its method where that differs."""
     tags = self.difference['tags']
-    other, method = tags['other'], tags.get('other_method', tags['method'])
+    other, method = tags['other'], tags['other_method']
     same = method == tags['method']
     return tags['run'], other if same else f'{other} ({method})'
 
 
 def answers(rows) -> list[Answer]:
-  """Every question in every group of tasks, in the order of the rows."""
-  found = []
-  for row in tidy.select(rows, 'comparison', env=tuple(plots.GROUPS)):
+  """Every question in every group of domains, in the order of the rows."""
+  all_answers = []
+  for row in results.select(rows, Acting.COMPARISON, env=tuple(plots.GROUPS)):
     tags = row['tags']
-    env, demos, method = (tags[k] for k in ('env', 'demos', 'method'))
+    where = {'env': tags['env'], 'demos': tags['demos']}
     pair = (
-      (tags['run'], method),
-      (tags['other'], tags.get('other_method', method)),
+      (tags['run'], tags['method']),
+      (tags['other'], tags['other_method']),
     )
     scores = [
-      tidy.latest(rows, 'score', env=env, demos=demos, method=method, run=run)
+      results.latest(rows, Acting.SCORE, run=run, method=method, **where)
       for run, method in pair
     ]
     first, second = (score or {'value': None} for score in scores)
     question = row['tags']['question']
-    found.append(Answer(question, env, demos, row, first, second))
-  return found
+    all_answers.append(Answer(question, *where.values(), row, first, second))
+  return all_answers
 
 
-def comparisons(doc: html.Document, rows) -> list[str]:
-  """A forest plot of all questions; beneath it both rates and a verdict."""
-  found = answers(rows)
-  if not found:
+def comparisons(doc: html.Document, rows, say: Measure) -> list[str]:
+  """A forest plot of all questions; beneath it both scores and a verdict."""
+  all_answers = answers(rows)
+  if not all_answers:
     return []
-  limits = plots.span_of([a.difference for a in found], include=(0.0,))
-  counts = sorted({a.demos for a in found})
+  limits = plots.span_of([a.difference for a in all_answers], include=(0.0,))
+  counts = sorted({a.demos for a in all_answers})
+  over = words.sample([a.difference for a in all_answers])
   panels, tables = [], []
   for demos in counts:
-    mine = [a for a in found if a.demos == demos]
+    of_demos = [a for a in all_answers if a.demos == demos]
     rows_of = {
-      group: [a.difference for a in mine if a.group == group]
+      group: [a.difference for a in of_demos if a.group == group]
       for group in plots.GROUPS
     }
     rows_of = {group: of for group, of in rows_of.items() if of}
-    questions = list(dict.fromkeys(a.question for a in mine))
+    questions = list(dict.fromkeys(a.question for a in of_demos))
     title = f'fine-tuned on {tidy.demonstrations(demos)}'
-    picture = plots.comparisons(rows_of, questions, title, limits)
+    picture = plots.comparisons(rows_of, questions, title, limits, say.score)
     panels.append(html.image(picture, f'Differences, {title}', 'plot'))
     tables.append(
       doc.table(
-        _table(mine),
-        f'Both runs of every question, {title}. Success rates are means over '
-        'seeds and episodes. “Better” and “worse”: the interval of the '
-        'difference lies above or below zero; “unclear”: it holds zero.',
+        _table(of_demos),
+        f'Both runs of every question, {title}. {say.score.capitalize()}: '
+        f'{say.statistic.format(seeds=over)}. “Better” and “worse”: the '
+        'difference decides; “unclear”: it does not.',
       )
     )
-  groups = dict.fromkeys(a.group for a in found)
+  groups = dict.fromkeys(a.group for a in all_answers)
   legend = [plots.GROUPS[g]._replace(dash='-') for g in groups]
   figure = doc.figure(
     html.legend(legend) + ''.join(panels),
-    'One choice at a time. Success rate of the first run minus that of the '
-    'second, both fine-tuned on the same demonstrations and paired by seed '
-    'and episode, with 95 % intervals that resample seeds and episodes. '
-    f'Filled: the interval leaves zero out. {many(len(found))}',
+    f'One choice at a time. {say.score.capitalize()} of the first run minus '
+    'that of the second, both fine-tuned on the same demonstrations and paired '
+    f'over {over}, with 95 % intervals. {say.intervals} Filled: '
+    'the difference decides, as said under the findings.',
     'one' if len(panels) == 1 else 'wide',
   )
-  return [figure, *tables, _by_task(rows)]
+  return [figure, *tables, _by_domain(rows, say)]
 
 
-def findings(rows) -> list[Finding]:
+def findings(rows, say: Measure) -> list[Finding]:
   """Each choice that made a difference, and those that cannot be told."""
-  every, found, unclear = answers(rows), [], {}
-  for a in every:
-    side = tidy.side(a.difference)
+  conclusions, unclear = [], {}
+  for a in answers(rows):
+    side, doubt = tidy.side(a.difference), evidence.doubt(a.difference)
     if not side:
       unclear.setdefault(a.question, []).append(a.group)
       continue
     first, second = a.runs
-    found.append(
+    verdict = 'yes' if side > 0 else 'no-effect'
+    conclusions.append(
       Finding(
-        'yes' if side > 0 else 'no-effect',
+        'mixed' if doubt else verdict,
         f'{a.question[:1].upper()}{a.question[1:]}: '
-        f'{words.OVER[a.group].lower()}, “{first}” succeeds at a rate of '
-        f'{tidy.number(a.first["value"])} and “{second}” at '
+        f'{words.over(a.group, say).lower()}, “{first}” {say.scores} '
+        f'{tidy.number(a.first["value"])} and “{second}” '
         f'{tidy.number(a.second["value"])}, a paired difference of '
         f'{tidy.with_interval(a.difference, sign=True)} (fine-tuning, '
-        f'{tidy.demonstrations(a.demos)}).',
+        f'{tidy.demonstrations(a.demos)}){f"; but {doubt}" if doubt else ""}.',
       )
     )
   if unclear:
@@ -116,30 +119,22 @@ def findings(rows) -> list[Finding]:
       f'{question} ({" and ".join(dict.fromkeys(groups))})'
       for question, groups in unclear.items()
     )
-    found.append(
+    conclusions.append(
       Finding(
         'mixed',
-        f'Not told apart, in tasks seen or unseen: {names}. {many(len(every))}',
+        f'Not told apart: {names}.',
       )
     )
-  return found
+  return conclusions
 
 
-def many(count: int) -> str:
-  """What to make of so many intervals."""
-  return (
-    f'These are {count} intervals, not corrected for being many: by chance '
-    f'alone about {tidy.number(0.05 * count, 1)} would leave zero out.'
-  )
-
-
-def _table(found) -> str:
+def _table(answers) -> str:
   body, before = [], None
-  for a in found:
+  for a in answers:
     first, second = a.runs
     new = a.question != before
     before = a.question
-    kind = VERDICTS[tidy.side(a.difference)]
+    kind = VERDICTS[evidence.decided(a.difference)]
     tone = {'better': 'above', 'worse': 'below'}.get(kind, '')
     cells = (
       f'<td class="wrap">{html.escape(a.question) if new else ""}</td>'
@@ -157,20 +152,21 @@ def _rate(row, run) -> str:
   return html.cell(tidy.number(row['value']), run)
 
 
-def _by_task(rows) -> str:
+def _by_domain(rows, say) -> str:
   rows = [
     row
-    for row in tidy.select(rows, 'comparison')
+    for row in results.select(rows, Acting.COMPARISON)
     if row['tags']['env'] not in plots.GROUPS
   ]
-  envs, body = tidy.unique(rows, 'env'), []
-  for demos in sorted(tidy.unique(rows, 'demos')):
-    for question in tidy.unique(tidy.select(rows, demos=demos), 'question'):
+  envs, body = results.unique(rows, 'env'), []
+  for demos in sorted(results.unique(rows, 'demos')):
+    of_demos = results.select(rows, demos=demos)
+    for question in results.unique(of_demos, 'question'):
       tags = {'question': question, 'demos': demos}
-      cells = [
-        simulator.difference(tidy.latest(rows, 'comparison', env=env, **tags))
-        for env in envs
+      differences = [
+        results.latest(rows, Acting.COMPARISON, env=env, **tags) for env in envs
       ]
+      cells = map(simulator.difference, differences)
       body.append(
         f'<td class="wrap">{html.escape(question)}</td><td>{demos}</td>'
         f'{"".join(cells)}'
@@ -180,5 +176,5 @@ def _by_task(rows) -> str:
   names = (html.escape(plots.env_label(env)) for env in envs)
   table = html.table(('Question', 'Demos', *names), body)
   return html.details(
-    'Differences by task', f'<div class="scroll">{table}</div>'
+    f'Differences by {say.env}', f'<div class="scroll">{table}</div>'
   )

@@ -62,12 +62,12 @@ def _streams(page, survey):
 
 
 def _warnings(survey):
-  found = survey.warnings
-  if not found:
+  warnings = survey.warnings
+  if not warnings:
     return html.paragraph('Nothing suspicious was found.')
-  lines = found[:_MAX_WARNINGS]
-  if len(found) > len(lines):
-    lines = [*lines, f'... and {len(found) - len(lines)} more']
+  lines = warnings[:_MAX_WARNINGS]
+  if len(warnings) > len(lines):
+    lines = [*lines, f'... and {len(warnings) - len(lines)} more']
   return html.pre('\n'.join(lines))
 
 
@@ -113,11 +113,13 @@ def _episodes(page, survey):
     picture = plots.histogram(survey.lengths, 'steps an episode', (3.2, 1.8))
     image = html.image(picture, 'histogram of lengths', 'plot')
     parts.append(page.figure(image, 'Lengths. Steps of each episode.'))
-  told = [
+  instructions = [
     (text or '(none)', str(count))
     for text, count in survey.instructions.items()
   ]
-  body = [''.join(html.cell(text) for text in row) for row in told[:_MAX_TOLD]]
+  body = [
+    ''.join(html.cell(text) for text in row) for row in instructions[:_MAX_TOLD]
+  ]
   table = html.table(('instruction', 'episodes'), body)
-  caption = f'Instructions. {len(told)} different ones.'
+  caption = f'Instructions. {len(instructions)} different ones.'
   return [*parts, page.table(table, caption)]

@@ -1,4 +1,4 @@
-"""Sections made of frames: timelines, galleries, reconstructions, rollouts."""
+"""Sections made of frames: timelines, galleries, samples, rollouts."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from rpt_jax.reporting import html, pictures, tidy
+from rpt_jax.results import FINETUNE, Measure
 
-_SHORT = {'finetune': 'fine-tuned'}
+_SHORT = {FINETUNE: 'fine-tuned'}
 _MAX_PIXELS = 12_000_000  # Of all animations; more are thinned in time.
 
 
@@ -28,12 +29,11 @@ class Gallery(NamedTuple):
   counts_K: Sequence[int] | None = None  # frames assigned to each unit
 
 
-class Reconstructions(NamedTuple):
-  """Masked-autoencoder samples, uint8 [N, H, W, 3] each."""
+class Samples(NamedTuple):
+  """What an image model makes of frames: pictures side by side."""
 
-  original: np.ndarray
-  masked: np.ndarray
-  output: np.ndarray
+  columns: dict[str, np.ndarray]  # title -> uint8 [N, H, W, 3]
+  caption: str
 
 
 class Rollout(NamedTuple):
@@ -44,6 +44,7 @@ class Rollout(NamedTuple):
   method: str  # 'expert' | 'random' | 'scratch' | 'probe' | 'finetune' | ...
   demos: int | None
   score: float  # of all the policies' episodes, as tables give it
+  measure: Measure
   steps_per_second: float = 15.0
   outcome: str = ''  # 'succeeded' or 'failed', of this episode
 
@@ -75,10 +76,12 @@ def timelines(doc: html.Document, clips: Sequence[Timeline]) -> str:
   )
 
 
-def galleries(doc: html.Document, found: Sequence[Gallery]) -> list[str]:
+def galleries(
+  doc: html.Document, recipe_galleries: Sequence[Gallery]
+) -> list[str]:
   """For each recipe a tile a unit: the held-out frames nearest to it."""
   parts = []
-  for gallery in found:
+  for gallery in recipe_galleries:
     tiles = []
     for i, unit in enumerate(gallery.units_K):
       frames = np.asarray(gallery.frames_KNHW3[i])
@@ -107,66 +110,45 @@ def galleries(doc: html.Document, found: Sequence[Gallery]) -> list[str]:
   return parts
 
 
-def reconstructions(doc: html.Document, found: Reconstructions | None) -> str:
-  """Original, masked, reconstructed: three pictures a sample."""
-  if found is None:
+def samples(doc: html.Document, shown: Samples | None) -> str:
+  """A tile a sample, its pictures side by side under their titles."""
+  if shown is None or not shown.columns:
     return ''
-  head = (
-    '<div class="columns"><span>original</span><span>masked</span>'
-    '<span>output</span></div>'
-  )
+  titles = ''.join(f'<span>{html.escape(t)}</span>' for t in shown.columns)
   tiles = []
-  for i, sample in enumerate(zip(*found, strict=True)):
-    sheet = pictures.encode(pictures.reconstruction(*sample))
-    image = html.image(sheet, f'Masked-autoencoder sample {i + 1}')
+  for i, row in enumerate(zip(*shown.columns.values(), strict=True)):
+    sheet = pictures.contact_sheet(np.stack(row), len(row), 3)
+    image = html.image(pictures.encode(sheet), f'Sample {i + 1}')
+    head = f'<div class="columns">{titles}</div>'
     tiles.append(f'<div class="tile">{head}{image}</div>')
-  return doc.figure(
-    ''.join(tiles),
-    'Masked autoencoding of held-out frames. The encoder sees only the '
-    'patches left in the middle picture; the right one is what the decoder '
-    'makes of them.',
-    'medium',
-  )
+  return doc.figure(''.join(tiles), shown.caption, 'medium')
 
 
-def rollouts(doc: html.Document, found: Sequence[Rollout]) -> list[str]:
-  """Animated rollouts, a row of tiles an environment.
-
-  Those with an outcome are success rates and have a figure of their own.
-  """
-  count = max(1, sum(r.frames_THW3[0].size // 3 for r in found))
+def rollouts(doc: html.Document, episodes: Sequence[Rollout]) -> list[str]:
+  """Animated rollouts, a row of tiles an environment, a figure a measure."""
+  count = max(1, sum(r.frames_THW3[0].size // 3 for r in episodes))
   most = max(2, min(60, _MAX_PIXELS // count))
-  normalised = [r for r in found if not r.outcome]
-  played = [r for r in found if r.outcome]
-  start = 'Rollouts. One episode each at the clip’s own speed, with'
-  end = 'and the number of demonstrations the policy was trained on.'
-  parts = []
-  if played:
-    parts.append(
-      doc.figure(
-        _animations(played, most),
-        f'{start} how it ended, the success rate over all seeds and episodes, '
-        f'{end}',
-        'wide',
-      )
+  by_measure = {}
+  for each in episodes:
+    by_measure.setdefault(each.measure.name, []).append(each)
+  return [
+    doc.figure(
+      _animations(alike, most),
+      'Rollouts. One episode each at the clip’s own speed, with the '
+      f'{alike[0].measure.score} over all seeds and episodes '
+      f'({alike[0].measure.scale}) and the number of demonstrations the policy '
+      'was trained on.',
+      'wide',
     )
-  if normalised:
-    parts.append(
-      doc.figure(
-        _animations(normalised, most),
-        f'{start} the normalised score over all seeds and episodes (random 0, '
-        f'expert 1) {end}',
-        'wide',
-      )
-    )
-  return parts
+    for alike in by_measure.values()
+  ]
 
 
-def _animations(found, max_frames) -> str:
+def _animations(episodes, max_frames) -> str:
   groups = []
-  for env in dict.fromkeys(rollout.env for rollout in found):
+  for env in dict.fromkeys(rollout.env for rollout in episodes):
     tiles = [f'<div class="rowhead">{html.escape(env)}</div>']
-    for rollout in (r for r in found if r.env == env):
+    for rollout in (r for r in episodes if r.env == env):
       animation = pictures.gif(
         rollout.frames_THW3, rollout.steps_per_second, max_frames
       )

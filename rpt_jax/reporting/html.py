@@ -153,11 +153,10 @@ def paragraph(text: str) -> str:
   return f'<p>{escape(text)}</p>'
 
 
-def details(summary: str, body_html: str, is_open: bool = False) -> str:
+def details(summary: str, body_html: str) -> str:
   """A block that folds."""
-  state = ' open' if is_open else ''
   return (
-    f'<details{state}><summary>{escape(summary)}</summary>'
+    f'<details><summary>{escape(summary)}</summary>'
     f'<div>{body_html}</div></details>'
   )
 

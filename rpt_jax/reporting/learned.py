@@ -5,13 +5,15 @@ Takes rows of the stage `pretrain` named `<measure>/<stream>`.
 
 from typing import NamedTuple
 
+from rpt_jax import results
 from rpt_jax.reporting import html, tidy
 from rpt_jax.reporting.words import Finding
+from rpt_jax.results import Pretrain
 
 GUESSES = {
-  'copy_last': 'copying the last step',
-  'interpolation': 'interpolation',
-  'linear': 'linear continuation',
+  Pretrain.COPY_LAST: 'copying the last step',
+  Pretrain.INTERPOLATION: 'interpolation',
+  Pretrain.LINEAR: 'linear continuation',
 }
 
 
@@ -41,28 +43,30 @@ def streams(rows, run: str | None = None) -> list[Stream]:
   The error of units is `wrong/<stream>`, the share named wrongly: what copying
   is measured by.
   """
-  rows = [r for r in tidy.select(rows, env=None) if r['stage'] == 'pretrain']
-  values = {(r['tags'].get('run'), r['name']): r['value'] for r in rows}
-  found = []
-  for (name, measure), error in values.items():
-    kind, slash, stream = measure.partition('/')
-    if kind != 'error' or not slash or error is None or error != error:
+  values = {
+    (results.tag(row, 'run'), *Pretrain.parts(row['name'])): row['value']
+    for row in results.select(rows, env=None)
+    if row['stage'] == Pretrain.STAGE
+  }
+  all_streams = []
+  for (name, measure, stream), error in values.items():
+    if measure != Pretrain.ERROR or error is None or error != error:
       continue
-    error = values.get((name, f'wrong/{stream}'), error)
-    guesses = {g: values.get((name, f'{g}/{stream}')) for g in GUESSES}
+    error = values.get((name, Pretrain.WRONG, stream), error)
+    guesses = {g: values.get((name, g, stream)) for g in GUESSES}
     guesses = {g: x for g, x in guesses.items() if x is not None and x == x}
-    found.append(Stream(name, stream, error, guesses))
-  return sorted(found, key=lambda s: s.run != run)
+    all_streams.append(Stream(name, stream, error, guesses))
+  return sorted(all_streams, key=lambda s: s.run != run)
 
 
 def section(doc: html.Document, rows, run: str | None) -> list[str]:
   """The streams of the main run; those of all others, folded."""
-  found = streams(rows, run)
-  if not found:
+  all_streams = streams(rows, run)
+  if not all_streams:
     return []
-  main = found[0].run
-  own = [s for s in found if s.run == main]
-  others = [s for s in found if s.run != main]
+  main = all_streams[0].run
+  own = [s for s in all_streams if s.run == main]
+  others = [s for s in all_streams if s.run != main]
   table = doc.table(
     _table(own, rows),
     f'What “{main}” predicts of held-out episodes. Mean squared error of the '
@@ -81,11 +85,11 @@ def section(doc: html.Document, rows, run: str | None) -> list[str]:
 
 def findings(rows, run) -> list[Finding]:
   """Has pretraining learnt more of proprioception than guessing gives?"""
-  found = [s for s in streams(rows, run) if s.name == 'proprio']
-  found = [s for s in found if s.beats is not None]
-  if not found:
+  proprio = [s for s in streams(rows, run) if s.name == 'proprio']
+  proprio = [s for s in proprio if s.beats is not None]
+  if not proprio:
     return []
-  main, *others = found
+  main, *others = proprio
   guess = main.best_guess
   said = (
     'it has learnt more than that.'
@@ -102,7 +106,7 @@ def findings(rows, run) -> list[Finding]:
     rest += f', not {", ".join(behind)}.' if behind else '.'
   return [
     Finding(
-      'yes' if main.beats else 'no-effect',
+      'fact' if main.beats else 'no-effect',
       f'Pretraining “{main.run}” predicts proprioception it has not seen with '
       f'an error of {tidy.number(main.error, 4)} (1: always the mean), '
       f'{GUESSES[guess]} with {tidy.number(main.guesses[guess], 4)}: '
@@ -111,13 +115,14 @@ def findings(rows, run) -> list[Finding]:
   ]
 
 
-def _table(found, rows) -> str:
-  kinds = [g for g in GUESSES if any(g in s.guesses for s in found)]
+def _table(streams, rows) -> str:
+  kinds = [g for g in GUESSES if any(g in s.guesses for s in streams)]
   body, before = [], None
-  for stream in found:
+  for stream in streams:
     new = stream.run != before
     before = stream.run
-    masked = tidy.latest(rows, 'masked_fraction', run=stream.run, env=None)
+    tags = {'run': stream.run, 'env': None}
+    masked = results.latest(rows, Pretrain.MASKED_FRACTION, **tags)
     under = f'{100 * masked["value"]:.0f} % masked' if masked else ''
     line = [html.cell(stream.run, under) if new else '<td></td>']
     line.append(f'<td class="text">{html.escape(stream.name)}</td>')

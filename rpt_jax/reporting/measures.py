@@ -3,26 +3,44 @@
 Each takes plain rows and returns HTML; without its content it returns ''.
 """
 
-from rpt_jax.reporting import findings, html, plots, tidy
+from rpt_jax import results
+from rpt_jax.reporting import findings, html, plots, sight, tidy
+from rpt_jax.results import (
+  COST,
+  FINETUNE,
+  Costs,
+  Pretrain,
+  Probe,
+  Quantize,
+)
 
-_BLUE = plots.METHODS['finetune'].colour
-_MEANS = ('all', 'mean')
+_BLUE = plots.METHODS[FINETUNE].colour
+_NMI_CLIP = Quantize.nmi(Quantize.CLIP)
 # Column heading, better direction (-1 lower, +1 higher, 0 neither), digits.
 QUALITY = {
-  'nmi_clip': ('NMI clip', -1, 3),
-  'pnmi_action': ('PNMI action', 1, 3),
-  'pnmi_velocity': ('PNMI velocity', 1, 3),
-  'pnmi_state': ('PNMI state', 1, 3),
-  'pnmi_phase': ('PNMI phase', 1, 3),
-  'pnmi_instruction': ('PNMI instruction', 1, 3),
-  'nmi_action': ('NMI action', 1, 3),
-  'nmi_velocity': ('NMI velocity', 1, 3),
-  'nmi_state': ('NMI state', 1, 3),
-  'perplexity': ('Perplexity', 0, 1),
-  'dead_units': ('Dead units', -1, 1),
-  'distinct_per_clip': ('Units per clip', 0, 1),
-  'segment_length': ('Segment length', 0, 2),
+  _NMI_CLIP: ('NMI clip', -1, 3),
+  Quantize.pnmi(Quantize.ACTION): ('PNMI action', 1, 3),
+  Quantize.pnmi(Quantize.VELOCITY): ('PNMI velocity', 1, 3),
+  Quantize.pnmi(Quantize.STATE): ('PNMI state', 1, 3),
+  Quantize.pnmi(Quantize.PHASE): ('PNMI phase', 1, 3),
+  Quantize.pnmi(Quantize.INSTRUCTION): ('PNMI instruction', 1, 3),
+  Quantize.nmi(Quantize.ACTION): ('NMI action', 1, 3),
+  Quantize.nmi(Quantize.VELOCITY): ('NMI velocity', 1, 3),
+  Quantize.nmi(Quantize.STATE): ('NMI state', 1, 3),
+  Quantize.PERPLEXITY: ('Perplexity', 0, 1),
+  Quantize.DEAD: ('Dead units', -1, 1),
+  Quantize.DISTINCT: ('Units per clip', 0, 1),
+  Quantize.SEGMENT: ('Segment length', 0, 2),
 }
+# What is drawn of a training's log.
+_LOGGED = (
+  Pretrain.LOSS,
+  Pretrain.LOSS_BITS,
+  Pretrain.MASKED_ACCURACY,
+  Pretrain.UNMASKED_ACCURACY,
+  Pretrain.ACCURACY,
+  Pretrain.NEXT_ACCURACY,
+)
 _ARROWS = {-1: '\N{DOWNWARDS ARROW}', 0: '', 1: '\N{UPWARDS ARROW}'}
 
 
@@ -31,16 +49,12 @@ def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
 
   The recipe `base` comes first.
   """
-  rows = [
-    row
-    for row in rows
-    if row['name'] in QUALITY and row['tags'].get('recipe') is not None
-  ]
-  recipes = sorted(tidy.unique(rows, 'recipe'), key=lambda r: r != base)
+  rows = [row for name in QUALITY for row in results.select(rows, name)]
+  recipes = sorted(results.unique(rows, 'recipe'), key=lambda r: r != base)
   if not recipes:
     return []
-  mean = tidy.select(rows, env='mean')
-  names = [name for name in QUALITY if tidy.select(mean, name)]
+  mean = results.select(rows, env=results.MEAN)
+  names = [name for name in QUALITY if results.select(mean, name)]
   parts = []
   if names:
     parts.append(
@@ -54,12 +68,13 @@ def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
       )
     )
   scatter = []
-  for name in ('pnmi_velocity', 'pnmi_action'):
-    if name in names and 'nmi_clip' in names:
-      label = f'PNMI(unit; {name.removeprefix("pnmi_")})'
+  for target in (Quantize.VELOCITY, Quantize.ACTION):
+    name = Quantize.pnmi(target)
+    if name in names and _NMI_CLIP in names:
+      label = f'PNMI(unit; {target})'
       picture = plots.quality_scatter(
-        tidy.select(mean, 'nmi_clip'),
-        tidy.select(mean, name),
+        results.select(mean, _NMI_CLIP),
+        results.select(mean, name),
         recipes,
         'NMI(unit; clip)',
         label,
@@ -80,53 +95,53 @@ def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
 
 def probes(doc: html.Document, rows, run: str | None) -> list[str]:
   """R^2 of a linear map from frozen features to the state; `run` stands out."""
-  means = findings.mean_r2(rows)
+  means, visible = findings.mean_r2(rows), sight.section(doc, rows)
   if not means:
-    return []
-  found = tidy.select(rows, 'state_r2')
-  bars = []
-  for features, mean in means.items():
-    own = tidy.latest(found, 'state_r2', features=features, env=('all', 'mean'))
-    bars.append(own or {'value': mean, 'interval': None})
+    return [visible]
+  by_domain = results.select(rows, Probe.STATE_R2)
+  bars = [{'value': mean} for mean in means.values()]
   colours = [_BLUE if name == run else '#a3b6c2' for name in means]
   picture = plots.bars(
     bars, list(means), 'mean R² (held-out clips)', colours=colours
   )
   parts = [
+    visible,
     doc.figure(
       html.image(picture, 'Mean R² by kind of features', 'plot'),
       'Linear probes of the physical state. Ridge regression from frozen '
       'features, penalty chosen on held-back training clips, R² on held-out '
       'clips; dimensions that do not vary are left out.',
-    )
+    ),
   ]
-  envs = [env for env in tidy.unique(found, 'env') if env not in _MEANS]
-  if envs:
-    table = _matrix(found, 'features', list(means), envs, 'Features', 1)
-    parts.append(html.details('R² by environment', table))
+  envs = results.unique(by_domain, 'env')
+  tables = {'R² by environment': by_domain}
+  visible = results.select(rows, Probe.VISIBLE_R2)
+  if visible:
+    tables['R² of what a single frame shows of it'] = visible
+  for title, cells in tables.items():
+    table = _matrix(cells, 'features', list(means), envs, 'Features', 1)
+    parts.append(html.details(title, table))
   return parts
 
 
 def training(doc: html.Document, losses: dict[str, list[dict]]) -> str:
   """Loss and accuracy against the step, a panel for each stage and measure.
 
-  A run named 'stage/run' belongs to that stage's panels; one named 'mae...' to
-  those of 'mae', any other to those of 'pretrain'.
+  A run named 'stage/run' belongs to that stage's panels; one without a '/' is
+  a stage of its own.
   """
   panels, labels = [], {}
   stages: dict[str, dict] = {}
   for run, history in losses.items():
-    stage, slash, _ = run.partition('/')
-    if not slash:
-      stage = 'mae' if run.startswith('mae') else 'pretrain'
     if history:
-      stages.setdefault(stage, {})[run] = history
+      stages.setdefault(run.partition('/')[0], {})[run] = history
   names = [run.rpartition('/')[2] for of in stages.values() for run in of]
   styles = plots.series(list(dict.fromkeys(names)))
   for stage, curves in stages.items():
-    keys = dict.fromkeys(k for h in curves.values() for p in h for k in p)
-    for key in (k for k in keys if k.startswith(('loss', 'accuracy'))):
+    for key in _LOGGED:
       has = {r: h for r, h in curves.items() if any(key in p for p in h)}
+      if not has:
+        continue
       own = {run: styles[run.rpartition('/')[2]] for run in has}
       title = f'{stage}: {key.replace("_", " ")}'
       picture = plots.training_curves(has, own, key, title)
@@ -146,8 +161,8 @@ def training(doc: html.Document, losses: dict[str, list[dict]]) -> str:
 
 def costs(doc: html.Document, rows) -> str:
   """Seconds and peak memory of every stage."""
-  seconds = tidy.select(rows, 'seconds', kind='cost')
-  memory = tidy.select(rows, 'peak_memory_gib', kind='cost')
+  seconds = results.select(rows, Costs.SECONDS, kind=COST)
+  memory = results.select(rows, Costs.MEMORY, kind=COST)
   stages = list(dict.fromkeys(row['stage'] for row in seconds))
   if not stages:
     return ''
@@ -205,13 +220,14 @@ def _quality_table(rows, recipes, names) -> str:
 
 
 def _quality_by_env(rows, recipes) -> str:
-  envs = [env for env in tidy.unique(rows, 'env') if env != 'mean']
+  envs = [e for e in results.unique(rows, 'env') if e != results.MEAN]
   tables = []
-  for name in ('nmi_clip', 'pnmi_action', 'pnmi_velocity', 'pnmi_state'):
-    found = [row for row in rows if row['name'] == name]
-    if envs and found:
+  labels = (Quantize.ACTION, Quantize.VELOCITY, Quantize.STATE)
+  for name in (_NMI_CLIP, *map(Quantize.pnmi, labels)):
+    own_rows = results.select(rows, name)
+    if envs and own_rows:
       label, direction, _ = QUALITY[name]
-      table = _matrix(found, 'recipe', recipes, envs, 'Recipe', direction)
+      table = _matrix(own_rows, 'recipe', recipes, envs, 'Recipe', direction)
       arrow = _ARROWS[direction]
       tables.append(
         f'<h3>{html.escape(label)} {arrow}</h3><div class="scroll">{table}'
@@ -224,7 +240,7 @@ def _quality_by_env(rows, recipes) -> str:
 
 def _matrix(rows, tag, names, envs, corner, direction) -> str:
   """A table of one measure, `names` down and environments across."""
-  values = {(row['tags'][tag], row['tags'].get('env')): row for row in rows}
+  values = {(row['tags'][tag], row['tags']['env']): row for row in rows}
   body = []
   best = {}
   for env in envs:

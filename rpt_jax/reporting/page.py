@@ -3,20 +3,22 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rpt_jax import results
 from rpt_jax.reporting import (
   acting,
   choices,
+  controls,
   findings,
   frames,
   html,
   learned,
   measures,
   simulator,
-  tidy,
   words,
+  worth,
 )
 
 MAX_BYTES = 8_000_000
@@ -26,16 +28,16 @@ MAX_BYTES = 8_000_000
 class Content:
   """What a report shows. Every part is optional; missing parts are left out.
 
-  rows: tidy results of all stages (`reporting.tidy`), which make the tables,
+  rows: tidy results of all stages (`rpt_jax.results`), which make the tables,
     the plots and the headline sentences.
-  losses: run -> its log, dicts with 'step' and 'loss...' or 'accuracy...' keys;
-    a run is named 'mae', or 'pretrain/<run>'.
+  losses: run -> its log, dicts with 'step' and names of `results.Pretrain`;
+    a run is named 'see', or 'pretrain/<run>'.
   runs: pretraining run -> {'label', 'recipe', 'objective', 'alpha'}, each
     optional; two runs of a recipe with different 'alpha' make the alpha curve.
   main_run: the pretraining run of the curves; the one with most scores if None.
   base_recipe: the recipe others are compared with; the first one if None.
-  scale: what scores of 0 and 1 are, in words; of success rates it is known.
-  unseen: tasks of a simulator that no pretraining has seen.
+  measures: of scores, by the tag of rows that have them.
+  unseen: domains that no pretraining has seen.
   config, versions: nested dicts of plain values, shown folded.
   command: what makes the page again.
   notes: paragraphs of plain text, shown below the headline.
@@ -43,16 +45,18 @@ class Content:
 
   title: str = 'Action-free pre-training for acting'
   subtitle: str = ''
-  rows: Sequence[tidy.Row] = ()
+  rows: Sequence[results.Row] = ()
   losses: dict[str, list[dict]] = dataclasses.field(default_factory=dict)
   runs: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
   main_run: str | None = None
-  scale: str = 'random acting is 0 and the expert 1'
+  measures: Mapping[str, results.Measure] = dataclasses.field(
+    default_factory=dict
+  )
   unseen: Sequence[str] = ()
   base_recipe: str | None = None
   timelines: Sequence[frames.Timeline] = ()
   galleries: Sequence[frames.Gallery] = ()
-  reconstructions: frames.Reconstructions | None = None
+  samples: frames.Samples | None = None
   rollouts: Sequence[frames.Rollout] = ()
   config: dict[str, Any] = dataclasses.field(default_factory=dict)
   versions: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -82,16 +86,16 @@ def write(path: str | os.PathLike, content: Content) -> int:
 
 def compose(content: Content) -> str:
   """The page as text."""
-  rows = tidy.check(list(content.rows))
+  rows = results.check(list(content.rows))
   run = content.main_run or findings.main_run(rows)
-  recipes = tidy.unique(rows, 'recipe')
+  recipes = results.unique(rows, 'recipe')
   base = content.base_recipe or (recipes[0] if recipes else None)
-  found = findings.write(rows, run, base, content.runs)
-  rest, played = words.split(rows)
+  conclusions = findings.write(rows, run, base, content.runs, content.measures)
+  rest, acted = words.split(rows)
   doc = html.Document()
   notes = [html.paragraph(note) for note in content.notes]
-  doc.section('findings', 'Findings', [acting.headline(found), *notes])
-  _acting(doc, content, rest, played, run)
+  doc.section('findings', 'Findings', [acting.headline(conclusions), *notes])
+  _acting(doc, content, rest, acted, run)
   doc.section(
     'units', 'What the units say', measures.unit_quality(doc, rows, base)
   )
@@ -99,9 +103,12 @@ def compose(content: Content) -> str:
     'choices',
     'Which choice made it so',
     [
-      *choices.comparisons(doc, played),
-      *acting.variants(doc, played, content.runs, words.SUCCESS),
-      *acting.variants(doc, rest, content.runs),
+      *(
+        part
+        for name, scored in acted.items()
+        for part in choices.comparisons(doc, scored, content.measures[name])
+      ),
+      *acting.variants(doc, rest, acted, content.runs, content.measures),
     ],
   )
   doc.section(
@@ -116,28 +123,23 @@ def compose(content: Content) -> str:
   return doc.render(content.title, content.subtitle, _footer(rows))
 
 
-def _acting(doc, content, rest, played, run):
-  success = words.SUCCESS
-  doc.section(
-    'success',
-    'Success in the simulator',
-    [
-      *simulator.success(doc, played, run, content.unseen),
-      *acting.demo_curves(doc, played, run, words.SUCCESS_SCALE, success),
-      acting.paired_differences(doc, played, run, success),
-      acting.tuned(doc, played),
-      simulator.shown(rest),
-    ],
-  )
-  doc.section(
-    'acting',
-    'Acting from few demonstrations',
-    [
-      *acting.demo_curves(doc, rest, run, content.scale),
-      acting.paired_differences(doc, rest, run),
-      acting.tuned(doc, rest),
-    ],
-  )
+def _acting(doc, content, rest, acted, run):
+  """A section for every measure of scores, and what experts showed."""
+  for name, scored in acted.items():
+    say = content.measures[name]
+    doc.section(
+      name,
+      say.title,
+      [
+        *simulator.success(doc, scored, run, content.unseen),
+        *acting.demo_curves(doc, scored, run, say),
+        acting.paired_differences(doc, scored, run, say),
+        worth.section(doc, scored, run, say),
+        controls.section(doc, scored, say),
+        acting.tuned(doc, scored, say),
+      ],
+    )
+  doc.section('shown', 'What there was to learn from', [simulator.shown(rest)])
 
 
 def _pictures(doc, content, rest, run):
@@ -153,9 +155,7 @@ def _pictures(doc, content, rest, run):
     'probes', 'What the features know', measures.probes(doc, rest, run)
   )
   doc.section(
-    'reconstructions',
-    'The image model',
-    [frames.reconstructions(doc, content.reconstructions)],
+    'samples', 'The image model', [frames.samples(doc, content.samples)]
   )
   doc.section('rollouts', 'Rollouts', frames.rollouts(doc, content.rollouts))
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 WHITE = 255
+_MIN_LABEL = 0.022  # Of a clip: shorter runs of a unit are not named.
 
 
 class Picture(NamedTuple):
@@ -42,16 +43,12 @@ def encode(image_HW3) -> Picture:
   return Picture('image/jpeg', jpeg.getvalue(), width, height)
 
 
-def contact_sheet(
-  frames_NHW3, columns: int, gap: int = 2, scale: int = 1
-) -> np.ndarray:
+def contact_sheet(frames_NHW3, columns: int, gap: int = 2) -> np.ndarray:
   """Frames in reading order on a white sheet, uint8 [H', W', 3].
 
-  `gap` pixels between frames after enlarging them `scale` times (whole pixels,
-  no smoothing); the last row may be short.
+  `gap` pixels lie between frames; the last row may be short.
   """
   frames = _checked(frames_NHW3, 4, 'frames')
-  frames = frames.repeat(scale, axis=1).repeat(scale, axis=2)
   n, height, width = frames.shape[:3]
   columns = min(columns, n)
   rows = -(-n // columns)
@@ -74,11 +71,6 @@ def filmstrip(frames_THW3, count: int = 16) -> tuple[np.ndarray, np.ndarray]:
   count = min(count, length)
   steps = ((np.arange(count) + 0.5) * length / count).astype(int)
   return contact_sheet(frames[steps], count, gap=0), steps
-
-
-def reconstruction(original_HW3, masked_HW3, output_HW3) -> np.ndarray:
-  """The three pictures of one masked-autoencoder sample, left to right."""
-  return contact_sheet(np.stack([original_HW3, masked_HW3, output_HW3]), 3, 3)
 
 
 def gif(
@@ -156,11 +148,11 @@ def unit_colour(unit: int) -> tuple[str, str]:
   return f'#{red:02x}{green:02x}{blue:02x}', ink
 
 
-def unit_strip(units_T, min_label: float = 0.022) -> str:
+def unit_strip(units_T) -> str:
   """One clip's units as an inline SVG bar, 1000 wide, stretched to its box.
 
-  Every run is a block in its unit's colour, named where it is at least
-  `min_label` of the clip long.
+  Every run is a block in its unit's colour, named where it is long enough
+  for its number.
   """
   runs_of_units, length = runs(units_T), len(units_T)
   parts = [
@@ -175,7 +167,7 @@ def unit_strip(units_T, min_label: float = 0.022) -> str:
       f'fill="{fill}"><title>unit {unit}, steps {start} to '
       f'{start + count - 1}</title></rect>'
     )
-    if count / length >= min_label:
+    if count / length >= _MIN_LABEL:
       parts.append(
         f'<text x="{x + width / 2:.2f}" y="16.5" fill="{ink}">{unit}</text>'
       )
@@ -186,11 +178,11 @@ def unit_strip(units_T, min_label: float = 0.022) -> str:
 
 def _checked(frames, rank: int, name: str) -> np.ndarray:
   frames = np.asarray(frames)
-  wanted = '[H, W, 3]' if rank == 3 else '[N, H, W, 3]'
+  axes = '[H, W, 3]' if rank == 3 else '[N, H, W, 3]'
   bad_shape = frames.ndim != rank or frames.shape[-1] != 3 or not frames.size
   if bad_shape or frames.dtype != np.uint8:
     raise ValueError(
-      f'{name}: found {frames.dtype} {frames.shape}, expected uint8 {wanted}: '
+      f'{name}: found {frames.dtype} {frames.shape}, expected uint8 {axes}: '
       'scale to 0..255 and cast'
     )
   return frames

@@ -17,8 +17,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from rpt_jax.reporting import tidy, words
+from rpt_jax import results
+from rpt_jax.reporting import evidence, tidy, words
 from rpt_jax.reporting.pictures import Picture
+from rpt_jax.results import FINETUNE, HEAD_FIRST, PROBE, SCRATCH
 
 FONTS = "system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"
 INK, FAINT, GRID = '#222222', '#777777', '#e6e6e6'
@@ -34,13 +36,20 @@ class Series(NamedTuple):
 
 
 METHODS = {
-  'scratch': Series('from scratch', '#6e6e6e', 's', (0, (4, 2))),
-  'probe': Series('frozen trunk, linear probe', '#D17C00', '^', '-'),
-  'finetune': Series('full fine-tuning', '#0072B2', 'o', '-'),
+  SCRATCH: Series('from scratch', '#6e6e6e', 's', (0, (4, 2))),
+  PROBE: Series('frozen trunk, linear probe', '#D17C00', '^', '-'),
+  FINETUNE: Series('full fine-tuning', '#0072B2', 'o', '-'),
+  HEAD_FIRST: Series('probe, then fine-tuning', '#009E73', 'D', '-'),
+}
+_CONTROLS = {
+  'state': Series('scratch on the true state (ceiling)', INK, '', (0, (5, 2))),
+  'positions': Series('scratch on visible state', '#9a9a9a', '', '-'),
+  'edges': Series('scratch on edges', '#9a9a9a', '', (0, (1, 1.2))),
 }
 GROUPS = {
-  'seen': Series('tasks seen in pretraining', '#0072B2', 'o'),
-  'unseen': Series('tasks never seen in pretraining', '#B4558D', 'D'),
+  results.ALL: Series('all', '#0072B2', 'o'),
+  words.SEEN: Series('seen in pretraining', '#0072B2', 'o'),
+  results.UNSEEN: Series('never seen in pretraining', '#B4558D', 'D'),
 }
 _CYCLE = (
   ('#0072B2', 'o'), ('#D17C00', '^'), ('#009E73', 's'), ('#B4558D', 'D'),
@@ -83,30 +92,41 @@ _STYLE = {
 
 def series(labels: Sequence[str]) -> dict[str, Series]:
   """A colour, marker and dash for each label, in order."""
-  found = {}
+  by_label = {}
   for i, label in enumerate(labels):
     colour, marker = _CYCLE[i % len(_CYCLE)]
     dash = '-' if i < len(_CYCLE) else (0, (3, 1.5))
-    found[label] = Series(label, colour, marker, dash)
-  return found
+    by_label[label] = Series(label, colour, marker, dash)
+  return by_label
+
+
+def control(eyes: str) -> Series:
+  """How the policy is drawn that learns from scratch with other eyes."""
+  other = Series(f'scratch on {eyes}', '#c4c4c4', '', '-')
+  return _CONTROLS.get(eyes, other)
 
 
 def demo_curves(
-  rows_of: dict[str, list[tidy.Row]], title: str, limits, size=(2.25, 1.8)
+  rows_of: dict[str, list[results.Row]],
+  controls: dict[str, list[results.Row]],
+  title: str,
+  limits,
+  size=(2.25, 1.8),
 ) -> Picture:
   """Score against demonstrations, with bands, one environment.
 
-  `rows_of` maps a method to its rows (tag `demos`). Lines at 0 and 1;
-  `limits` are shared by all panels so that they can be compared.
+  `rows_of` maps a method to its rows (tag `demos`), `controls` eyes to theirs,
+  which are drawn thin. Lines at 0 and 1; `limits` are shared by all panels so
+  that they can be compared.
   """
   with _panel(size, title) as (figure, axes):
     for level in (0.0, 1.0):
       axes.axhline(level, color='#b8b8b8', lw=0.8, zorder=0)
+    for eyes, rows in controls.items():
+      _line(axes, *_curve(rows), control(eyes), width=1.1)
     for method, rows in rows_of.items():
       rows = sorted(rows, key=lambda row: row['tags']['demos'])
-      style = METHODS[method]
-      x = np.log2([row['tags']['demos'] for row in rows])
-      y = [row['value'] for row in rows]
+      style, (x, y) = METHODS[method], _curve(rows)
       low, high = np.array([_bounds(row) for row in rows]).T
       axes.fill_between(x, low, high, color=style.colour, alpha=0.15, lw=0)
       _line(axes, x, y, style)
@@ -122,7 +142,7 @@ def demo_curves(
 
 
 def forest(
-  rows_of: dict[str, list[tidy.Row]],
+  rows_of: dict[str, list[results.Row]],
   envs: Sequence[str],
   title: str,
   limits,
@@ -130,8 +150,8 @@ def forest(
 ) -> Picture:
   """Paired differences with intervals, one row an environment, and zero.
 
-  Markers are filled where the interval leaves zero out. Groups of environments
-  stand last, under a line. `score` is what the axis is of.
+  Markers are filled where a difference decides (`evidence`). Groups of
+  environments stand last, under a line. `score` is what the axis is of.
   """
   size = (3.6, 0.62 + 0.27 * len(envs))
   lines = [(METHODS[m], _by(rows, 'env')) for m, rows in rows_of.items()]
@@ -148,7 +168,11 @@ def forest(
 
 
 def comparisons(
-  rows_of: dict[str, list[tidy.Row]], questions: Sequence[str], title, limits
+  rows_of: dict[str, list[results.Row]],
+  questions: Sequence[str],
+  title: str,
+  limits,
+  score: str,
 ) -> Picture:
   """Differences between two runs, one row a question, a series a group."""
   labels = [textwrap.fill(question, 24) for question in questions]
@@ -159,16 +183,16 @@ def comparisons(
     _dots(axes, lines, questions, labels)
     axes.set_xlim(*limits)
     axes.locator_params(axis='x', nbins=6)
-    axes.set_xlabel('first \N{MINUS SIGN} second (success rate)')
+    axes.set_xlabel(f'first \N{MINUS SIGN} second ({score})')
     axes.grid(axis='x')
   return _picture(figure)
 
 
 def variants(
-  rows_of: dict[str, list[tidy.Row]],
+  rows_of: dict[str, list[results.Row]],
   runs: Sequence[str],
   labels: Sequence[str],
-  scratch: tidy.Row | None,
+  scratch: results.Row | None,
   title: str,
   score: str,
 ) -> Picture:
@@ -177,7 +201,7 @@ def variants(
   lines = [(METHODS[m], _by(rows, 'run')) for m, rows in rows_of.items()]
   with _panel(size, title) as (figure, axes):
     if scratch is not None:
-      colour = METHODS['scratch'].colour
+      colour = METHODS[SCRATCH].colour
       axes.axvspan(*_bounds(scratch), color=colour, alpha=0.13, lw=0)
       axes.axvline(scratch['value'], color=colour, lw=1.2, ls=(0, (4, 2)))
     _dots(axes, lines, runs, labels, filled=True)
@@ -187,9 +211,15 @@ def variants(
 
 
 def alpha_curve(
-  lines: dict[str, list[tuple[float, tidy.Row]]], title: str, ylabel: str
+  lines: dict[str, list[tuple[float, results.Row]]],
+  title: str,
+  ylabel: str,
+  limits,
 ) -> Picture:
-  """A measure against HuBERT's alpha, one line a recipe: (alpha, row) pairs."""
+  """A measure against HuBERT's alpha, one line a recipe: (alpha, row) pairs.
+
+  `limits` are shared by all panels of a `ylabel`.
+  """
   with _panel((2.25, 1.8), title) as (figure, axes):
     styles = series(list(lines))
     ticks = sorted({alpha for pairs in lines.values() for alpha, _ in pairs})
@@ -202,13 +232,14 @@ def alpha_curve(
       _line(axes, x, [row['value'] for _, row in pairs], styles[label])
     axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
     axes.set_xlabel('\N{GREEK SMALL LETTER ALPHA}')
+    axes.set_ylim(*limits)
     axes.set_ylabel(ylabel)
     axes.grid(axis='y')
   return _picture(figure)
 
 
 def quality_scatter(
-  x_rows: list[tidy.Row], y_rows: list[tidy.Row], recipes, xlabel, ylabel
+  x_rows: list[results.Row], y_rows: list[results.Row], recipes, xlabel, ylabel
 ) -> Picture:
   """Clip leakage against what units say of motion, one numbered dot a recipe.
 
@@ -219,7 +250,7 @@ def quality_scatter(
   with _panel((3.5, 2.7), '') as (figure, axes):
     for i, recipe in enumerate(recipes):
       if recipe in x_of and recipe in y_of:
-        colour = METHODS['scratch' if i == 0 else 'finetune'].colour
+        colour = METHODS[SCRATCH if i == 0 else FINETUNE].colour
         axes.plot(x_of[recipe], y_of[recipe], 'o', ms=11, color=colour,
                   mec='white', mew=1)  # fmt: skip
         axes.annotate(str(i + 1), (x_of[recipe], y_of[recipe]), ha='center',
@@ -255,12 +286,12 @@ def training_curves(
 
 
 def bars(
-  rows: list[tidy.Row], labels, xlabel: str, texts=None, colours=None
+  rows: list[results.Row], labels, xlabel: str, texts=None, colours=None
 ) -> Picture:
   """Horizontal bars with intervals, each with its number at the end."""
   values = [row['value'] for row in rows]
   texts = texts or [tidy.number(value) for value in values]
-  colours = colours or [METHODS['finetune'].colour] * len(rows)
+  colours = colours or [METHODS[FINETUNE].colour] * len(rows)
   with _panel((4.6, 0.55 + 0.25 * len(rows)), '') as (figure, axes):
     axes.barh(range(len(rows)), values, color=colours, height=0.62)
     reach = max([0.0, *(_bounds(row)[1] for row in rows)])
@@ -281,7 +312,7 @@ def bars(
 def histogram(values, title: str, size=(1.7, 1.25)) -> Picture:
   """How often one quantity takes its values; a log axis for the counts."""
   with _panel(size, title) as (figure, axes):
-    axes.hist(np.asarray(values), bins=40, color=METHODS['finetune'].colour)
+    axes.hist(np.asarray(values), bins=40, color=METHODS[FINETUNE].colour)
     axes.set_yscale('log')
     axes.set_yticks([])
     axes.minorticks_off()
@@ -292,20 +323,14 @@ def histogram(values, title: str, size=(1.7, 1.25)) -> Picture:
 
 def env_label(env: str) -> str:
   """An environment's name as figures print it."""
-  groups = {
-    'all': 'all (IQM)',
-    'seen': 'seen (mean)',
-    'unseen': 'unseen (mean)',
-  }
-  short = re.sub(r'-v\d+$', '', env).removesuffix('-MinAtar')
-  return groups.get(env, short)
+  return re.sub(r'-v\d+$', '', env).removesuffix('-MinAtar')
 
 
-def span_of(rows: Sequence[tidy.Row], include=(), margin=0.06):
+def span_of(rows: Sequence[results.Row], include=()):
   """Limits that hold every interval and the values in `include`."""
   ends = [bound for row in rows for bound in _bounds(row)] + list(include)
   low, high = min(ends), max(ends)
-  pad = margin * ((high - low) or 1.0)
+  pad = 0.06 * ((high - low) or 1.0)
   return low - pad, high + pad
 
 
@@ -328,16 +353,23 @@ def _picture(figure) -> Picture:
   return Picture('image/svg+xml', text.encode(), width, height)
 
 
-def _line(axes, x, y, style: Series):
+def _curve(rows):
+  """log2 of demonstrations and scores, in that order."""
+  rows = sorted(rows, key=lambda row: row['tags']['demos'])
+  x = np.log2([row['tags']['demos'] for row in rows])
+  return x, [row['value'] for row in rows]
+
+
+def _line(axes, x, y, style: Series, width=1.5):
   axes.plot(x, y, color=style.colour, ls=style.dash, marker=style.marker,
-            mec='white', mew=0.6)  # fmt: skip
+            mec='white', mew=0.6, lw=width)  # fmt: skip
 
 
 def _dot(axes, row, y, style: Series, filled: bool | None = None):
-  """A value with its interval on row y; hollow where it holds zero."""
+  """A value with its interval on row y; hollow where it does not decide."""
   low, high = _bounds(row)
   if filled is None:
-    filled = tidy.side(row) != 0
+    filled = evidence.decided(row) != 0
   axes.plot([low, high], [y, y], color=style.colour, lw=1.4,
             solid_capstyle='round')  # fmt: skip
   axes.plot(row['value'], y, style.marker, color=style.colour, ms=4.8,

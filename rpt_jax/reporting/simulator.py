@@ -1,16 +1,31 @@
-"""Section on success in the simulator: rates, and what experts showed.
+"""Where episodes succeed or fail: rates, and what experts showed.
 
-Takes rows of the stages `control` (as `words.split` gives them) and `collect`.
+Takes rows of one measure, as `words.split` gives them, and of `collect`.
 """
 
 from collections.abc import Sequence
 
-from rpt_jax.reporting import html, plots, tidy, words
+from rpt_jax import results
+from rpt_jax.reporting import evidence, html, plots, tidy, words
+from rpt_jax.results import (
+  FINETUNE,
+  HEAD_FIRST,
+  PROBE,
+  SCRATCH,
+  Acting,
+  Collect,
+)
 
-HEADS = {'scratch': 'Scratch', 'probe': 'Probe', 'finetune': 'Fine-tuned'}
+HEADS = {
+  SCRATCH: 'Scratch',
+  PROBE: 'Probe',
+  FINETUNE: 'Fine-tuned',
+  HEAD_FIRST: 'Probe, then fine-tuned',
+}
 _GAINS = {
-  'finetune': 'Fine-tuned \N{MINUS SIGN} scratch',
-  'probe': 'Probe \N{MINUS SIGN} scratch',
+  FINETUNE: 'Fine-tuned \N{MINUS SIGN} scratch',
+  PROBE: 'Probe \N{MINUS SIGN} scratch',
+  HEAD_FIRST: 'Probe, then fine-tuned \N{MINUS SIGN} scratch',
 }
 
 
@@ -22,26 +37,25 @@ def success(
   Tasks in rows, those in `unseen` marked and last; methods, and what is gained
   over scratch, in columns.
   """
-  rows = [
-    row
-    for row in rows
-    if row['tags'].get('method') in HEADS
-    and row['tags'].get('run') in (run, 'none')
-  ]
+  rows = results.select(rows, method=tuple(HEADS), run=(run, results.NO_RUN))
   parts = []
-  for demos in sorted(tidy.unique(tidy.select(rows, 'success'), 'demos')):
+  rates = results.select(rows, Acting.SUCCESS)
+  for demos in sorted(results.unique(rates, 'demos')):
     about = f'Success with {tidy.demonstrations(demos)}.'
     if not parts:
       about += (
-        ' Share of all seeds’ episodes that succeed, the best method in bold. '
-        'Under the rate of a task stands its Wilson 95 % interval, which '
-        'takes episodes for independent, also those of one seed; under means '
-        'and differences a bootstrap interval over seeds and episodes, which '
-        'has no width where all episodes ended alike. '
-        'Differences are paired by seed and episode, and bold where the '
-        'interval leaves zero out.'
+        ' Share of all episodes that succeed, the best method marked. '
+        f'{_intervals(rates)} Differences are paired, and bold '
+        'where they decide.'
       )
-    of_demos = tidy.select(rows, demos=demos)
+      if results.select(rows, Acting.DECIDED):
+        about += (
+          ' Where a policy was decided against scratch before all episodes '
+          'were played, its rate has no interval, and the difference is that '
+          'decision, 1 for better and −1 for worse, a mean over '
+          'pipelines; each is wrong with a chance of at most 5 %.'
+        )
+    of_demos = results.select(rows, demos=demos)
     parts.append(doc.table(_table(of_demos, unseen), about))
   return parts
 
@@ -49,13 +63,13 @@ def success(
 def shown(rows) -> str:
   """What the experts showed: episodes of every task and split, folded."""
   body = []
-  for kept in tidy.select(rows, 'kept'):
-    env, split = kept['tags']['env'], kept['tags'].get('split', '')
+  for kept in results.select(rows, Collect.KEPT):
+    env, split = kept['tags']['env'], kept['tags']['split']
     counts = [
-      (tidy.latest(rows, name, env=env, split=split) or {'value': None})[
+      (results.latest(rows, name, env=env, split=split) or {'value': None})[
         'value'
       ]
-      for name in ('episodes', 'frames', 'steps_per_episode')
+      for name in (Collect.EPISODES, Collect.FRAMES, Collect.STEPS)
     ]
     texts = [tidy.number(x, int(i == 2)) for i, x in enumerate(counts)]
     body.append(
@@ -71,24 +85,38 @@ def shown(rows) -> str:
   table = f'<div class="scroll">{table}</div>'
   note = html.paragraph(
     'Kept is the share of the expert’s attempts that could be used, with its '
-    'Wilson 95 % interval: successes, or failures where those were wanted.'
+    '95 % interval: successes, or failures where those were wanted.'
   )
   return html.details('What the experts showed', note + table)
 
 
+def _intervals(rates) -> str:
+  """What the intervals of single tasks are; of others `Measure` says it."""
+  if all(results.tag(row, 'sample') == results.PIPELINES for row in rates):
+    return f'Intervals are Student’s, over {words.sample(rates)}.'
+  return (
+    'Under the rate of a task stands its Wilson 95 % interval, which takes '
+    'episodes for independent, also those of one policy; under means and '
+    'differences Student’s over seeds.'
+  )
+
+
 def _table(rows, unseen) -> str:
-  methods = [m for m in HEADS if tidy.select(rows, method=m)]
+  methods = [m for m in HEADS if results.select(rows, method=m)]
+  gain = Acting.OVER_SCRATCH, Acting.DECIDED
   gains = [
-    m for m in _GAINS if tidy.select(rows, 'paired_difference', method=m)
+    m for m in _GAINS if any(results.select(rows, n, method=m) for n in gain)
   ]
-  tasks = tidy.unique(tidy.select(rows, 'success'), 'env')
+  tasks = results.unique(results.select(rows, Acting.SUCCESS), 'env')
   tasks = sorted(tasks, key=lambda task: task in unseen)
-  groups = [g for g in words.GROUPS if tidy.select(rows, 'score', env=g)]
+  groups = [
+    g for g in words.GROUPS if results.select(rows, Acting.SCORE, env=g)
+  ]
   body = []
   for env in (*tasks, *groups):
     is_task = env in tasks
-    name = 'success' if is_task else 'score'
-    cells = [tidy.latest(rows, name, env=env, method=m) for m in methods]
+    names = (Acting.SUCCESS, Acting.SCORE) if is_task else (Acting.SCORE,)
+    cells = [_first(rows, names, env=env, method=m) for m in methods]
     rates = {c['value'] for c in cells if c}
     best = max(rates) if len(rates) > 1 else None
     mark = ' <span class="mark">unseen</span>' if env in unseen else ''
@@ -98,22 +126,35 @@ def _table(rows, unseen) -> str:
       is_best = best is not None and row['value'] == best
       interval = tidy.span(row.get('interval'))
       line.append(html.cell(tidy.number(row['value']), interval, is_best))
-    for method in gains:
-      line.append(
-        difference(
-          tidy.latest(rows, 'paired_difference', env=env, method=method)
-        )
-      )
+    line += [_gain(rows, env=env, method=method) for method in gains]
     rule = ' class="rule"' if groups and env == groups[0] else ''
     body.append(f'<tr{rule}>{"".join(line)}</tr>')
   head = ('Task', *(HEADS[m] for m in methods), *(_GAINS[m] for m in gains))
   return html.table(head, body)
 
 
-def difference(row: tidy.Row | None) -> str:
-  """A cell: a difference, bold and coloured where it leaves zero out."""
+def _first(rows, names, **tags) -> results.Row | None:
+  """A row of the first name that has one: what ended early has a score."""
+  each = (results.latest(rows, name, **tags) for name in names)
+  return next((row for row in each if row), None)
+
+
+def _gain(rows, **tags) -> str:
+  """A cell: the difference to scratch, or the decision of what ended early."""
+  row = results.latest(rows, Acting.OVER_SCRATCH, **tags)
+  decided = results.latest(rows, Acting.DECIDED, **tags)
+  if row or not decided:
+    return difference(row)
+  after = results.latest(rows, Acting.PAIRS, **tags)['value']
+  text = tidy.number(decided['value'], sign=True)
+  tone = {1: 'sure above', -1: 'sure below'}.get(decided['value'], '')
+  return html.cell(text, f'after {after:.0f} episodes', tone=tone)
+
+
+def difference(row: results.Row | None) -> str:
+  """A cell: a difference, bold and coloured where it decides."""
   row = row or {'value': None}
-  tone = {1: 'sure above', 0: '', -1: 'sure below'}[tidy.side(row)]
+  tone = {1: 'sure above', 0: '', -1: 'sure below'}[evidence.decided(row)]
   return html.cell(
     tidy.number(row['value'], sign=True),
     tidy.span(row.get('interval'), sign=True),

@@ -65,6 +65,7 @@ a { color: var(--accent); }
 .yes { color: var(--good); } .mixed { color: var(--mixed); }
 .no-effect { color: var(--bad); } .fact { color: var(--soft); }
 
+.findings + p { margin-top: 16px; color: var(--soft); font-size: 14.5px; }
 figure { margin: 18px 0 26px; }
 figcaption { font: 13.5px/1.5 var(--sans); color: var(--soft);
   margin-top: 9px; max-width: 58em; }

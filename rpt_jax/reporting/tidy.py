@@ -1,58 +1,8 @@
-"""Picking rows out of tidy results.
+"""Numbers of results as a page prints them."""
 
-A row is {"stage", "name", "value", "interval": [low, high] or null, "seeds",
-"tags": {...}}, one line of `results.jsonl`.
-"""
+from rpt_jax.results import Row
 
-from typing import Any
-
-Row = dict[str, Any]
 _TINY = 1e-9
-
-
-def select(rows: list[Row], name: str | None = None, **tags) -> list[Row]:
-  """Rows with this name and these tags, in order.
-
-  A tag given as a tuple accepts any of its values; costs (tag kind 'cost') are
-  left out unless asked for with `kind='cost'`.
-  """
-  tags.setdefault('kind', None)
-  return [
-    row
-    for row in rows
-    if (name is None or row['name'] == name)
-    and all(_matches(row['tags'].get(k), v) for k, v in tags.items())
-  ]
-
-
-def latest(rows: list[Row], name: str, **tags) -> Row | None:
-  """The last such row (a later row replaces an earlier one), or None."""
-  found = select(rows, name, **tags)
-  return found[-1] if found else None
-
-
-def unique(rows: list[Row], tag: str) -> list:
-  """Values of a tag in order of appearance, without repeats."""
-  values = (row['tags'].get(tag) for row in rows)
-  return list(dict.fromkeys(v for v in values if v is not None))
-
-
-def check(rows: list[Row]) -> list[Row]:
-  """The rows themselves; raises ValueError naming the first malformed one."""
-  for i, row in enumerate(rows):
-    missing = {'stage', 'name', 'value', 'tags'} - set(row)
-    if missing:
-      raise ValueError(
-        f'results row {i}: found {sorted(row)}, expected also '
-        f'{sorted(missing)}: every stage writes all of them'
-      )
-    interval = row.get('interval')
-    if interval is not None and len(interval) != 2:
-      raise ValueError(
-        f'results row {i} ({row["name"]}): found interval {interval}, '
-        'expected [low, high] or null'
-      )
-  return rows
 
 
 def number(value: float | None, digits: int = 2, sign: bool = False) -> str:
@@ -103,7 +53,3 @@ def duration(seconds: float) -> str:
 
 def demonstrations(count: int) -> str:
   return f'{count} demonstration' + ('' if count == 1 else 's')
-
-
-def _matches(found, wanted) -> bool:
-  return found in wanted if isinstance(wanted, tuple) else found == wanted

@@ -1,26 +1,41 @@
-"""What a page calls scores and findings.
+"""What a page calls groups of domains, methods, samples and findings.
 
-In rows of the stage `control` a score is a success rate and the group 'all'
-holds only the tasks seen in pretraining; on the page that group is 'seen'.
+How it speaks of scores is said by their `results.Measure`.
 """
 
 from typing import NamedTuple
 
-from rpt_jax.reporting import tidy
+from rpt_jax import results
+from rpt_jax.reporting import evidence
+from rpt_jax.results import FINETUNE, HEAD_FIRST, PIPELINES, PROBE
 
-GROUPS = ('all', 'seen', 'unseen')  # Environments taken together.
-OVER = {
-  'all': 'Over all environments',
-  'seen': 'In the tasks seen in pretraining',
-  'unseen': 'In the tasks never seen in pretraining',
+SEEN = 'seen'
+GROUPS = (results.ALL, SEEN, results.UNSEEN)  # Environments taken together.
+_OVER = {
+  results.ALL: 'Over all {env}s',
+  SEEN: 'In the {env}s seen in pretraining',
+  results.UNSEEN: 'In the {env}s never seen in pretraining',
 }
-FEW_SEEDS = 'so single cells are hints and the aggregate is the evidence.'
 VERDICTS = {
   'yes': 'supported',
   'mixed': 'mixed',
   'no-effect': 'not supported',
   'fact': 'measured',
 }
+
+
+METHODS = {
+  PROBE: 'a linear probe',
+  FINETUNE: 'fine-tuning',
+  HEAD_FIRST: 'a probe followed by fine-tuning',
+}
+DECIDES = (
+  '“Supported” is only what a difference decides, here and in all plots and '
+  'tables: its 95 % interval leaves zero out; its p is below 0.05 once '
+  'corrected for all comparisons made (Holm); it is over '
+  f'{results.ENOUGH_PIPELINES} pipelines or more; and the image model sees '
+  'more of the state than edges do, where both were measured.'
+)
 
 
 class Finding(NamedTuple):
@@ -30,47 +45,47 @@ class Finding(NamedTuple):
   sentence: str
 
 
-class Words(NamedTuple):
-  """How sentences and captions speak of one kind of score."""
-
-  score: str  # As an axis is named.
-  scores: str  # Verb before a number.
-  statistic: str  # {seeds}: how many there are.
-  env: str  # One of what policies are scored on.
-  intervals: str  # What is resampled, and what that is worth.
+def over(group: str, measure: results.Measure) -> str:
+  """How a sentence on a group of domains begins."""
+  return _OVER[group].format(env=measure.env)
 
 
-NORMALISED = Words(
-  'normalised score',
-  'scores',
-  'IQM over {seeds}',
-  'environment',
-  'Intervals are 95 % percentile bootstrap intervals; seeds are resampled '
-  'within each environment. With three to five seeds in one environment they '
-  f'are too narrow (nominal 95 % covers about 75 % to 90 %), {FEW_SEEDS}',
-)
-SUCCESS = Words(
-  'success rate',
-  'succeeds at a rate of',
-  'Mean over {seeds} and their episodes',
-  'task',
-  'Intervals are 95 % percentile bootstrap intervals; seeds, and the episodes '
-  'of every seed drawn, are resampled within each task. Tasks are fixed, so no '
-  'interval speaks of other tasks; three to five seeds tell too little of how '
-  'seeds differ, and every pretraining was run once, so no interval holds how '
-  f'pretrainings differ, {FEW_SEEDS}',
-)
-SUCCESS_SCALE = '0 is no episode and 1 is every episode'
+def sample(rows: list[results.Row]) -> str:
+  """What intervals of these rows are over: '5 pipelines'."""
+  counts = [row['seeds'] for row in rows if row.get('seeds')]
+  if not counts:
+    return 'seeds'
+  low, high = min(counts), max(counts)
+  count = str(low) if low == high else f'{low} to {high}'
+  of_pipelines = all(results.tag(row, 'sample') == PIPELINES for row in rows)
+  plural = '' if high == 1 else 's'
+  if of_pipelines:
+    return f'{count} pipeline{plural}'
+  return f'{count} seed{plural} of one pipeline'
 
 
-def split(rows: list[tidy.Row]) -> tuple[list[tidy.Row], list[tidy.Row]]:
-  """(rows of all other stages, rows of `control` with 'all' named 'seen')."""
-  rest, played = [], []
+def split(
+  rows: list[results.Row],
+) -> tuple[list[results.Row], dict[str, list[results.Row]]]:
+  """(rows of nothing that acts, {measure: rows of what acts}).
+
+  Where some domains of a measure are UNSEEN, those that are not are called
+  SEEN in the place of ALL. Differences come judged (`evidence`).
+  """
+  rest, acting = [], {}
   for row in rows:
-    if row['stage'] != 'control':
-      rest.append(row)
-    elif row['tags'].get('env') == 'all':
-      played.append(row | {'tags': row['tags'] | {'env': 'seen'}})
-    else:
-      played.append(row)
-  return rest, played
+    measure = results.tag(row, 'measure')
+    of_measure = rest if measure is None else acting.setdefault(measure, [])
+    of_measure.append(row)
+  unseeing = evidence.unseeing(rest)
+  for measure, scored in acting.items():
+    if results.select(scored, env=results.UNSEEN):
+      scored = [_seen(row) for row in scored]
+    acting[measure] = evidence.judged(scored, unseeing)
+  return rest, acting
+
+
+def _seen(row):
+  if results.tag(row, 'env') != results.ALL:
+    return row
+  return row | {'tags': row['tags'] | {'env': SEEN}}

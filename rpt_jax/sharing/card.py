@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from rpt_jax import settings
 from rpt_jax.models.sequence import SequenceModel
 
 # What the Hugging Face hub sorts models by.
@@ -33,7 +34,7 @@ def text(
   title: str = 'A sequence model of robot streams',
   *,
   data: Sequence[str] = (),
-  made: Mapping[str, object] | None = None,
+  provenance: Mapping[str, object] | None = None,
   results: Iterable[dict] = (),
   acts: bool = False,
 ) -> str:
@@ -41,12 +42,12 @@ def text(
 
   Args:
     data: a line for each set of episodes it learned from.
-    made: how: command, revision, versions, settings.
+    provenance: how: command, revision, versions, settings.
     results: rows as of `results.jsonl`.
     acts: is it a policy?
   """
   listed = [f'- {line}' for line in data] or ['Not told.']
-  how = [f'| {k} | {_cell(v)} |' for k, v in (made or {}).items()]
+  how = [f'| {k} | {_cell(v)} |' for k, v in (provenance or {}).items()]
   rows = [_result(row) for row in results]
   sections = {
     'Use': [_LOAD.format(line=_LINES[acts])],
@@ -63,18 +64,27 @@ def text(
 
 
 def _model(model):
-  sizes = (
-    f'A transformer of width {model.width}, depth {model.depth}, '
-    f'{model.num_heads} heads; attention {model.visibility}, windows of '
-    f'{model.context} steps.'
+  trunk = settings.plain(model.trunk)
+  sizes = ', '.join(f'{k} {v}' for k, v in trunk.items())
+  line = (
+    f'Trunk {settings.kind(model.trunk)} of width {model.width} ({sizes}); '
+    f'{model.visibility}, windows of {model.context} steps.'
   )
-  streams = [
-    f'| {s.name} | {s.kind} | {s.dim or f"{s.levels} x {s.vocab} units"} |'
-    for s in model.streams
-  ]
-  heads = ', '.join(f'{h.name} ({h.steps} steps)' for h in model.heads)
+  streams = [f'| {s.name} | {s.kind} | {_size(s)} |' for s in model.streams]
+  heads = ', '.join(
+    f'{h.name} ({settings.kind(h.settings)}, {h.steps} steps)'
+    for h in model.heads
+  )
   table = _table('stream | kind | numbers a step', streams)
-  return [sizes, '', *table, '', f'Heads: {heads or "none"}.']
+  return [line, '', *table, '', f'Heads: {heads or "none"}.']
+
+
+def _size(spec):
+  if not spec.timed:
+    return f'{spec.levels} tokens of {spec.vocab}, once'
+  if spec.kind == 'discrete':
+    return f'{spec.levels} x {spec.vocab} units'
+  return f'{spec.dim} and their change' if spec.motion else spec.dim
 
 
 def _table(head, rows):

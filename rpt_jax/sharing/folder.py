@@ -3,6 +3,7 @@
 config.json           streams, heads, sizes; what trained it; how it acts
 model.safetensors     parameters of the sequence model
 scales.safetensors    mean/<stream> and std/<stream>
+constants.safetensors <head>/<name>: what heads have that is not learned, if any
 README.md             the model card
 encoder/              a policy's image model, where it was a folder
 image.safetensors     its parameters, where training changed them
@@ -17,33 +18,37 @@ import json
 import os
 import pathlib
 import shutil
+import sys
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 
-from rpt_jax.models import sequence
-from rpt_jax.models.streams import HeadSpec
+from rpt_jax import settings
+from rpt_jax.models import heads as heads_lib
+from rpt_jax.models import sequence, trunks
+from rpt_jax.models.heads import HeadSpec
 from rpt_jax.sharing import card as cards
 from rpt_jax.sharing import loading
 from rpt_jax.training import checkpoint, distributed
-from rpt_jax.training.optimizer import path_name
 from rpt_jax.types import Array, PyTree, StreamSpec
 from rpt_jax.vision import hub, weights
 
-FORMAT, VERSION = 'rpt_jax', 1
+FORMAT, VERSION = 'rpt_jax', 2
 CONFIG, CARD, ENCODER = 'config.json', 'README.md', 'encoder'
-MODEL, SCALES, IMAGE = (
-  f'{name}.safetensors' for name in ('model', 'scales', 'image')
+MODEL, SCALES, CONSTANTS, IMAGE = (
+  f'{name}.safetensors' for name in ('model', 'scales', 'constants', 'image')
 )
 # What is fetched of a repository.
 FILES = (
   *hub.FILES,
   SCALES,
+  CONSTANTS,
   IMAGE,
   CARD,
   *(f'{ENCODER}/{f}' for f in hub.FILES),
 )
-_APART = ('streams', 'heads', 'parent', 'name')  # Of a SequenceModel.
+_SIZES = ('width', 'context', 'visibility')  # Of a SequenceModel.
 
 
 @contextlib.contextmanager
@@ -84,6 +89,7 @@ def write(
   params: PyTree,
   scales: dict[str, tuple[Array, Array]],
   *,
+  constants: Mapping[str, dict[str, Array]] | None = None,
   origin: dict | None = None,
   acting: dict | None = None,
   card: str = '',
@@ -93,21 +99,25 @@ def write(
   To be called by every process that holds a part of the parameters.
 
   Args:
+    constants: {head: {name: array}}.
     origin: what trained it, for JSON; the same for equal trainings.
     acting: how it acts, for JSON; None of a model that does not.
     card: Markdown; '': what the model alone tells.
   """
   checkpoint.save_params(folder / MODEL, params)
   save_scales(folder / SCALES, scales)
+  constants = {head: x for head, x in (constants or {}).items() if x}
+  if constants:
+    checkpoint.save_params(folder / CONSTANTS, constants)
   if not distributed.is_first():
     return
-  sizes = [f.name for f in dataclasses.fields(model) if f.name not in _APART]
   config = {
     'format': FORMAT,
     'version': VERSION,
     'streams': [dataclasses.asdict(s) for s in model.streams],
-    'heads': [dataclasses.asdict(h) for h in model.heads],
-    'model': {name: getattr(model, name) for name in sizes},
+    'heads': [_head(h) for h in model.heads],
+    'trunk': settings.plugged(model.trunk),
+    'model': {name: getattr(model, name) for name in _SIZES},
     'origin': origin or {},
     'acting': acting,
   }
@@ -124,11 +134,11 @@ def read(folder: str | os.PathLike) -> dict:
   folder = pathlib.Path(folder).absolute()
   path = folder / CONFIG
   config = weights.read_json(path)
-  found = config.get('format'), config.get('version')
-  if found != (FORMAT, VERSION):
+  header = config.get('format'), config.get('version')
+  if header != (FORMAT, VERSION):
     raise ValueError(
-      f'{path}: format {found}, expected {(FORMAT, VERSION)}; load it with the '
-      'version of rpt_jax that wrote it, or save the model again'
+      f'{path}: format {header}, expected {(FORMAT, VERSION)}; load it with '
+      'the version of rpt_jax that wrote it, or save the model again'
     )
   shapes = weights.open_tensors(folder).shapes
   try:
@@ -145,6 +155,10 @@ def read(folder: str | os.PathLike) -> dict:
   card = folder / CARD
   text = card.read_text(errors='replace') if card.exists() else ''
   parts = {'model': model, 'params': params, 'scales': scales, 'card': text}
+  constants = folder / CONSTANTS
+  parts['constants'] = (
+    checkpoint.load_params(constants) if constants.exists() else {}
+  )
   return rest | parts | {'folder': folder}
 
 
@@ -156,9 +170,10 @@ def save_scales(path, scales: dict[str, tuple[Array, Array]]) -> None:
 
 
 def load_scales(path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-  """Reads what `save_scales` wrote; ValueError where it is nothing such."""
-  leaves = jax.tree_util.tree_leaves_with_path(checkpoint.load_params(path))
-  flat = {path_name(key): x for key, x in leaves}
+  """What `save_scales` wrote, as float32; ValueError where it is no such."""
+  # Not as a tree: a stream 'latent' may stand beside 'latent/front'.
+  tensors = weights.open_tensors(path)
+  flat = {name: tensors[name] for name in tensors.shapes}
   streams = {name.partition('/')[2] for name in flat}
   expected = {f'{what}/{name}' for name in streams for what in ('mean', 'std')}
   if flat.keys() != expected:
@@ -182,27 +197,64 @@ def _parse(config, shapes):
   A size beyond every saved axis is refused before anything is built of it.
   """
   sizes, largest = config['model'], max(n for s in shapes.values() for n in s)
-  for name in ('width', 'depth', 'context'):
-    if type(sizes[name]) is not int or not 0 < sizes[name] <= largest:
-      raise ValueError(
-        f'{name} is {sizes[name]!r}, but the largest axis of {MODEL} {largest}'
-      )
-  streams = tuple(StreamSpec(**s) for s in config['streams'])
-  heads = tuple(
-    HeadSpec(**h | {'reads': tuple(h['reads'])}) for h in config['heads']
+  for name in ('width', 'context'):
+    _check_size(name, sizes[name], largest)
+  trunk = _unplugged(trunks.ROOM, config['trunk'])
+  _check_size('depth', trunk.depth, largest)
+  trunks.kind(trunk).check(trunk, sizes['width'])
+  model = sequence.SequenceModel(
+    tuple(StreamSpec(**s) for s in config['streams']),
+    tuple(_parse_head(h) for h in config['heads']),
+    trunk,
+    **sizes,
   )
-  model = sequence.SequenceModel(streams, heads, **sizes)
   init = functools.partial(sequence.init, model)
   return model, jax.eval_shape(init, jax.random.key(0))
+
+
+def _check_size(name, size, largest):
+  if type(size) is not int or not 0 < size <= largest:
+    raise ValueError(
+      f'{name} is {size!r}, but the largest axis of {MODEL} {largest}'
+    )
+
+
+def _head(spec):
+  return {
+    'target': dataclasses.asdict(spec.target),
+    'settings': settings.plugged(spec.settings),
+    'steps': spec.steps,
+    'reads': spec.reads,
+  }
+
+
+def _parse_head(entry):
+  return HeadSpec(
+    StreamSpec(**entry['target']),
+    _unplugged(heads_lib.ROOM, entry['settings']),
+    entry['steps'],
+    tuple(entry['reads']),
+  )
+
+
+def _unplugged(room, entry):
+  """Settings of a kind; one of another package must have been imported."""
+  name = entry['kind']
+  if '.' in name and name not in sys.modules:  # What is read runs no code.
+    raise ValueError(
+      f'kind {name!r} is not one of {settings.kinds(room)}; import {name!r} '
+      'before, if you trust it'
+    )
+  return settings.unplugged(room, entry, room)
 
 
 def _check_scales(path, model, scales):
   for spec in model.streams:
     if spec.kind != 'continuous':
       continue
-    found = [np.shape(x) for x in scales.get(spec.name, ())]
-    if found != [(spec.dim,)] * 2:
+    shapes = [np.shape(x) for x in scales.get(spec.name, ())]
+    if shapes != [(spec.dim,)] * 2:
       raise ValueError(
-        f'{path}: stream {spec.name!r} has shapes {found}, expected mean and '
+        f'{path}: stream {spec.name!r} has shapes {shapes}, expected mean and '
         f'std of {(spec.dim,)}'
       )

@@ -51,13 +51,13 @@ class Plan(NamedTuple):
   def __str__(self):
     moved = [f'{b} as {a}' for a, b in self.loaded.items() if a != b]
     parts = {'renamed': moved, 'new': self.new, 'left out': self.left_out}
-    told = [
+    clauses = [
       f'{what} {len(names)}: {", ".join(names)}'
       for what, names in parts.items()
       if names
     ]
     count = f'loaded {len(self.loaded)} ({self.numbers / 1e6:.2f}M numbers)'
-    return '; '.join([count, *told])
+    return '; '.join([count, *clauses])
 
 
 def load(
@@ -74,46 +74,48 @@ def load(
   Raises ValueError for what `plan` refuses, and for files that are damaged.
   """
   tensors = weights.open_tensors(path)
-  made = plan(tensors.path, tensors.shapes, shapes(like), surgery or Surgery())
+  load_plan = plan(
+    tensors.path, tensors.shapes, shapes(like), surgery or Surgery()
+  )
 
   def read(key_path, leaf):
-    saved = made.loaded.get(path_name(key_path))
+    saved = load_plan.loaded.get(path_name(key_path))
     return leaf if saved is None else _placed(tensors[saved], leaf)
 
-  return jax.tree_util.tree_map_with_path(read, like), made
+  return jax.tree_util.tree_map_with_path(read, like), load_plan
 
 
-def plan(where, saved: Shapes, wanted: Shapes, surgery: Surgery) -> Plan:
+def plan(where, saved: Shapes, needed: Shapes, surgery: Surgery) -> Plan:
   """What becomes of every parameter.
 
   Args:
     where: named in errors.
-    saved, wanted: {path: shape} in the file and in the model.
+    saved, needed: {path: shape} in the file and in the model.
 
   Raises ValueError naming all that is missing, extra and misshaped, and every
   pattern that finds nothing.
   """
   source = _renamed(where, saved, surgery.rename)
-  skipped = _found(where, 'skip', surgery.skip, source)
-  new = _found(where, 'new', surgery.new, wanted)
-  there = {a: b for a, b in source.items() if a not in skipped | new}
-  missing = [a for a in wanted if a not in there.keys() | new]
-  extra = [a for a in there if a not in wanted]
+  skipped = _matched(where, 'skip', surgery.skip, source)
+  new = _matched(where, 'new', surgery.new, needed)
+  loaded = {a: b for a, b in source.items() if a not in skipped | new}
+  missing = [a for a in needed if a not in loaded.keys() | new]
+  extra = [a for a in loaded if a not in needed]
   misshaped = [
-    f'{a} {list(saved[b])} (the model has {list(wanted[a])})'
-    for a, b in there.items()
-    if a in wanted and tuple(saved[b]) != tuple(wanted[a])
+    f'{a} {list(saved[b])} (the model has {list(needed[a])})'
+    for a, b in loaded.items()
+    if a in needed and tuple(saved[b]) != tuple(needed[a])
   ]
   wrong = {'missing': missing, 'extra': extra, 'misshaped': misshaped}
   if any(wrong.values()):
-    told = '; '.join(f'{k} {", ".join(v)}' for k, v in wrong.items() if v)
+    problems = '; '.join(f'{k} {", ".join(v)}' for k, v in wrong.items() if v)
     raise ValueError(
-      f'{where}: does not fit the model: {told}; give those of this model, or '
-      'name what is to differ as new, skip or rename'
+      f'{where}: does not fit the model: {problems}; give those of this model, '
+      'or name what is to differ as new, skip or rename'
     )
-  left_out = tuple(b for a, b in source.items() if a not in there)
-  numbers = sum(math.prod(wanted[a]) for a in there)
-  return Plan(there, tuple(a for a in wanted if a in new), left_out, numbers)
+  left_out = tuple(b for a, b in source.items() if a not in loaded)
+  numbers = sum(math.prod(needed[a]) for a in loaded)
+  return Plan(loaded, tuple(a for a in needed if a in new), left_out, numbers)
 
 
 def shapes(tree: PyTree) -> Shapes:
@@ -126,7 +128,7 @@ def _renamed(where, saved, rename):
   """{new name: saved name} of all that was saved."""
   names = {name: name for name in saved}
   for pattern, replacement in rename:
-    _found(where, 'rename', (pattern,), names.values())
+    _matched(where, 'rename', (pattern,), names.values())
     names = {
       old: re.sub(pattern, replacement, name) for old, name in names.items()
     }
@@ -140,18 +142,18 @@ def _renamed(where, saved, rename):
   return source
 
 
-def _found(where, what, patterns, names):
+def _matched(where, what, patterns, names):
   """The names that any pattern finds; ValueError where one finds none."""
-  found = set()
+  matched = set()
   for pattern in patterns:
-    mine = {name for name in names if re.search(pattern, name)}
-    if not mine:
+    matches = {name for name in names if re.search(pattern, name)}
+    if not matches:
       raise ValueError(
         f'{where}: {what} {pattern!r} finds none of the {len(names)} '
         f'parameters, which are called like {sorted(names)[:3]}'
       )
-    found |= mine
-  return found
+    matched |= matches
+  return matched
 
 
 def _placed(value, leaf):

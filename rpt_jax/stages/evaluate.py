@@ -1,167 +1,167 @@
-"""Every policy rolled out in its environment, all seeds of a cell at once.
+"""Every policy judged in its domain: played there, or on what was recorded.
 
-Rows: scores normalised to random 0 and expert 1 (interquartile mean over
-seeds with its 95 % stratified bootstrap interval), and the difference to
-scratch, paired by seed. `returns.npz` has the return of every episode and
-`films.npz` the frames of a few.
+All cells of a domain meet the same episodes. `<domain>/<cell>.npz` is what came
+of them (`domains.playing.Played`), written as soon as it is played, so that a
+killed evaluation goes on at the next cell; `scores.npz` has the scores of all
+cells, which the stage compare takes together. `<domain>/policy` is of the seeds
+fine-tuned on most demonstrations the first one's policy, as
+`policy.Policy.load` reads it.
+
+Where a domain is `sequential`, a cell ends as soon as its episodes decide
+whether it does better than scratch on as many demonstrations, which is played
+before it and to the end (`evals.sequential`).
+
+Rows: what a domain says of itself and of its cells, but for scores; decisions.
 """
 
 import functools
-import json
 
-import jax
-import numpy as np
-
-from rpt_jax import envs
-from rpt_jax.envs import rollout
-from rpt_jax.evals import policy, statistics
-from rpt_jax.models import sequence
-from rpt_jax.objectives import behaviour_cloning
-from rpt_jax.stages import (
-  collect,
-  domains,
-  encode,
-  finetune,
-  scores,
-  trunk,
-  tuned,
-)
-from rpt_jax.stages.finetune import Cell, cells, policy_model
+from rpt_jax import domains, files, results
+from rpt_jax.domains.playing import Played
+from rpt_jax.evals import sequential
+from rpt_jax.learning import acting, cards, cells, scores, streams
+from rpt_jax.learning.policies import Policies
+from rpt_jax.learning.runs import Runs
+from rpt_jax.results import Acting
 from rpt_jax.training import distributed, sharding
-from rpt_jax.vision import tuning
-
-_FIRST_INDEX = 4 << 20  # No episode of any split is seen again.
+from rpt_jax.types import ACTION
 
 
 def run(config, inputs, directory):
-  """Roll out every cell of every environment; rows: scores, differences."""
-  encoder = encode.load_encoder(config, inputs)
-  returns, films = {}, {}
-  for name in config.envs:
-    player = _Player(config, inputs, name, encoder)
-    for cell in cells(config):
-      returns[name, cell] = player.returns(cell)
-      mean = returns[name, cell].mean()
-      print(f'  {name} {cell.name}: return {mean:.2f}', flush=True)
-    films |= {f'{name}/{c.name}': player.film(c) for c in filmed(config)}
+  """Judge all cells of all domains; rows: what domains say of them."""
+  runs = Runs(config.pretrain, config.quantize, config.iterations)
+  policies, places = Policies(config.finetune, runs, inputs), domains.of(config)
+  actors = acting.by_eyes(
+    policies, places, config.evaluate, config.encoder, config.encode
+  )
+  mesh = sharding.make_mesh(config.mesh.sizes)
+  judged, rows, score = domains.acting(places), [], {}
+  for domain in judged:
+    _play(domain, actors, mesh, directory / domain.name)
+  for domain in judged if distributed.is_first() else ():
+    folder = directory / domain.name
+    scored = _scored(domain, policies, folder)
+    own, kept = _own_rows(domain, scored), cells.kept(config.finetune, runs)
+    rows += own
+    score |= {f'{domain.name}/{c.name}': s.score_SN for c, s in scored.items()}
+    if not (folder / 'policy').exists():
+      policy, _ = actors[kept.eyes].seeds(domain, kept)
+      card = cards.policy(
+        domain,
+        kept,
+        config.finetune,
+        policy.model,
+        _rows_of_kept(domain, kept, scored, own),
+        domains.seen(places),
+        config.seed,
+      )
+      policy.save(folder / 'policy', **card)
   if distributed.is_first():
-    np.savez(
-      directory / 'returns.npz',
-      **{f'{name}/{cell.name}': x for (name, cell), x in returns.items()},
-    )
-    np.savez_compressed(directory / 'films.npz', **films)
-  found = _normalised(returns, inputs['collect'])
-  return [
-    *scores.score_rows('evaluate', found, {'all': config.envs}),
-    *scores.difference_rows('evaluate', found, {'all': config.envs}),
-  ]
+    files.write_arrays(directory / Acting.SCORES, score)
+  return rows
 
 
-class _Player:
-  """The cells of one environment; all their policies are one program."""
-
-  def __init__(self, config, inputs, name, encoder):
-    self.env = envs.make(name)
-    self._config, self._inputs = config, inputs
-    key = collect.environment_key(config.seed, name)
-    self._keys_S = jax.random.split(key, config.finetune.seeds)
-    self._model, _ = policy_model(config, inputs, filmed(config)[0], name)
-    self._encoder = encoder
-    self._standardise = trunk.standardiser(inputs['encode'])
-    self._start = functools.partial(
-      policy.start, context=self._model.context, dim=encoder.dim
-    )
-    self._mesh = sharding.make_mesh(config.mesh)
-    whole = sharding.replicated(self._mesh)
-    self._play = jax.jit(self._all, out_shardings=whole)
-
-  def returns(self, cell: Cell) -> np.ndarray:
-    """Returns [S, episodes]: every seed meets its own initial states."""
-    _, fixed = tuning.split(self._encoder.params, cell.encoder)
-    return np.asarray(self._play(fixed, self._params(cell), self._keys_S))
-
-  def film(self, cell: Cell) -> np.ndarray:
-    """Frames [T, 64, 64, 3] of one episode of the first seed."""
-    params = jax.tree.map(lambda x: x[0], self._params(cell))
-    steps = rollout.rollout(
-      self.env,
-      self._policy(self._encoder.params),
-      self._start(params, 1),
-      self._keys_S[0],
-      1,
-      record=('image', 'valid'),
-      nuisance=self._config.nuisance,
-      first_index=_FIRST_INDEX,
-    )
-    return np.asarray(steps['image'][0])[np.asarray(steps['valid'][0])]
-
-  def _policy(self, encoder_params):
-    """Frames in, actions out; the image model's parameters are given."""
-
-    def see(observation):
-      latent_BD = self._encoder.apply(encoder_params, observation)
-      return self._standardise(latent_BD)
-
-    return policy.make(see, self._act)
-
-  def _all(self, fixed, params_S, keys_S):
-    """Returns [S, episodes], one seed after the other.
-
-    `fixed` is what no seed changes of the image model's parameters.
-    """
-    one = functools.partial(self._one, fixed)
-    return jax.lax.map(lambda x: one(*x), (params_S, keys_S))
-
-  def _one(self, fixed, params, key):
-    params, trained = tuned.split_policy(params)
-    episodes = self._config.evaluate.episodes
-    memory = self._start(params, episodes)
-    window = sharding.split((memory.latent_BTD, memory.valid_BT), self._mesh)
-    return rollout.returns(
-      self.env,
-      self._policy(tuning.merge(trained, fixed)),
-      policy.Memory(params, *window),
-      key,
-      episodes,
-      nuisance=self._config.nuisance,
-      first_index=_FIRST_INDEX,
-    )
-
-  def _params(self, cell):
-    return finetune.load(self._inputs['finetune'], self.env.name, cell)
-
-  def _act(self, params, latent_BTD, valid_BT):
-    env = self.env
-    collected = self._inputs['collect']
-    spec = domains.action_spec(self._config, collected, env.name)
-    apply = sequence.bind(self._model, params)
-    output = apply({'latent': latent_BTD}, valid_BT)
-    # Environments share a vocabulary; the first entries are this one's.
-    head = output['heads']['action'][..., : env.num_actions or None]
-    chunk = behaviour_cloning.actions({'heads': {'action': head}}, spec)
-    return chunk[:, 0] if env.num_actions else chunk[:, 0] * env.action_limit
+def _path(folder, cell):
+  return folder / f'{cell.name}.npz'
 
 
-def filmed(config) -> list[Cell]:
-  """The cells of which every environment has a film."""
-  few = config.finetune.run_demos[0]
-  return [
-    Cell('none', 'scratch', few),
-    Cell(config.pretrain.main, 'finetune', few),
-  ]
+def _play(domain, actors, mesh, folder):
+  """Writes how the cells of a domain went, those that have no file yet."""
+  policies, evaluate = actors[''].policies, actors[''].evaluate
+  entries = cells.cells(policies.finetune, policies.runs)
+  if not (domain.together or distributed.is_first()):
+    for cell in entries:
+      distributed.await_file(_path(folder, cell))
+    return
+  agree = distributed.agree if domain.together else bool
+  todo = [cell for cell in entries if agree(not _path(folder, cell).exists())]
+  if not todo:
+    return
+  filmed = cells.filmed(policies.finetune, policies.runs)
+  names = (*policies.streams, ACTION)
+  recorded = functools.partial(
+    streams.read, domain, policies.inputs, names=names
+  )
+  with domain.episodes(evaluate.episodes, recorded, mesh) as episodes:
+    for cell in todo:
+      policy, weights = actors[cell.eyes].seeds(domain, cell)
+      played = domain.play(
+        policy.program,
+        weights,
+        episodes,
+        record=cell in filmed,
+        stop=_stop(domain, cell, folder),
+      )
+      if distributed.is_first():
+        played.save(_path(folder, cell))
+      scored = domain.score(played, policies.inputs['collect'])
+      value = scored.score_SN.mean()
+      print(f'  {domain.name} {cell.name}: score {value:.3f}', flush=True)
 
 
-def _normalised(returns, collected):
-  """(env, cell) -> scores [S, episodes]: random 0, expert 1."""
-  artifact = json.loads((collected / 'artifact.json').read_text())
-  bounds = {
-    (row['tags']['env'], row['name']): row['value']
-    for row in artifact['rows']
-    if row['stage'] == 'collect'
-  }
+def _stop(domain, cell, folder):
+  """Success so far [S, n] -> whether it decides; None where all is played."""
+  if not domain.sequential or cell == cell.scratch:
+    return None
+  scratch_SN = Played.load(_path(folder, cell.scratch)).outcome
+  return lambda success_SN: _compared(success_SN, scratch_SN).better != 0
+
+
+def _compared(success_SN, scratch_SN):
+  """The comparison of a cell with scratch, in the episodes of both."""
+  return sequential.compare(success_SN, scratch_SN[:, : success_SN.shape[1]])
+
+
+def _scored(domain, policies, folder):
+  """{cell: its scores}, of the files of a domain."""
   return {
-    (name, cell): statistics.normalise(
-      x, bounds[name, 'random_return'], bounds[name, 'expert_return']
+    cell: domain.score(
+      Played.load(_path(folder, cell)), policies.inputs['collect']
     )
-    for (name, cell), x in returns.items()
+    for cell in cells.cells(policies.finetune, policies.runs)
   }
+
+
+def _own_rows(domain, scored):
+  """What a domain says beside scores: of itself once, and of every cell.
+
+  Measures of cells that ended early are left out: their intervals are of a
+  fixed number of episodes.
+  """
+  where = {'env': domain.name, 'measure': domain.measure.name}
+  once = next(iter(scored.values())).references
+  rows = [
+    results.row(Acting.STAGE, name, value, **where)
+    for name, value in once.items()
+  ]
+  most = max(each.score_SN.shape[1] for each in scored.values())
+  for cell, (score_SN, measures, *_) in scored.items():
+    if domain.sequential and cell != cell.scratch:
+      rows += _decision(cell, score_SN, scored[cell.scratch].score_SN, where)
+    if score_SN.shape[1] < most:
+      continue
+    tags = cell.tags | where | {'episodes': score_SN.size}
+    rows += [
+      results.row(Acting.STAGE, name, *summary, len(score_SN), **tags)
+      for name, summary in measures.items()
+    ]
+  return rows
+
+
+def _decision(cell, success_SN, scratch_SN, where):
+  """Whether a cell does better than scratch, and how soon that was clear."""
+  better, pairs, _ = _compared(success_SN, scratch_SN)
+  seeds, tags = len(success_SN), cell.tags | where
+  return [
+    results.row(Acting.STAGE, name, value, None, seeds, **tags)
+    for name, value in ((Acting.DECIDED, better), (Acting.PAIRS, pairs))
+  ]
+
+
+def _rows_of_kept(domain, kept, scored, own):
+  """What the card of a domain's policy shows."""
+  groups = {domain.name: [domain.name]}
+  score = {(domain.name, c): s.score_SN[None] for c, s in scored.items()}
+  rows = scores.score_rows(domain.measure, score, groups)
+  rows = results.select(rows, **kept.tags)
+  return results.select(own, **kept.tags) + rows[:1]

@@ -23,19 +23,18 @@ import hashlib
 import json
 import os
 import pathlib
-import platform
 import re
 import resource
 import shutil
-import subprocess
-import sys
 import time
-from importlib import metadata
 from typing import Any
 
-import ml_collections
-
-from rpt_jax.stages.plan import Rows, Stage, plan
+from rpt_jax import files, settings
+from rpt_jax.provenance import provenance
+from rpt_jax.results import COST, Costs, Row, row
+from rpt_jax.settings import Experiment
+from rpt_jax.stages import owned
+from rpt_jax.stages.plan import PIPELINE, Stage, plan
 from rpt_jax.training import checkpoint, distributed
 
 # Neither results nor inputs: what differs between two equal runs.
@@ -43,26 +42,24 @@ _TRANSIENT = re.compile(
   r'^(wanted|artifact)\.json$|'
   r'(^|/)(checkpoints/|profile/|events\.|README\.md$)'
 )
-# Settings of how a stage works, which change nothing of what it makes.
-_HOW = ('workers', 'ahead', 'error_budget')
 # Stages that all processes run, and what is trained or encoded is shared.
 _TOGETHER = (
   'frames',
-  'mae',
+  'see',
   'encode',
   'quantize',
   'pretrain',
   'finetune',
+  'tune',
   'evaluate',
 )
-PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'gymnax', 'numpy')
 
 
-def run(config, workdir, only=(), overwrite=False):
+def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
   """Run a config's stages in `workdir`, skipping what is already done.
 
   Args:
-    config: as `configs/*.py` give it.
+    config: as `settings.read` gives it.
     workdir: created if missing; one job at a time may use it.
     only: names of stages to run; their inputs must be there already.
     overwrite: empty the stages' directories first.
@@ -71,21 +68,21 @@ def run(config, workdir, only=(), overwrite=False):
     The rows of all finished stages, as in `workdir/results.jsonl`.
 
   Raises:
-    ValueError: an unknown stage name, a missing input, a workdir in use.
+    ValueError: an unknown stage name, a missing input, a workdir in use, or
+      files of others where a stage is to write.
   """
   stages = plan(config)
   names = [s.name for s in stages]
-  unknown = sorted(set(only) - set(names))
-  if unknown:
-    raise ValueError(f'--stages: unknown {unknown}; this config has {names}')
+  only = _chosen(names, only)
   workdir = pathlib.Path(workdir).absolute()
   workdir.mkdir(parents=True, exist_ok=True)
   with _locked(workdir):
-    if overwrite and distributed.is_first():
-      for name in only or names:
-        shutil.rmtree(workdir / name, ignore_errors=True)
-    write_json(workdir / 'config.json', config.to_dict())
-    write_json(workdir / 'run.json', provenance())
+    if distributed.is_first():
+      owned.check(workdir, only or names)
+      for name in (only or names) if overwrite else ():
+        owned.empty(workdir / name)
+    _write_json(workdir / 'run.json', provenance())
+    _write_json(workdir / 'config.json', settings.plain(config))
     distributed.wait('workdir')
     for i, stage in enumerate(stages):
       label = f'[{i + 1}/{len(stages)}] {stage.name}'
@@ -96,48 +93,41 @@ def run(config, workdir, only=(), overwrite=False):
     return collect_rows(workdir, stages)
 
 
+def _chosen(names, only):
+  """The stages called so, or so in every pipeline; ValueError for others."""
+  short = {name: name.rpartition('/')[2] for name in names}
+  unknown = sorted(set(only) - {*short, *short.values()})
+  if unknown:
+    raise ValueError(f'--stages: unknown {unknown}; this config has {names}')
+  return [name for name in names if {name, short[name]} & set(only)]
+
+
 def artifact(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
   """The artifact of a finished stage, or None."""
   path = workdir / name / 'artifact.json'
   return json.loads(path.read_text()) if path.exists() else None
 
 
-def collect_rows(workdir: pathlib.Path, stages: tuple[Stage, ...]) -> Rows:
+def collect_rows(workdir: pathlib.Path, stages: tuple[Stage, ...]) -> list[Row]:
   """Write and return `results.jsonl`: the rows of all finished stages."""
   rows = []
   for stage in stages:
     done = artifact(workdir, stage.name)
     if done:
-      rows += done['rows'] + done['costs']
+      rows += _of_pipeline(stage.name, done['rows'] + done['costs'])
   lines = ''.join(json.dumps(row, sort_keys=True) + '\n' for row in rows)
-  _write_text(workdir / 'results.jsonl', lines)
+  if distributed.is_first():
+    files.write_text(workdir / 'results.jsonl', lines)
   return rows
 
 
-def row(stage, name, value, interval=None, seeds=None, **tags):
-  """One tidy line of `results.jsonl`."""
-  return {
-    'stage': stage,
-    'name': name,
-    'value': None if value is None else float(value),
-    'interval': None if interval is None else [float(x) for x in interval],
-    'seeds': seeds,
-    'tags': tags,
-  }
-
-
-def provenance() -> dict[str, Any]:
-  """Command line, git revision, versions and machine of this run."""
-  root = pathlib.Path(__file__).parents[2]
-  git = ['git', '-C', str(root), 'describe', '--always', '--dirty']
-  revision = subprocess.run(git, capture_output=True, text=True, check=False)
-  return {
-    'command': ' '.join(sys.argv),
-    'revision': revision.stdout.strip() or 'not a git checkout',
-    'versions': {p: metadata.version(p) for p in PACKAGES},
-    'python': platform.python_version(),
-    'machine': f'{platform.machine()}, {os.cpu_count()} cores',
-  }
+def _of_pipeline(name, rows):
+  """The rows of a stage; of one of several pipelines they say of which."""
+  folder, _, _ = name.rpartition('/')
+  if not folder:
+    return rows
+  own = {'pipeline': int(folder.removeprefix(PIPELINE))}
+  return [row | {'tags': row['tags'] | own} for row in rows]
 
 
 def _run_stage(stage, workdir, label):
@@ -148,30 +138,24 @@ def _run_stage(stage, workdir, label):
   print(f'{label}: start', flush=True)
   if distributed.is_first() or stage.verb in _TOGETHER:
     begin = time.time()
-    inputs = {name: workdir / name for name in stage.inputs}
-    config = ml_collections.FrozenConfigDict(stage.settings)
-    rows = stage.run(config, inputs, workdir / stage.name)
+    inputs = {verb: workdir / name for verb, name in stage.inputs.items()}
+    rows = stage.run(inputs, workdir / stage.name)
     seconds = time.time() - begin
-  else:
-    _await(workdir / stage.name / 'artifact.json')
   if distributed.is_first():
     _finish(stage, workdir, todo, rows, seconds)
     print(f'{label}: done in {seconds:.1f} s', flush=True)
+  distributed.await_file(workdir / stage.name / 'artifact.json')
   distributed.wait(stage.name)
-
-
-def _await(path):
-  """Waits for the first process; a collective would have a time limit."""
-  while not path.exists():
-    time.sleep(0.2)
 
 
 def _prepare(stage, workdir, label):
   """Readies a stage's directory: what it is to make, None if that is made."""
   directory = workdir / stage.name
   wanted = {
-    'settings': _what(stage.settings),
-    'inputs': {name: _content(workdir, name) for name in stage.inputs},
+    'settings': stage.settings,
+    'inputs': {
+      verb: _content(workdir, name) for verb, name in stage.inputs.items()
+    },
   }
   wanted = json.loads(json.dumps(wanted, sort_keys=True))
   done = artifact(workdir, stage.name)
@@ -183,9 +167,9 @@ def _prepare(stage, workdir, label):
   if done or before != wanted:
     if before and not done and any(directory.rglob('checkpoints/*')):
       raise ValueError(_changed(directory, before, wanted))
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    write_json(started, wanted)
+    owned.empty(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    _write_json(started, wanted)
   _remove_partial(directory)
   return wanted
 
@@ -195,7 +179,7 @@ def _finish(stage, workdir, wanted, rows, seconds):
   directory = workdir / stage.name
   files = _files(directory)
   memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-  write_json(
+  _write_json(
     directory / 'artifact.json',
     {
       'stage': stage.name,
@@ -204,8 +188,8 @@ def _finish(stage, workdir, wanted, rows, seconds):
       'content': _digest(json.dumps(files, sort_keys=True).encode()),
       'rows': rows,
       'costs': [
-        row(stage.name, 'seconds', seconds, kind='cost'),
-        row(stage.name, 'peak_memory_gib', memory, kind='cost'),
+        row(stage.name, Costs.SECONDS, seconds, kind=COST),
+        row(stage.name, Costs.MEMORY, memory, kind=COST),
       ],
       'run': provenance(),
     },
@@ -214,7 +198,7 @@ def _finish(stage, workdir, wanted, rows, seconds):
 
 def _changed(directory, before, wanted):
   """Why a training cannot go on: each setting and input that is another."""
-  old, new = dict(leaves(before)), dict(leaves(wanted))
+  old, new = dict(settings.leaves(before)), dict(settings.leaves(wanted))
   changes = [
     f'{k}: {old.get(k, "none")} -> {new.get(k, "none")}'
     for k in old | new
@@ -226,26 +210,10 @@ def _changed(directory, before, wanted):
   )
 
 
-def leaves(tree, prefix=''):
-  """('a.b', value) of nested dictionaries."""
-  for key, value in tree.items():
-    if isinstance(value, dict):
-      yield from leaves(value, f'{prefix}{key}.')
-    else:
-      yield f'{prefix}{key}', value
-
-
-def _what(settings):
-  """Settings without those of `_HOW`, at any depth."""
-  if not isinstance(settings, dict):
-    return settings
-  return {k: _what(v) for k, v in settings.items() if k not in _HOW}
-
-
-def _publish(made, path):
+def _publish(page, path):
   """Where a reader looks for the page; a copy, replaced whole."""
-  if made.exists() and distributed.is_first():
-    shutil.copy(made, path.with_name(path.name + '.partial'))
+  if page.exists() and distributed.is_first():
+    shutil.copy(page, path.with_name(path.name + '.partial'))
     os.replace(path.with_name(path.name + '.partial'), path)
 
 
@@ -292,17 +260,10 @@ def _digest(content: bytes) -> str:
   return hashlib.sha256(content).hexdigest()
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def _write_json(path: pathlib.Path, value: Any) -> None:
   """Writes a JSON file, whole or not at all; of several processes, one."""
-  _write_text(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
-
-
-def _write_text(path, text):
-  if not distributed.is_first():
-    return
-  partial = path.with_name(path.name + '.partial')
-  partial.write_text(text)
-  os.replace(partial, path)
+  if distributed.is_first():
+    files.write_json(path, value)
 
 
 class _locked:

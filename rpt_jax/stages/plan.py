@@ -1,121 +1,202 @@
 """Which stages a config asks for, in what order, and what each depends on."""
 
+import dataclasses
 import importlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import ml_collections
-
+from rpt_jax import domains, settings
 from rpt_jax.episodes import statistics
+from rpt_jax.learning import encoders
+from rpt_jax.learning.encoders import TRAINED
+from rpt_jax.learning.runs import PretrainingRun, Runs
+from rpt_jax.learning.streams import FELT
+from rpt_jax.results import Row, See
+from rpt_jax.settings import Experiment
 from rpt_jax.vision import hub
 
-Rows = list[dict[str, Any]]
+PIPELINE = 'pipeline_'  # How the folder of one of several begins.
+_SHARED = ('seed', 'mesh', 'precision', 'domains')
 
 
 class Stage(NamedTuple):
   """One step of the pipeline.
 
   `verb` names the module `rpt_jax.stages.<verb>`; `name` is the directory, so
-  that a verb can run twice (quantize, quantize_2). `settings` is everything of
-  the config that the stage reads.
+  that a verb can run twice (quantize, quantize_2), and in every one of several
+  pipelines (pipeline_1/quantize). `config` has the sections that the stage
+  reads, all others are None; `inputs` {what the verb calls it: stage};
+  `arguments` go to its function; `content` has hashes of what it reads beside
+  its inputs.
   """
 
   name: str
   verb: str
-  settings: dict[str, Any]
-  inputs: tuple[str, ...]
+  config: Experiment
+  inputs: Mapping[str, str]
+  arguments: Mapping[str, Any] = {}
+  content: Mapping[str, Any] = {}
 
   @property
-  def run(self) -> Callable[..., Rows]:
-    """The verb's function: (config, inputs, directory) -> rows."""
-    return importlib.import_module(f'rpt_jax.stages.{self.verb}').run
+  def settings(self) -> dict[str, Any]:
+    """All that its result depends on, its inputs apart; for JSON."""
+    chosen = settings.essence(self.config)
+    chosen = {k: v for k, v in chosen.items() if v is not None}
+    return chosen | dict(self.arguments) | dict(self.content)
+
+  def run(
+    self, inputs: Mapping[str, pathlib.Path], directory: pathlib.Path
+  ) -> list[Row]:
+    """Does the work of the verb."""
+    verb = importlib.import_module(f'rpt_jax.stages.{self.verb}')
+    return verb.run(self.config, inputs, directory, **self.arguments)
 
 
-def plan(config: ml_collections.ConfigDict) -> tuple[Stage, ...]:
+def plan(config: Experiment) -> tuple[Stage, ...]:
   """The stages a config asks for, in order, each with what it depends on.
 
-  A config asks for a stage by having its section; `mae` also by naming it as
-  its encoder, `evaluate` by having environments, `control` tasks of
-  Meta-World, `openloop` datasets. Pretraining on streams
-  (`config.pretrain.streams`) has no frozen features of frames to probe.
+  A config asks for a stage by having its section; `see` by an encoder that is
+  trained. Of several pipelines each has all stages, and the last two are of
+  all together.
   """
-  c = config.to_dict()
-  shared = ('seed', 'mesh', 'envs', 'metaworld', 'datasets')
-  stages = []
-
-  def add(name, sections, inputs, verb=None, **extra):
-    settings = {s: c[s] for s in (*shared, *sections) if s in c} | extra
-    stages.append(Stage(name, verb or name, settings, inputs))
-
-  contents = {
-    name: statistics.content_hash(settings['path'])
-    for name, settings in c['datasets'].items()
-  }
-  add('collect', ('nuisance', 'collect'), (), contents=contents)
-  model = ('mae',) if c['encoder'] == 'mae' else ()
-  if model:
-    add('frames', ('frames',), ('collect',))
-    add('mae', ('mae',), ('frames',))
-  add('encode', ('encoder', 'encode'), ('collect', *model))
-  trunks = _plan_trunks(c, add) if 'pretrain' in c else ()
-  data, again = ('collect', 'encode'), {'iterations': c.get('iterations', 0)}
-  if 'streams' not in c.get('pretrain', ()):
-    add('probe', ('pretrain',), (*data, *trunks), **again)
-  if 'finetune' in c:
-    policy, inputs = ('pretrain', 'finetune'), (*data, *trunks)
-    if c['finetune'].get('tuned', {}).get('modes'):
-      policy, inputs = (*policy, 'encoder', 'encode'), (*model, *inputs)
-      model = ()
-    add('finetune', policy, inputs, **again)
-    inputs = (*inputs, 'finetune')
-    if c['envs']:
-      sections = (*policy, 'nuisance', 'encoder', 'encode', 'evaluate')
-      add('evaluate', sections, (*model, *inputs), **again)
-    if 'metaworld' in c:
-      sections = (*policy, 'encoder', 'encode', 'evaluate')
-      add('control', sections, (*model, *inputs), **again)
-    if c['datasets']:
-      if 'streams' in c['pretrain']:  # It keeps a whole policy.
-        policy, inputs = (*policy, 'encoder', 'encode'), (*model, *inputs)
-      add('openloop', policy, inputs, **again)
-  everything = tuple(s.name for s in stages)
-  stages.append(Stage('report', 'report', c, everything))
+  stages, first = [], ''
+  for i, seed in enumerate(seeds(config)):
+    folder = f'{PIPELINE}{i}/' if config.pipelines > 1 else ''
+    first = first or folder
+    own = dataclasses.replace(config, seed=seed, pipelines=1)
+    stages += [_within(folder, stage) for stage in _pipeline(own)]
+  everything = {stage.name: stage.name for stage in stages}
+  if config.finetune or config.pipelines > 1:
+    stages.append(Stage('compare', 'compare', config, everything))
+    everything = everything | {'compare': 'compare'}
+  own = {'pipeline': first}
+  stages.append(Stage('report', 'report', config, everything, own))
   return tuple(stages)
 
 
-def _plan_trunks(c, add):
+def seeds(config: Experiment) -> list[int]:
+  """Of its pipelines; those of other seeds of a config have none of them."""
+  if config.pipelines == 1:
+    return [config.seed]
+  return [1000 * config.seed + i for i in range(config.pipelines)]
+
+
+def _within(folder, stage):
+  """The stage of a pipeline that has a folder of its own."""
+  inputs = {verb: f'{folder}{name}' for verb, name in stage.inputs.items()}
+  return stage._replace(name=f'{folder}{stage.name}', inputs=inputs)
+
+
+def _pipeline(config):
+  """The stages of one pipeline."""
+  stages = []
+
+  def add(name, sections, inputs, verb='', content=None, **arguments):
+    named, only = {each: each for each in inputs}, _only(config, sections)
+    stages.append(
+      Stage(name, verb or name, only, named, arguments, content or {})
+    )
+
+  contents = {d.name: d.content for d in domains.of(config)}
+  add('collect', (), (), content={'contents': contents})
+  model = (See.STAGE,) if config.encoder == TRAINED else ()
+  if model:
+    add('frames', ('frames',), ('collect',))
+    add(See.STAGE, ('image_model', 'saving'), ('frames',))
+  add('encode', ('encoder', 'encode'), ('collect', *model))
+  controls = _controls(config)
+  stages += controls.values()
+  data, trunks = ('collect', 'encode'), ()
+  if config.pretrain or config.quantize:
+    trunks = _add_trunks(config, add)
+  probed = tuple(controls[eyes].name for eyes in config.eyes)
+  read = ('eyes', 'pretrain', 'quantize', 'iterations')
+  add('probe', read, (*data, *probed, *trunks))
+  if config.finetune:
+    seen = tuple(controls[eyes].name for eyes in config.finetune.eyes)
+    _add_policies(config, add, model, (*data, *seen, *trunks))
+  return stages
+
+
+def _only(config, sections):
+  """The config with these sections, and those that all stages read, alone."""
+  kept = {*_SHARED, *sections}
+  names = [f.name for f in dataclasses.fields(config) if f.name not in kept]
+  return dataclasses.replace(config, **dict.fromkeys(names))
+
+
+def _controls(config):
+  """{eyes: the stage that encodes frames with them}."""
+  stages = {}
+  for eyes in encoders.beside(config.eyes, config.finetune):
+    encode = encoders.encode_of(config.encode, eyes)
+    own = dataclasses.replace(config, encoder=eyes, encode=encode)
+    own = _only(own, ('encoder', 'encode'))
+    name = encoders.stage(eyes)
+    stages[eyes] = Stage(name, 'encode', own, {'collect': 'collect'})
+  return stages
+
+
+def _add_trunks(config, add):
   """quantize and pretrain, as often as the config iterates."""
-  trunks, on_streams = (), 'streams' in c['pretrain']
-  for i in range(1, c['iterations'] + 1):
-    suffix = '' if i == 1 else f'_{i}'
-    inputs = ('collect', 'encode') if on_streams else ('encode',)
-    if 'quantize' in c:
+  trunks = ()
+  runs = Runs(config.pretrain, config.quantize) if config.pretrain else None
+  for i in range(1, config.iterations + 1):
+    suffix, inputs = '' if i == 1 else f'_{i}', ('encode',)
+    if config.quantize:
       sections = ('quantize', *(('pretrain',) if trunks else ()))
-      needed, units = ('collect', 'encode', *trunks[-1:]), f'quantize{suffix}'
+      units = f'quantize{suffix}'
+      needed = ('collect', 'encode', *trunks)
       add(units, sections, needed, 'quantize', iteration=i)
       inputs += (units,)
+    if not runs:
+      return trunks
+    if any(_felt(run) for run in runs.of(i).values()):
+      inputs = ('collect', *inputs)
     trunk = f'pretrain{suffix}'
-    begun = _begun(c['pretrain']) | {'iteration': i}
-    add(trunk, ('quantize', 'pretrain'), inputs, 'pretrain', **begun)
+    sections = ('quantize', 'pretrain', 'saving')
+    begun = _begun(runs.of(i))
+    add(trunk, sections, inputs, 'pretrain', begun, iteration=i)
     trunks += (trunk,)
   return trunks
 
 
-def _begun(settings):
+def _felt(run):
+  """Whether a run may be given the folder that holds actions."""
+  return bool({*run.streams, *run.targets} & {*FELT})
+
+
+def _add_policies(config, add, model, inputs):
+  """finetune, and what judges its policies; or a grid of how they learn."""
+  image = ('encoder', 'encode')
+  sections = ('pretrain', 'quantize', 'finetune', 'iterations')
+  if config.tune:
+    add('tune', (*sections, *image, 'evaluate', 'tune'), (*model, *inputs))
+    return
+  tuned = bool(config.finetune.tuned.modes)
+  add(
+    'finetune',
+    (*sections, *(image if tuned else ())),
+    (*(model if tuned else ()), *inputs),
+  )
+  inputs = (*model, *inputs, 'finetune')
+  add('evaluate', (*sections, *image, 'evaluate'), inputs)
+
+
+def _begun(runs: Mapping[str, PretrainingRun]):
   """Content of the weights that pretraining begins from, if any.
 
   Raises ValueError for a path that is neither a folder nor an id.
   """
-  inits = [s.get('init') for s in (settings, *settings['runs'].values())]
-  found = {}
-  for path in (init['path'] for init in inits if init):
+  content = {}
+  for path in (run.init.path for run in runs.values()):
     file = pathlib.Path(path) / 'model.safetensors'
-    if file.exists():
-      found[path] = statistics.content_hash(file)
+    if path and file.exists():
+      content[path] = statistics.content_hash(file)
     elif path and not hub.ID.fullmatch(path):
       raise ValueError(
         f'config.pretrain.init.path: {path}: no such folder with '
         f'{file.name}, nor an id of Hugging Face'
       )
-  return {'begun': found} if found else {}
+  return {'begun': content} if content else {}

@@ -1,8 +1,8 @@
 """Latents to hidden units, by every recipe of the config.
 
-A recipe is transforms, a codebook and an assignment. It is fitted on the
-`pretrain` clips of all domains together and judged on held-out clips, of each
-domain apart: which clip, state, velocity and action a unit tells.
+A recipe is transforms and a maker of units. It is fitted on the `pretrain`
+clips of all domains together and judged on held-out clips, of each domain
+apart: which clip, state, velocity and action a unit tells.
 From the second iteration on, what is clustered is a layer of the trunk that
 the iteration before has trained (HuBERT).
 """
@@ -10,93 +10,121 @@ the iteration before has trained (HuBERT).
 import jax
 import numpy as np
 
-from rpt_jax.stages import domains, labels, pipeline, trunk
+from rpt_jax import domains, results
+from rpt_jax.episodes import store, windows
+from rpt_jax.learning import features, labels, streams
+from rpt_jax.learning.runs import TRUNK_RECIPE, Runs
+from rpt_jax.results import Quantize
 from rpt_jax.training import checkpoint, distributed, sharding
-from rpt_jax.units import codebook, quality, transforms
+from rpt_jax.types import LATENT
+from rpt_jax.units import quality, recipes
 
 _SPLITS = ('pretrain', 'heldout')
 
 
-def run(config, inputs, directory):
-  """Write `<recipe>/<split>.npy` units [N, L]; rows: unit quality."""
-  mesh = sharding.make_mesh(config.mesh)
-  clips = {s: trunk.latents(config, inputs['encode'], s) for s in _SPLITS}
-  recipes = config.quantize.recipes
-  if config.iteration > 1:
-    run_name = trunk.main_run(config, config.iteration - 1)
-    layer = config.quantize.trunk_layer
-    features = trunk.feature_fn(config, inputs, run_name, layer)
-    clips = {split: features(clips[split]) for split in _SPLITS}
-    plain = {'transforms': (), 'codebook': 'single', 'temperature': 0.0}
-    recipes = {trunk.TRUNK_RECIPE: trunk.ConfigDict(plain)}
-  known = {
-    name: labels.heldout(config, inputs, name)
-    for name in domains.pretraining(config)
-  }
+def run(config, inputs, directory, iteration=1):
+  """Write `<recipe>/<split>.npy` units [N, L]; rows: unit quality.
+
+  What a maker clusters in the place of latents is `<recipe>/<split>_code.npy`.
+  """
+  c, mesh = config.quantize, sharding.make_mesh(config.mesh.sizes)
+  places = domains.seen(domains.of(config))
+  if iteration > 1:
+    runs = Runs(config.pretrain, config.quantize, config.iterations)
+    before = runs.of(iteration - 1)[runs.main_name(iteration - 1)]
+    clips = _features(before, c.trunk_layer, inputs, places)
+    chosen = {TRUNK_RECIPE: runs.recipes[TRUNK_RECIPE]}
+  else:
+    clips = {s: _latents(places, inputs, s) for s in _SPLITS}
+    chosen = c.recipes
+  needs = {n for r in chosen.values() for n in recipes.maker(r).NEEDS}
+  clips = _with_labels(clips, needs - {LATENT}, places, inputs)
+  heldout = {d.name: labels.heldout(d, inputs) for d in places}
   rows = []
-  for name, recipe in recipes.items():
-    units = _quantize(clips, recipe, config, mesh, directory / name)
-    scores = _score(units['heldout'], known, config)
-    for env, values in scores.items():
-      rows += [
-        pipeline.row(
-          'quantize',
-          metric,
-          value,
-          recipe=name,
-          env=env,
-          iteration=config.iteration,
-        )
-        for metric, value in values.items()
-      ]
+  for name, recipe in chosen.items():
+    units = _quantize(clips, recipe, c, config.seed, mesh, directory / name)
+    vocab, _ = recipes.sizes(recipe, c)
+    scores = _score(units['heldout'], heldout, vocab)
+    tags = {'recipe': name, 'iteration': iteration}
+    rows += [
+      results.row(Quantize.STAGE, metric, value, env=env, **tags)
+      for env, values in scores.items()
+      for metric, value in values.items()
+    ]
     shown = ' '.join(
       f'{metric} {value:.3f}'
-      for metric, value in scores['mean'].items()
-      if metric == 'nmi_clip' or _is_pnmi(metric)
+      for metric, value in scores[results.MEAN].items()
+      if metric == Quantize.nmi(Quantize.CLIP) or _is_pnmi(metric)
     )
     print(f'  {name}: {shown}', flush=True)
   return rows
 
 
-def _quantize(clips, recipe, config, mesh, directory):
-  """Fit on `pretrain`, assign all splits: {split: units [N, L]}."""
-  c = config.quantize
-  latent = {s: clips[s].arrays['latent'] for s in _SPLITS}
-  clip = {s: clips[s].clip_N for s in _SPLITS}
-  fitted, x_ND = transforms.fit_transform(
-    recipe.transforms, latent['pretrain'], clip['pretrain']
-  )
-  fit_key, assign_key = jax.random.split(jax.random.key(config.seed))
-  quantizer = codebook.fit(
-    recipe.codebook,
-    x_ND,
-    c.num_clusters,
-    fit_key,
-    levels=1 if recipe.codebook == 'single' else c.levels,
-    restarts=c.restarts,
-    max_iterations=c.max_iterations,
-    batch_size=c.batch_size,
-    max_no_improvement=c.max_no_improvement,
-    mesh=mesh,
-  )
-  # Relative to the mean squared distance of a frame to its centroid.
-  distance = float(quantizer.levels[0].inertia) / len(x_ND)
-  directory.mkdir(parents=True, exist_ok=True)
+def _latents(places, inputs, split):
+  """All domains' latents of a split; nothing else is read."""
+  parts = [streams.read(d, inputs, split, (LATENT,)) for d in places]
+  return store.concatenate(parts)
+
+
+def _with_labels(clips, fields, places, inputs):
+  """The clips with what makers need of them beside latents."""
+  labelled = {}
+  for split in clips if fields else ():
+    parts = [domains.labels(d, inputs, split, tuple(fields)) for d in places]
+    arrays = clips[split].arrays | _side_by_side([p.arrays for p in parts])
+    labelled[split] = windows.Clips(arrays, clips[split].lengths)
+  return labelled or clips
+
+
+def _side_by_side(parts):
+  """Fields of all domains, end to end.
+
+  Where a field has several forms, as actions have that are discrete and of two
+  widths, each has columns of its own, NaN in the rows of all others.
+  """
+  joined = {}
+  for field in parts[0]:
+    rows = [part[field].reshape(len(part[field]), -1) for part in parts]
+    forms = [(x.dtype.kind, x.shape[1]) for x in rows]
+    starts, width = {}, 0
+    for form in sorted(set(forms), reverse=True):  # Integers stand first.
+      starts[form], width = width, width + form[1]
+    if len(starts) == 1:
+      joined[field] = np.concatenate([part[field] for part in parts])
+      continue
+    blank = [np.full((len(x), width), np.nan, np.float32) for x in rows]
+    for x, wide, form in zip(rows, blank, forms, strict=True):
+      wide[:, starts[form] : starts[form] + form[1]] = x
+    joined[field] = np.concatenate(blank)
+  return joined
+
+
+def _features(before, layer, inputs, places):
+  """A layer of the trunk before, in the place of latents."""
+  action = domains.discrete_action(places)
+  read = features.reader(before, inputs, action, layer=layer)
+  clips = {}
+  for split in _SPLITS:
+    parts = [streams.read(d, inputs, split, before.streams) for d in places]
+    lengths = np.concatenate([part.lengths for part in parts])
+    clips[split] = windows.Clips({LATENT: read(parts)}, lengths)
+  return clips
+
+
+def _quantize(clips, recipe, c, seed, mesh, directory):
+  """Fit on `pretrain`, apply to all splits: {split: units [N, L]}."""
+  fit_key, apply_key = jax.random.split(jax.random.key(seed))
+  fitted = recipes.fit(recipe, clips['pretrain'], fit_key, c, mesh)
+  checkpoint.save_params(directory / 'fitted.safetensors', fitted)
   units = {}
   for split in _SPLITS:
-    x_ND = transforms.apply(
-      recipe.transforms, fitted, latent[split], clip[split]
-    )
-    n_NL = codebook.assign(
-      quantizer, x_ND, assign_key, recipe.temperature * distance
-    )
-    units[split] = np.asarray(n_NL)
+    of_split = recipes.apply(recipe, fitted, clips[split], apply_key)
+    units[split] = np.asarray(of_split.unit_NL)
     if distributed.is_first():
       np.save(directory / f'{split}.npy', units[split])
-  arrays = codebook.to_arrays(quantizer)
-  checkpoint.save_params(directory / 'codebook.safetensors', arrays)
-  if fitted:
-    checkpoint.save_params(directory / 'transforms.safetensors', fitted)
+      if of_split.code_ND is not None:
+        code_ND = np.asarray(of_split.code_ND)
+        np.save(directory / f'{split}_code.npy', code_ND)
   return units
 
 
@@ -110,23 +138,24 @@ def _is_pnmi(metric):
   return metric.startswith('pnmi_') and 'chance' not in metric
 
 
-def _score(units_NL, known, config):
+def _score(units_NL, heldout, vocab):
   """Metric values per domain, and their mean."""
   scores, start = {}, 0
-  for env, (clip_N, label) in known.items():
-    mine = units_NL[start : start + len(clip_N)]
+  for env, (clip_N, label) in heldout.items():
+    own_NL = units_NL[start : start + len(clip_N)]
     start += len(clip_N)
-    values = quality.report(
-      mine, clip_N, label, vocab=config.quantize.num_clusters
-    )
+    there_N = (own_NL >= 0).all(1)  # Not all makers give all frames a unit.
+    label = {k: x[there_N] for k, x in label.items()}
+    own_NL, clip_N = own_NL[there_N], clip_N[there_N]
+    values = quality.report(own_NL, clip_N, label, vocab=vocab)
     scores[env] = {_name(k): v for k, v in values.items()}
   metrics = dict.fromkeys(m for s in scores.values() for m in s)
-  scores['mean'] = {
+  scores[results.MEAN] = {
     m: float(np.mean([s[m] for s in scores.values() if m in s]))
     for m in metrics
   }
-  vocab = config.quantize.num_clusters
-  scores['mean']['dead_units'] = sum(
-    quality.dead_units(level_N, vocab) for level_N in units_NL.T
+  there_N = (units_NL >= 0).all(1)
+  scores[results.MEAN]['dead_units'] = sum(
+    quality.dead_units(level_N, vocab) for level_N in units_NL[there_N].T
   )
   return scores

@@ -32,9 +32,9 @@ MANIFEST = 'manifest.json'
 
 
 class Checkpoints:
-  """The last `keep` states under `directory`, by step."""
+  """The last two states under `directory`, by step."""
 
-  def __init__(self, directory, keep: int = 2):
+  def __init__(self, directory):
     self._directory = pathlib.Path(directory).absolute()
     self._directory.mkdir(parents=True, exist_ok=True)
     self._drop_unfinished()
@@ -45,7 +45,7 @@ class Checkpoints:
     self._manager = ocp.CheckpointManager(
       self._directory,
       options=ocp.CheckpointManagerOptions(
-        preservation_policy=preservation_policy.LatestN(keep),
+        preservation_policy=preservation_policy.LatestN(2),
         atomicity_options=atomic,
         cleanup_tmp_directories=True,
         enable_async_checkpointing=False,
@@ -101,8 +101,8 @@ class Checkpoints:
 
   def steps(self) -> list[int]:
     """Steps with a manifest, in order."""
-    found = self._directory.glob(f'*/{MANIFEST}')
-    return sorted(int(path.parent.name) for path in found)
+    manifests = self._directory.glob(f'*/{MANIFEST}')
+    return sorted(int(path.parent.name) for path in manifests)
 
   def close(self) -> None:
     """Ends Orbax's manager."""
@@ -110,8 +110,8 @@ class Checkpoints:
 
   def _latest_intact(self):
     """The step all processes restore; what is damaged after it is removed."""
-    mine = self._go_back() if distributed.is_first() else -1
-    intact = distributed.agree(mine)
+    candidate = self._go_back() if distributed.is_first() else -1
+    intact = distributed.agree(candidate)
     self._manager.reload()
     return None if intact < 0 else intact
 
@@ -178,14 +178,14 @@ def digest(path: pathlib.Path) -> str:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def _differences(expected, found):
+def _differences(expected, actual):
   """What is missing, extra or different, named."""
-  missing = [f'missing {k}' for k in expected if k not in found]
-  extra = [f'extra {k}' for k in found if k not in expected]
+  missing = [f'missing {k}' for k in expected if k not in actual]
+  extra = [f'extra {k}' for k in actual if k not in expected]
   changed = [
-    f'{k} is {found[k]}, saved as {v}'
+    f'{k} is {actual[k]}, saved as {v}'
     for k, v in expected.items()
-    if k in found and found[k] != v
+    if k in actual and actual[k] != v
   ]
   return changed + missing + extra
 
@@ -199,10 +199,15 @@ def save_params(path, params: PyTree) -> None:
   if not distributed.is_first():
     return
   leaves = jax.tree_util.tree_leaves_with_path(whole)
-  path.parent.mkdir(parents=True, exist_ok=True)
+  # safetensors writes beside the file it is given first, under a name of its
+  # own: so in a folder, which a resumed stage drops with all that a kill left.
   partial = path.with_name(path.name + '.partial')
-  safetensors.save_file({path_name(p): x for p, x in leaves}, partial)
-  os.replace(partial, path)
+  partial.mkdir(parents=True, exist_ok=True)
+  safetensors.save_file(
+    {path_name(p): x for p, x in leaves}, partial / path.name
+  )
+  os.replace(partial / path.name, path)
+  shutil.rmtree(partial)
 
 
 def load_params(path, like: PyTree | None = None) -> PyTree:

@@ -6,7 +6,9 @@ RPT_JAX_PROCESS. Without any of these a process is alone.
 """
 
 import os
+import pathlib
 import sys
+import time
 
 import jax
 import numpy as np
@@ -27,13 +29,13 @@ def initialize() -> None:
 
   Raises ValueError where RPT_JAX_* are incomplete or do not make sense.
   """
-  settings = surroundings(os.environ)
-  if settings is None:
+  place = surroundings(os.environ)
+  if place is None:
     return
-  count = settings.get('num_processes', 'all')
+  count = place.get('num_processes', 'all')
   print(f'waiting for {count} processes', flush=True)
   jax.distributed.initialize(
-    **settings,
+    **place,
     initialization_timeout=_seconds('JOIN', _JOIN),
     heartbeat_timeout_seconds=_seconds('HEARTBEAT', _HEARTBEAT),
   )
@@ -115,3 +117,9 @@ def wait(name: str) -> None:
   """Waits until every process is here; `name` says where that is."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(name)
+
+
+def await_file(path: pathlib.Path) -> None:
+  """Waits for what the first process writes; `wait` would have a time limit."""
+  while not path.exists():
+    time.sleep(0.2)

@@ -61,9 +61,9 @@ _CHIPS = {
 
 def chip(kind: str) -> Chip | None:
   """The chip of a `device_kind` as JAX spells it; None if it is not known."""
-  for start, found in _CHIPS.items():
+  for start, candidate in _CHIPS.items():
     if kind.startswith(start):
-      return found
+      return candidate
   return None
 
 
@@ -74,8 +74,8 @@ def peak_flops() -> float:
   share its cores, so they count as one a process.
   """
   device = jax.local_devices()[0]
-  known = chip(device.device_kind)
-  flops = known.flops if known else measured_flops()
+  peaks = chip(device.device_kind)
+  flops = peaks.flops if peaks else measured_flops()
   on_cpu = device.platform == 'cpu'
   return flops * (jax.process_count() if on_cpu else jax.device_count())
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import multihost_utils
 
+from rpt_jax.settings import Saving
 from rpt_jax.training import distributed
 from rpt_jax.training.checkpoint import Checkpoints
 from rpt_jax.training.progress import Cost, Progress
@@ -31,8 +32,7 @@ def fit(
   num_steps: int,
   *,
   directory,
-  log_every: int,
-  save_every: int,
+  saving: Saving,
   label: str,
   cost: Cost | None = None,
 ) -> tuple[TrainState, list[dict]]:
@@ -50,10 +50,11 @@ def fit(
     train_step: (state, batch) -> (state, metrics), of `training/step.py`.
     batch_at: step -> batch, a pure function.
     directory: for `checkpoints/`, `metrics.jsonl` and event files.
+    saving: how often it is saved and tells how it goes.
     cost: of a step, for the log to tell tokens a second and MFU.
 
   Returns:
-    (state, rows of metrics.jsonl: the metrics every `log_every` steps).
+    (state, rows of metrics.jsonl: the metrics every `saving.log_steps`).
 
   Raises:
     FloatingPointError: no finite gradient for `progress.MAX_SKIPPED` steps, or
@@ -64,13 +65,13 @@ def fit(
   checkpoints = Checkpoints(directory / 'checkpoints')
   start, state = checkpoints.restore(shapes) or (0, None)
   state = init() if state is None else state
-  log = Progress(directory, label, start, num_steps, log_every, cost)
-  saver = _Saver(checkpoints, label, start)
+  log = Progress(directory, label, start, num_steps, saving.log_steps, cost)
+  saver = _Saver(checkpoints, label, start, saving)
   with _Sigterm() as sigterm:
     for step in itertools.count(start):
       stop = sigterm.reached()
       last = stop or step >= num_steps
-      if last or step > start and step % save_every == 0:
+      if last or step > start and saver.due(step):
         log.flush()
         saver.save(step, state)
       if last:
@@ -93,9 +94,23 @@ def fit(
 class _Saver:
   """Saves what is finite and not saved yet; counts the saves that failed."""
 
-  def __init__(self, checkpoints, label, saved):
+  def __init__(self, checkpoints, label, saved, saving):
     self._checkpoints, self._label, self._saved = checkpoints, label, saved
+    self._saving, self._since = saving, time.monotonic()
     self._failed, self._error = 0, None
+
+  def due(self, step):
+    """Whether to save, by steps or by seconds; to be asked by all processes.
+
+    Of several, the first one looks at its clock, and only every `log_steps`, as
+    the others must be told.
+    """
+    if step % self._saving.save_steps == 0:
+      return True
+    if jax.process_count() > 1 and step % self._saving.log_steps:
+      return False
+    late = time.monotonic() - self._since > self._saving.save_seconds
+    return bool(distributed.agree(int(late)))
 
   def save(self, step, state):
     if step == self._saved:
@@ -108,6 +123,7 @@ class _Saver:
     try:
       self._checkpoints.save(step, state)
       self._saved, self._error = step, None
+      self._since = time.monotonic()
     except OSError as error:
       self._failed += 1
       self._error = error
@@ -143,8 +159,10 @@ class _Sigterm:
   def __enter__(self):
     self._received = False
     alone = jax.process_count() == 1
-    self._mine = alone and threading.current_thread() is threading.main_thread()
-    if self._mine:
+    self._handles = (
+      alone and threading.current_thread() is threading.main_thread()
+    )
+    if self._handles:
       self._before = signal.signal(signal.SIGTERM, self._handle)
     return self
 
@@ -159,5 +177,5 @@ class _Sigterm:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
   def __exit__(self, *_):
-    if self._mine:
+    if self._handles:
       signal.signal(signal.SIGTERM, self._before)

@@ -26,7 +26,7 @@ class Writer:
   def __init__(self, directory, resumed: int = 0):
     self.rows: list[dict] = []
     self._path = pathlib.Path(directory) / 'metrics.jsonl'
-    self._behind, self._events, self._told = True, None, False
+    self._behind, self._events, self._warned = True, None, False
     if not distributed.is_first():
       return
     self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,9 +52,9 @@ class Writer:
     try:
       write(*arguments)
     except (OSError, ValueError) as error:
-      if not self._told:
+      if not self._warned:
         logging.warning('%s: metrics are not written: %s', self._path, error)
-      self._told = True
+      self._warned = True
 
   def _write_lines(self):
     """Appends the last row; all rows anew after one that was not written."""

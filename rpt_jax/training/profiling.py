@@ -9,13 +9,13 @@ import pathlib
 import jax
 
 _AFTER, _STEPS = 10, 5  # Steps 11 to 15: what is compiled is compiled by then.
-_wanted = False
+_enabled = False
 
 
 def enable(on: bool = True) -> None:
   """Has every training of this process traced, for `main --profile`."""
-  global _wanted
-  _wanted = on
+  global _enabled
+  _enabled = on
 
 
 class Profile:
@@ -33,7 +33,7 @@ class Profile:
     if self._on and step >= self._end:
       jax.block_until_ready(metrics)
       self.close()
-    elif _wanted and step == self._begin < self._end:
+    elif _enabled and step == self._begin < self._end:
       jax.block_until_ready(metrics)
       jax.profiler.start_trace(str(self._directory))
       self._on = True

@@ -13,12 +13,8 @@ from rpt_jax.training.optimizer import path_name
 from rpt_jax.types import PyTree
 
 AXES = ('data', 'fsdp', 'tensor')
-# First match wins; parameters nothing matches are replicated. Kernels of the
-# trunk are stacked over depth: [depth, in, out].
-RULES = (
-  (r'blocks/(qkv|up)/kernel$', (None, 'fsdp', 'tensor')),
-  (r'blocks/(out|down)/kernel$', (None, 'tensor', 'fsdp')),
-)
+# (Regular expression on a path, a mesh axis or None for each dimension).
+Rules = tuple[tuple[str, tuple[str | None, ...]], ...]
 
 
 def make_mesh(sizes: dict[str, int], devices=None) -> Mesh:
@@ -126,13 +122,13 @@ def gather(tree: PyTree) -> PyTree:
   return jax.tree.map(whole, tree)
 
 
-def state_shardings(state: PyTree, mesh: Mesh, rules=RULES) -> PyTree:
+def state_shardings(state: PyTree, mesh: Mesh, rules: Rules) -> PyTree:
   """NamedSharding per leaf of a TrainState, moments placed as their weights.
 
   Args:
     state: arrays or their shapes (`jax.eval_shape`).
-    rules: (regular expression on the path, one mesh axis or None per
-      dimension); the first that matches is taken, else replicate.
+    rules: of the model's parts; the first that matches is taken, what none
+      matches is replicated.
 
   Raises:
     ValueError: a rule has more dimensions than the array it matches.

@@ -18,11 +18,22 @@ class TrainState(NamedTuple):
   params: PyTree
   opt_state: PyTree
   key: Array  # typed key
-  ema: PyTree = None  # running mean of the parameters, if one is kept
+  teacher: PyTree = None  # running mean that an objective learns from
+  mean: PyTree = None  # running mean of the parameters that is shared
+
+
+class Means(NamedTuple):
+  """Decays of the two running means of the parameters; 0: none is kept."""
+
+  teacher: float = 0.0
+  mean: float = 0.0
+
+
+NO_MEANS = Means()
 
 
 def init_state(
-  params: PyTree, tx: Optimizer, key: Array, *, ema: bool = False
+  params: PyTree, tx: Optimizer, key: Array, means: Means = NO_MEANS
 ) -> TrainState:
   """State at step 0; `params` are copied, since steps are donated."""
   params = jax.tree.map(jnp.array, params)
@@ -31,22 +42,25 @@ def init_state(
     params,
     tx.init(params),
     jnp.array(key),
-    jax.tree.map(jnp.array, params) if ema else None,
+    *(jax.tree.map(jnp.array, params) if decay else None for decay in means),
   )
 
 
 def step_fn(
-  loss_fn: Callable, tx: Optimizer, *, accumulate: int = 1, ema: float = 0.0
+  loss_fn: Callable,
+  tx: Optimizer,
+  *,
+  accumulate: int = 1,
+  means: Means = NO_MEANS,
 ) -> Callable:
   """The step, not jitted: for `vmap` over seeds or `scan` over steps.
 
   Args:
-    loss_fn: (params, batch, key) -> (loss, metrics); metrics are scalars or
-      (sum, count) pairs.
+    loss_fn: (params, batch, key) -> (loss, metrics), with a teacher (params,
+      batch, key, its parameters); metrics are scalars or (sum, count) pairs.
     tx: of `training/optimizer.py`.
     accumulate: micro-batches a batch is cut into, one after the other; the
       gradient is their mean. What has axes is cut along the first.
-    ema: decay of the running mean of the parameters; 0: none is kept.
 
   Returns:
     (state, batch) -> (state, metrics) with 'loss', 'learning_rate',
@@ -59,7 +73,8 @@ def step_fn(
 
   def step(state, batch):
     key = jax.random.fold_in(state.key, state.step)
-    (loss, metrics), grads = gradient(state.params, batch, key)
+    taught = (state.teacher,) if means.teacher else ()
+    (loss, metrics), grads = gradient(state.params, batch, key, *taught)
     norm = optax.tree.norm(grads)
     good = jnp.isfinite(norm) & jnp.isfinite(loss)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
@@ -77,14 +92,25 @@ def step_fn(
     }
     params = jax.tree.map(keep, params, state.params)
     opt_state = jax.tree.map(keep, opt_state, state.opt_state)
-    mean = state.ema
-    if ema:  # Of a skipped step the parameters are those of before.
-      new = jax.tree.map(lambda m, p: ema * m + (1 - ema) * p, mean, params)
-      mean = jax.tree.map(keep, new, mean)
-    state = TrainState(state.step + 1, params, opt_state, state.key, mean)
-    return state, metrics
+
+    # Of a skipped step the parameters are those of before.
+    teacher, mean = (
+      jax.tree.map(keep, _moved(old, params, decay), old)
+      for old, decay in zip((state.teacher, state.mean), means, strict=True)
+    )
+    done = state.step + 1
+    return TrainState(
+      done, params, opt_state, state.key, teacher, mean
+    ), metrics
 
   return step
+
+
+def _moved(mean, params, decay):
+  """A running mean one step on; None where none is kept."""
+  if not decay:
+    return mean
+  return jax.tree.map(lambda m, p: decay * m + (1 - decay) * p, mean, params)
 
 
 def _accumulated(gradient, parts):
@@ -93,7 +119,7 @@ def _accumulated(gradient, parts):
   A micro-batch takes every `parts`-th row, so that each device keeps its own.
   """
 
-  def mean(params, batch, key):
+  def mean(params, batch, key, *taught):
     rows = max(x.shape[0] for x in jax.tree.leaves(batch) if x.ndim)
     if rows % parts:
       raise ValueError(
@@ -106,7 +132,7 @@ def _accumulated(gradient, parts):
         lambda x: x.reshape(-1, parts, *x.shape[1:])[:, i] if x.ndim else x,
         batch,
       )
-      return gradient(params, part, jax.random.fold_in(key, i))
+      return gradient(params, part, jax.random.fold_in(key, i), *taught)
 
     def add(total, i):
       return jax.tree.map(jnp.add, total, micro(i)), None

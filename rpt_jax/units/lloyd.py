@@ -153,12 +153,14 @@ def lloyd(
 
   def step(state):
     c_KD, _, iteration = state
-    found = sweep(rows, c_KD, settings.precision)
-    mean_KD = found.total_KD / jnp.maximum(found.count_K, 1e-30)[:, None]
-    new_KD = jnp.where(found.count_K[:, None] > 0, mean_KD, c_KD)
+    clusters = sweep(rows, c_KD, settings.precision)
+    mean_KD = clusters.total_KD / jnp.maximum(clusters.count_K, 1e-30)[:, None]
+    new_KD = jnp.where(clusters.count_K[:, None] > 0, mean_KD, c_KD)
     new_KD = lax.cond(
-      (found.count_K == 0).any(),
-      lambda: revive(rows, found.gap_GB, new_KD, found.count_K, 1e-6 * spread),
+      (clusters.count_K == 0).any(),
+      lambda: revive(
+        rows, clusters.gap_GB, new_KD, clusters.count_K, 1e-6 * spread
+      ),
       lambda: new_KD,
     )
     return new_KD, ((new_KD - c_KD) ** 2).sum(), iteration + 1

@@ -29,12 +29,12 @@ class State(NamedTuple):
   step: Array
 
 
-def _update(state: State, found: lloyd.Sweep, cost: Array, smooth: float):
+def _update(state: State, clusters: lloyd.Sweep, cost: Array, smooth: float):
   """Averages a batch into the centroids and updates the smoothed figures."""
-  seen_K = state.seen_K + found.count_K
-  mixed_KD = state.c_KD * state.seen_K[:, None] + found.total_KD
+  seen_K = state.seen_K + clusters.count_K
+  mixed_KD = state.c_KD * state.seen_K[:, None] + clusters.total_KD
   mixed_KD = mixed_KD / jnp.maximum(seen_K, 1e-30)[:, None]
-  c_KD = jnp.where(found.count_K[:, None] > 0, mixed_KD, state.c_KD)
+  c_KD = jnp.where(clusters.count_K[:, None] > 0, mixed_KD, state.c_KD)
   early = state.step < 2  # the first batch measures the seeds
 
   def blend(old, new):
@@ -92,10 +92,10 @@ def fit(
     index_M = jax.random.randint(draw, (size,), 0, num_rows)
     x_MD = rows_lib.take(rows, index_M)
     batch = rows_lib.share(x_MD, weight_N[index_M], rows.offset_D)
-    found = lloyd.sweep(batch, state.c_KD, settings.precision)
-    cost = lax.psum((found.gap_GB * batch.weight_GB).sum(), rows_lib.AXIS)
-    cost = cost / jnp.maximum(found.count_K.sum(), 1e-30)
-    state = _update(state, found, cost, smooth)
+    clusters = lloyd.sweep(batch, state.c_KD, settings.precision)
+    cost = lax.psum((clusters.gap_GB * batch.weight_GB).sum(), rows_lib.AXIS)
+    cost = cost / jnp.maximum(clusters.count_K.sum(), 1e-30)
+    state = _update(state, clusters, cost, smooth)
     state = state._replace(unmoved=state.unmoved + size)
     if ratio == 0:
       return state

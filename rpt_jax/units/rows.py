@@ -22,7 +22,6 @@ from rpt_jax.types import Array, PyTree
 
 AXIS = 'data'
 CHUNK = 2048
-PRECISIONS = ('bfloat16', 'float32')
 
 
 class Rows(NamedTuple):
@@ -89,12 +88,12 @@ def replicate(tree: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
 def local(tree: PyTree) -> PyTree:
   """Returns replicated arrays as this process alone has them."""
 
-  def mine(leaf):
+  def local_part(leaf):
     if isinstance(leaf, jax.core.Tracer) or leaf.is_fully_addressable:
       return leaf
     return leaf.addressable_data(0)
 
-  return jax.tree.map(mine, tree)
+  return jax.tree.map(local_part, tree)
 
 
 def starts(num_local: int, chunk: int) -> Array:
@@ -178,9 +177,9 @@ def share(x_MD: Array, weight_M: Array, offset_D: Array) -> Rows:
 def take(rows: Rows, index_M: Array) -> Array:
   """Gathers rows by their global index onto every device; not centred."""
   local = index_M - lax.axis_index(AXIS) * len(rows.x_ND)
-  mine = (local >= 0) & (local < len(rows.x_ND))
+  held_M = (local >= 0) & (local < len(rows.x_ND))
   x_MD = rows.x_ND[jnp.clip(local, 0, len(rows.x_ND) - 1)]
-  return lax.psum(jnp.where(mine[:, None], x_MD.astype(jnp.float32), 0), AXIS)
+  return lax.psum(jnp.where(held_M[:, None], x_MD.astype(jnp.float32), 0), AXIS)
 
 
 def inner(a_MD: Array, b_ND: Array, precision: str) -> Array:

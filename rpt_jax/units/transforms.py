@@ -16,6 +16,8 @@ Frames of all clips lie one after the other in x_ND; clip_N numbers their clips
 What is fitted is fitted on the clips given to `fit_transform` alone.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,15 +146,13 @@ def parse(recipe: tuple[str, ...]) -> list[tuple[str, object]]:
   return steps
 
 
-def is_causal(recipe: tuple[str, ...]) -> bool:
-  """Returns whether a frame depends on no later frame of its clip."""
-  return all(name != 'clip_mean' for name, _ in parse(recipe))
+def lookahead(recipe: tuple[str, ...]) -> float:
+  """Returns how many later frames of its clip a frame depends on.
 
-
-def causal(recipe: tuple[str, ...]) -> tuple[str, ...]:
-  """Returns the recipe with each whole-clip step in its causal form."""
-  parse(recipe)
-  return tuple('running_mean' if s == 'clip_mean' else s for s in recipe)
+  0 for a causal recipe, infinity where it is the whole clip.
+  """
+  whole = any(name == 'clip_mean' for name, _ in parse(recipe))
+  return math.inf if whole else 0
 
 
 def _step(name, argument, fitted, x_ND, clip_N) -> Array:
@@ -199,10 +199,10 @@ def _find(params: PyTree, label: str, width: int) -> dict[str, Array]:
       f'params: nothing fitted for step {label!r} (found {sorted(params)}); '
       'these belong to another recipe'
     )
-  found = len(params[label]['mean'])
-  if found != width:
+  fitted_width = len(params[label]['mean'])
+  if fitted_width != width:
     raise ValueError(
-      f'params[{label!r}]: fitted on {found} dimensions, found {width}'
+      f'params[{label!r}]: fitted on {fitted_width} dimensions, found {width}'
     )
   return params[label]
 

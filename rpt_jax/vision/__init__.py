@@ -4,13 +4,14 @@ import importlib
 import os
 import pathlib
 
+from rpt_jax import target
 from rpt_jax.vision import hub, weights
 from rpt_jax.vision.model import VisionModel
 from rpt_jax.vision.text import TextModel
 
 __all__ = ['TextModel', 'VisionModel', 'load', 'load_text']
 
-CONTROLS = ('random', 'pixels')
+CONTROLS = ('random', 'pixels', 'edges')
 # What config.json calls a model: (the file that reads it, its Family there).
 FAMILIES = {
   'clip': ('clip', 'FAMILY'),
@@ -24,6 +25,8 @@ FAMILIES = {
   'vit': ('vit', 'FAMILY'),
   'vit_mae': ('vit_mae', 'FAMILY'),
 }
+# Those that are no vision transformers: the file that reads them.
+NETWORKS = {'patch_merging': 'merging', 'resnet': 'resnet'}
 TEXT_FAMILIES = {
   'clip': 'clip',
   'clip_text_model': 'clip',
@@ -37,12 +40,12 @@ TEXT_FAMILIES = {
 def load(name_or_path: str | os.PathLike, **settings) -> VisionModel:
   """Loads an image model: `.apply(params, x)`, `.params`, `.preprocess(u8)`.
 
-  A folder with a config.json as transformers or `mae.save` writes it, a
+  A folder with a config.json as transformers or an image objective writes it, a
   safetensors file of MobileNetV1 or a ResNet (torchvision's or R3M's names),
   an id 'organisation/name' of Hugging Face (extra 'hub'), or a control:
-  'random', 'pixels'. `settings`: `output` ('cls', 'mean_patch', 'patches',
-  'grid<g>', 'pooled', 'projected', as far as the model has them), `layer` (-1
-  the end), `image_size`, `dtype` ('bfloat16' or 'float32').
+  'random', 'pixels', 'edges'. `settings`: `output` ('cls', 'mean_patch',
+  'patches', 'grid<g>', 'pooled', 'projected', as far as the model has them),
+  `layer` (-1 the end), `image_size`, `dtype` as `target.operands` takes it.
 
   Raises ValueError for an unknown name and for weights that do not fit.
   """
@@ -64,7 +67,7 @@ def load(name_or_path: str | os.PathLike, **settings) -> VisionModel:
 
 
 def load_text(
-  name_or_path: str | os.PathLike, *, dtype: str = 'bfloat16'
+  name_or_path: str | os.PathLike, *, dtype: str = target.BY_HARDWARE
 ) -> TextModel:
   """Loads the text tower of CLIP or SigLIP: `.apply(params, ids [N, T])`.
 
@@ -85,12 +88,12 @@ def load_text(
 
 def _load_folder(folder, settings):
   kind = weights.read_config(folder)['model_type']
-  if kind == 'resnet':
-    return _module('resnet').load(folder, **settings)
+  if kind in NETWORKS:
+    return _module(NETWORKS[kind]).load(folder, **settings)
   if kind not in FAMILIES:
     raise ValueError(
       f'{folder / weights.CONFIG}: model_type {kind!r} is no image model read '
-      f'here; expected one of {sorted([*FAMILIES, "resnet"])}'
+      f'here; expected one of {sorted([*FAMILIES, *NETWORKS])}'
     )
   module, family = FAMILIES[kind]
   family = getattr(_module(f'families.{module}'), family)

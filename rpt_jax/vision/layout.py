@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
+from einops import rearrange
 
 from rpt_jax.types import PyTree
 from rpt_jax.vision import weights
@@ -40,11 +41,11 @@ def read(
   Raises ValueError naming each tensor that is missing, not expected (unless
   `ignored`) or has another shape.
   """
-  wanted = flatten(shapes)
-  sources = {path: _sources(path, x.shape, table) for path, x in wanted.items()}
+  arrays = flatten(shapes)
+  sources = {path: _sources(path, x.shape, table) for path, x in arrays.items()}
   expected = {}
   for path, rows in sources.items():
-    shape = _their_shape(path, wanted[path].shape, rows)
+    shape = _their_shape(path, arrays[path].shape, rows)
     if (
       path.endswith('embed/kernel')
       and len(tensors.shapes.get(rows[0][0], ())) != 2
@@ -53,7 +54,7 @@ def read(
     expected |= {name: shape for row in rows for name in row}
   weights.check(tensors, expected, ignored)
   leaves = [
-    _read_one(tensors, path, wanted[path].shape, rows)
+    _read_one(tensors, path, arrays[path].shape, rows)
     for path, rows in sources.items()
   ]
   return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
@@ -61,7 +62,7 @@ def read(
 
 def export(params: PyTree, table: Table) -> dict[str, np.ndarray]:
   """{name there: array}, the inverse of `read`, without axes of length 1."""
-  found = {}
+  arrays = {}
   for path, value in flatten(params).items():
     value = np.asarray(value, np.float32)
     rows = _sources(path, value.shape, table)
@@ -69,10 +70,10 @@ def export(params: PyTree, table: Table) -> dict[str, np.ndarray]:
     for row, x in zip(rows, stacked, strict=True):
       x = x.T if path.endswith('kernel') else x
       if _cuts_patches(path):
-        outputs, channels, patch, _ = _convolution(x.shape)
-        x = x.reshape(outputs, patch, patch, channels).transpose(0, 3, 1, 2)
-      found |= dict(zip(row, np.split(x, len(row)), strict=True))
-  return found
+        _, channels, patch, _ = _convolution(x.shape)
+        x = rearrange(x, 'o (h w c) -> o c h w', c=channels, h=patch)
+      arrays |= dict(zip(row, np.split(x, len(row)), strict=True))
+  return arrays
 
 
 def flatten(tree: PyTree) -> dict:
@@ -132,5 +133,5 @@ def _read_one(tensors, path, shape, rows):
 def _matrix(x, path):
   """Kernels [outputs, inputs] (a convolution's inputs row, column, channel)."""
   if path.endswith('kernel') and x.ndim == 4:
-    return x.transpose(0, 2, 3, 1).reshape(len(x), -1)
+    return rearrange(x, 'o c h w -> o (h w c)')
   return x if path.endswith('kernel') else np.squeeze(x)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rpt_jax import precision
+from rpt_jax import precision, target
 from rpt_jax.types import Array, PyTree
 from rpt_jax.vision import maps, weights
 from rpt_jax.vision.model import VisionModel
@@ -22,25 +22,25 @@ from rpt_jax.vision.preprocessing import Preprocess
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 WIDTHS = (32, 64, 128, 128, 256, 256, *6 * (512,), 1024, 1024)
 _exact = functools.partial(jnp.matmul, precision='highest')
-DTYPES = {'float32': _exact, 'bfloat16': precision.matmul_bf16}
+PRODUCTS = {'float32': _exact, 'bfloat16': precision.matmul_bf16}
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
   """Names and shapes of all weights; kernels are HWIO."""
-  found = {
+  weight_shapes = {
     'conv_0.conv.bias': (WIDTHS[0],),
     'conv_0.conv.kernel': (3, 3, 3, WIDTHS[0]),
   }
   for i, (width, wider) in enumerate(
     zip(WIDTHS[:-1], WIDTHS[1:], strict=True), 1
   ):
-    found |= {
+    weight_shapes |= {
       f'conv_{i}.depthwise.bias': (width,),
       f'conv_{i}.depthwise.kernel': (3, 3, 1, width),
       f'conv_{i}.pointwise.bias': (wider,),
       f'conv_{i}.pointwise.kernel': (1, 1, width, wider),
     }
-  return found
+  return weight_shapes
 
 
 def features(
@@ -51,7 +51,7 @@ def features(
   The map has ceil(H / s) rows for a total stride s: 32 at the end. `dtype`
   is that of the operands of matrix products; all else is f32.
   """
-  matmul = DTYPES[dtype]
+  matmul = PRODUCTS[target.operands(dtype)]
   last = layer % len(WIDTHS)
   x_NHWC = _stem(params, x_NHWC)
   for i, stride in enumerate(STRIDES[:last], 1):
@@ -65,7 +65,7 @@ def load(
   output: str = 'mean_patch',
   image_size: int | None = None,
   layer: int = -1,
-  dtype: str = 'bfloat16',
+  dtype: str = target.BY_HARDWARE,
 ) -> VisionModel:
   """The network whose weights are the safetensors file at `path`.
 
@@ -73,8 +73,7 @@ def load(
   resized to `image_size` squared, or taken as they are where it is None.
   Raises ValueError for unknown settings and for weights that do not fit.
   """
-  if dtype not in DTYPES:
-    raise ValueError(f'dtype: found {dtype!r}, expected {sorted(DTYPES)}')
+  target.operands(dtype)  # Refuses what is none.
   if not -1 <= layer < len(WIDTHS):
     raise ValueError(
       f'layer: found {layer}, expected -1 (the end) or 0 to {len(WIDTHS) - 1}'

@@ -1,6 +1,7 @@
 """What every image model looks like from outside: frames to latents."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -61,18 +62,34 @@ def encoder_model(
   if layer >= 0:
     encoder, params = _first_blocks(encoder, params, layer + 1)
 
-  def apply(params, image_NHWC):
-    found = encoder.apply({'params': params}, image_NHWC)
-    if layer >= 0:
-      found = vit.Features(found.tokens, None, None)
-    return vit.read(found, encoder, output)
-
+  apply = reading(encoder, output, layer)
   return build(name, apply, params, preprocess, encoder.image_size)
+
+
+@functools.lru_cache(maxsize=64)
+def reading(encoder, output, layer):
+  """(params, frames) -> latents; one function for models that are alike, so
+  that what was compiled for one serves the others."""
+
+  def apply(params, image_NHWC):
+    features = encoder.apply({'params': params}, image_NHWC)
+    if layer >= 0:
+      features = vit.Features(features.tokens, None, None)
+    return vit.read(features, encoder, output)
+
+  return apply
 
 
 def _first_blocks(encoder, params, depth):
   """The encoder cut after `depth` blocks, its tokens not normed."""
   stacked = params['transformer']['blocks']
-  blocks = jax.tree.map(lambda x: x[:depth], stacked)
+
+  def cut(x):
+    return x[:depth]
+
+  if isinstance(jax.tree.leaves(stacked)[0], jax.ShapeDtypeStruct):
+    blocks = jax.eval_shape(lambda tree: jax.tree.map(cut, tree), stacked)
+  else:
+    blocks = jax.tree.map(cut, stacked)
   params = {**params, 'transformer': {'blocks': blocks}}
   return encoder.clone(depth=depth, norm_tokens=False), params

@@ -27,14 +27,14 @@ def resize(x_PD: np.ndarray, side: int, method: str) -> np.ndarray:
   `method` is how the family was resized in PyTorch (align_corners=False):
   'bicubic', or with antialias 'bicubic_antialias', 'bilinear_antialias'.
   """
-  found = round(len(x_PD) ** 0.5)
-  if found == side:
+  old_side = round(len(x_PD) ** 0.5)
+  if old_side == side:
     return x_PD
   if method == 'bicubic':
-    weight = _clamped(found, side)
+    weight = _clamped(old_side, side)
   else:
-    weight = _antialiased(found, side, method.removesuffix('_antialias'))
-  grid = np.asarray(x_PD, np.float64).reshape(found, found, -1)
+    weight = _antialiased(old_side, side, method.removesuffix('_antialias'))
+  grid = np.asarray(x_PD, np.float64).reshape(old_side, old_side, -1)
   grid = np.einsum('ri,cj,ijd->rcd', weight, weight, grid, optimize=True)
   return grid.reshape(side * side, -1).astype(np.float32)
 

@@ -97,8 +97,8 @@ class Preprocess:
     for path in (folder / name for name in CONFIGS):
       if path.exists():
         config = _read(path)
-        found = _parse(path, config.get('image_processor', config))
-        return found.at(image_size) if image_size else found
+        preprocess = _parse(path, config.get('image_processor', config))
+        return preprocess.at(image_size) if image_size else preprocess
     path = folder / 'config.json'
     config = _read(path)
     kind = config.get('model_type')
@@ -161,12 +161,14 @@ _PROCESSORS = {
 
 def _read(path):
   try:
-    found = json.loads(path.read_text())
+    config = json.loads(path.read_text())
   except (OSError, ValueError) as error:
     raise ValueError(f'{path}: cannot be read: {error}') from error
-  if not isinstance(found, dict):
-    raise ValueError(f'{path}: found a {type(found).__name__}, expected object')
-  return found
+  if not isinstance(config, dict):
+    raise ValueError(
+      f'{path}: found a {type(config).__name__}, expected object'
+    )
+  return config
 
 
 def _parse(path, config):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from rpt_jax import target
 from rpt_jax.types import PyTree
 from rpt_jax.vision import layout, positions, vit, weights
 from rpt_jax.vision.model import VisionModel, encoder_model
@@ -25,7 +26,6 @@ ACTIVATIONS = {
   'quick_gelu': 'quick_gelu',
   'relu': 'relu',
 }
-DTYPES = ('bfloat16', 'float32')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +54,13 @@ def load(
   output: str = 'mean_patch',
   layer: int = -1,
   image_size: int | None = None,
-  dtype: str = 'bfloat16',
+  dtype: str = target.BY_HARDWARE,
 ) -> VisionModel:
   """The image model saved in `folder`.
 
   `image_size` is that of its preprocessor_config.json unless given; other
-  than the model's own, it resizes position embeddings. `dtype` 'bfloat16'
-  rounds the operands of products, 'float32' is exact.
+  than the model's own, it resizes position embeddings. `dtype` is that of the
+  operands of products, as `target.operands` takes it; 'float32' is exact.
   Raises ValueError for settings and for files that do not fit.
   """
   preprocess = family.preprocess
@@ -80,13 +80,14 @@ def read(
   family: Family,
   *,
   image_size: int | None = None,
-  dtype: str = 'bfloat16',
+  dtype: str = target.BY_HARDWARE,
 ) -> tuple[vit.Encoder, PyTree]:
   """The encoder saved in `folder` and its parameters; arguments as `load`."""
+  target.operands(dtype)  # Refuses what is none.
   folder = pathlib.Path(folder)
   tensors = weights.open_tensors(folder)
   encoder = family.encoder(weights.read_config(folder), tensors)
-  encoder = encoder.clone(dtype=checked_dtype(dtype))
+  encoder = encoder.clone(dtype=dtype)
   table = family.table(find_prefix(tensors, family.prefixes), tensors)
   ignored = re.compile(family.ignored).fullmatch
   params = layout.read(tensors, shapes(encoder), table, ignored)
@@ -100,6 +101,28 @@ def shapes(encoder: vit.Encoder) -> PyTree:
   size = encoder.image_size
   image = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
   return jax.eval_shape(encoder.init, jax.random.key(0), image)['params']
+
+
+def untrained(
+  encoder: vit.Encoder,
+  *,
+  output: str = 'mean_patch',
+  layer: int = -1,
+  image_size: int | None = None,
+) -> VisionModel:
+  """An encoder as `load` will give it once it is trained and saved.
+
+  Raises ValueError as `load` does, and for frames that are not whole patches.
+  """
+  size = image_size or encoder.image_size
+  if size % encoder.patch:
+    raise ValueError(
+      f'image_size: found {size}, expected a multiple of the patch of '
+      f'{encoder.patch}'
+    )
+  # What is saved as a ViT is read without anything that pools it.
+  encoder = encoder.clone(image_size=size, pool='none')
+  return encoder_model('untrained', encoder, shapes(encoder), output, layer)
 
 
 def resized(
@@ -156,13 +179,6 @@ def activation(name: str) -> str:
       f'{sorted(ACTIVATIONS)}'
     )
   return ACTIVATIONS[name]
-
-
-def checked_dtype(dtype: str) -> str:
-  """`dtype` if it is one; ValueError otherwise."""
-  if dtype not in DTYPES:
-    raise ValueError(f'dtype: found {dtype!r}, expected one of {DTYPES}')
-  return dtype
 
 
 def find_prefix(tensors: weights.Tensors, prefixes: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from jax import lax
 
 from rpt_jax import precision, target
@@ -21,7 +22,6 @@ from rpt_jax.vision import maps, preprocessing, weights
 from rpt_jax.vision.model import VisionModel, build
 from rpt_jax.vision.preprocessing import Preprocess
 
-DTYPES = ('bfloat16', 'float32')
 R3M_PREFIXES = ('module.convnet.', 'convnet.')
 TORCHVISION = Preprocess(256, 224, 'bilinear', *preprocessing.IMAGENET)
 _EPSILON = 1e-5
@@ -67,13 +67,6 @@ class ResNet:
       yield f'{name}.shortcut', 1, stride, width, wider
 
 
-PRESETS = {
-  'resnet-18': ResNet((2, 2, 2, 2), (64, 128, 256, 512), False),
-  'resnet-34': ResNet((3, 4, 6, 3), (64, 128, 256, 512), False),
-  'resnet-50': ResNet((3, 4, 6, 3), (256, 512, 1024, 2048), True),
-}
-
-
 def features(
   model: ResNet,
   params: PyTree,
@@ -86,7 +79,7 @@ def features(
   `params` is {name: {'kernel': HWIO, 'bias'}}. `dtype` is that of the
   operands of convolutions; sums and all else are f32.
   """
-  conv = functools.partial(_conv, dtype=dtype)
+  conv = functools.partial(_conv, dtype=target.operands(dtype))
   x_NHWC = jax.nn.relu(conv(params['stem'], image_NHWC, 2))
   x_NHWC = _max_pool(x_NHWC)
   for index in range(stage % len(model.depths) + 1):
@@ -171,7 +164,7 @@ def load(
   output: str = 'mean_patch',
   layer: int = -1,
   image_size: int | None = None,
-  dtype: str = 'bfloat16',
+  dtype: str = target.BY_HARDWARE,
 ) -> VisionModel:
   """A ResNet from a folder (or safetensors file) of weights.
 
@@ -182,8 +175,7 @@ def load(
   Raises ValueError for unknown settings and for weights that do not fit.
   """
   path = pathlib.Path(path)
-  if dtype not in DTYPES:
-    raise ValueError(f'dtype: found {dtype!r}, expected one of {DTYPES}')
+  target.operands(dtype)  # Refuses what is none.
   tensors = weights.open_tensors(path)
   model, names, default = _recognise(path, tensors.shapes)
   if not -1 <= layer < len(model.depths):
@@ -205,31 +197,31 @@ def load(
   return build(str(path), apply, params, preprocess, preprocess.size)
 
 
-def _recognise(path, found):
+def _recognise(path, shapes):
   """(model, our names to (kernel, norm) on disk, usual preprocessing)."""
   for prefix in ('', *R3M_PREFIXES):
-    if f'{prefix}conv1.weight' in found:
-      model = _from_shapes(found, prefix)
+    if f'{prefix}conv1.weight' in shapes:
+      model = _from_shapes(shapes, prefix)
       names = {x[0]: _torchvision(prefix, x[0]) for x in model.convs()}
       return model, names, TORCHVISION
   model = _from_config(path)
-  prefix = 'resnet.' if 'classifier.1.weight' in found else ''
+  prefix = 'resnet.' if 'classifier.1.weight' in shapes else ''
   names = {x[0]: _transformers(prefix, x[0]) for x in model.convs()}
   return model, names, preprocessing.PUBLISHED['resnet']
 
 
-def _from_shapes(found, prefix):
+def _from_shapes(shapes, prefix):
   """The ResNet of tensors in torchvision's names."""
-  last = 3 if f'{prefix}layer1.0.conv3.weight' in found else 2
+  last = 3 if f'{prefix}layer1.0.conv3.weight' in shapes else 2
   depths, widths = [], []
   for stage in range(1, 5):
     kernel = f'{prefix}layer{stage}.{{}}.conv{last}.weight'
     depth = 0
-    while kernel.format(depth) in found:
+    while kernel.format(depth) in shapes:
       depth += 1
     depths.append(max(depth, 1))
-    widths.append((found.get(kernel.format(0)) or (64 * 2**stage,))[0])
-  stem = found[f'{prefix}conv1.weight'][0]
+    widths.append((shapes.get(kernel.format(0)) or (64 * 2**stage,))[0])
+  stem = shapes[f'{prefix}conv1.weight'][0]
   return ResNet(tuple(depths), tuple(widths), last == 3, stem)
 
 
@@ -297,7 +289,8 @@ def _read(tensors, model, names):
       tensors[f'{norm}.{part}'].astype(np.float64) for part in _NORM
     )
     scale = weight / np.sqrt(variance + _EPSILON)
-    kernel = tensors[kernel].reshape(expected[kernel]).transpose(2, 3, 1, 0)
+    kernel = tensors[kernel].reshape(expected[kernel])
+    kernel = rearrange(kernel, 'o i h w -> h w i o')
     params[name] = {
       'kernel': jnp.asarray(kernel * scale, jnp.float32),
       'bias': jnp.asarray(bias - mean * scale, jnp.float32),

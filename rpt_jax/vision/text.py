@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rpt_jax import target
 from rpt_jax.models.transformer import Transformer, dense
 from rpt_jax.types import Array, PyTree
 from rpt_jax.vision import layout, published, weights
@@ -32,7 +33,7 @@ class TextEncoder(nn.Module):
   mlp_ratio: float
   activation: str
   epsilon: float
-  dtype: str = 'bfloat16'
+  dtype: str = target.BY_HARDWARE
   causal: bool = True
   end_token: int | None = None
   projection: int = 0
@@ -107,13 +108,16 @@ class TextModel:
 
 
 def load(
-  folder: str | os.PathLike, family: TextFamily, *, dtype: str = 'bfloat16'
+  folder: str | os.PathLike,
+  family: TextFamily,
+  *,
+  dtype: str = target.BY_HARDWARE,
 ) -> TextModel:
   """The text model saved in `folder`; errors as in `published.load`."""
   folder = pathlib.Path(folder)
   tensors = weights.open_tensors(folder)
   encoder = family.encoder(weights.read_config(folder), tensors)
-  encoder = encoder.clone(dtype=published.checked_dtype(dtype))
+  encoder = encoder.clone(dtype=dtype)
   ids = jax.ShapeDtypeStruct((1, encoder.length), jnp.int32)
   shapes = jax.eval_shape(encoder.init, jax.random.key(0), ids)['params']
   table = family.table(published.find_prefix(tensors, family.prefixes))

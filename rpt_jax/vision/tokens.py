@@ -125,14 +125,14 @@ def _length(folder, settings):
   if (folder / weights.CONFIG).exists():
     config = weights.read_json(folder / weights.CONFIG)
     config = config.get('text_config', config)
-  found = config.get('max_position_embeddings')
-  found = found or settings.get('model_max_length')
-  if not isinstance(found, int) or found > 1e6:
+  length = config.get('max_position_embeddings')
+  length = length or settings.get('model_max_length')
+  if not isinstance(length, int) or length > 1e6:
     raise ValueError(
       f'{folder}: neither {weights.CONFIG} nor tokenizer_config.json says how '
       'long a sentence is; give length'
     )
-  return found
+  return length
 
 
 def _padding_token(settings, tokenizer):

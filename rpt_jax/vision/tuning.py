@@ -25,17 +25,14 @@ _CONV_BLOCK = re.compile(r'(?:conv_)?(\d+)(?:\.(\d+))?\.')
 
 
 def split(
-  params: PyTree,
-  mode: str,
-  key: Array | None = None,
-  targets: str = TARGETS,
+  params: PyTree, mode: str, key: Array | None = None
 ) -> tuple[PyTree, PyTree]:
   """(trained, fixed) of an image model's parameters, nested dictionaries.
 
   'last:<n>' trains the last n blocks and what follows them. 'lora:<rank>' (Hu
   et al. 2021) fixes all and trains matrices A [..., in, rank] (normal, from
   `key`) and B [..., rank, out] (zeros) for each kernel whose path 'a/b/c' ends
-  in `targets`, so that nothing changes at first.
+  in `TARGETS`, so that nothing changes at first.
   Raises ValueError for an unknown mode and for one that finds no parameter.
   """
   flat = traverse_util.flatten_dict(params)
@@ -47,13 +44,13 @@ def split(
       trained, fixed = _last(flat, int(number))
     else:
       key = jax.random.key(0) if key is None else key
-      trained, fixed = _lora(flat, int(number), key, targets), flat
+      trained, fixed = _lora(flat, int(number), key), flat
   else:
     raise ValueError(f'tuning: found {mode!r}, expected {MODES}')
   return tuple(map(traverse_util.unflatten_dict, (trained, fixed)))
 
 
-def merge(trained: PyTree, fixed: PyTree, alpha: float = ALPHA) -> PyTree:
+def merge(trained: PyTree, fixed: PyTree) -> PyTree:
   """The parameters that `model.apply` takes, of both parts of a `split`."""
   merged = traverse_util.flatten_dict(fixed)
   flat = traverse_util.flatten_dict(trained)
@@ -62,16 +59,11 @@ def merge(trained: PyTree, fixed: PyTree, alpha: float = ALPHA) -> PyTree:
     base = tuple(base)
     if last == 'lora_a':
       update = jnp.matmul(leaf, flat[*base, 'lora_b'], precision='highest')
-      merged[base] = merged[base] + update * (alpha / leaf.shape[-1])
+      merged[base] = merged[base] + update * (ALPHA / leaf.shape[-1])
     elif last != 'lora_b':
       first = (merged[path],) if path in merged else ()
       merged[path] = jnp.concatenate([*first, leaf]) if first else leaf
   return traverse_util.unflatten_dict(merged)
-
-
-def count(params: PyTree) -> int:
-  """How many numbers a tree of parameters holds."""
-  return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def _last(flat, number):
@@ -98,15 +90,15 @@ def _last(flat, number):
 
 def _conv_block(path):
   """The place of a parameter's block, comparable; None before all blocks."""
-  found = _CONV_BLOCK.match(path[0])
-  return found and tuple(int(x or 0) for x in found.groups())
+  match = _CONV_BLOCK.match(path[0])
+  return match and tuple(int(x or 0) for x in match.groups())
 
 
-def _lora(flat, rank, key, targets):
+def _lora(flat, rank, key):
   """A and B in the places of the kernels they change."""
   trained = {}
   for index, path in enumerate(sorted(flat)):
-    if not re.search(f'(^|/)({targets})$', '/'.join(path)):
+    if not re.search(f'(^|/)({TARGETS})$', '/'.join(path)):
       continue
     *stack, rows, columns = flat[path].shape
     if rank > min(rows, columns):
@@ -120,7 +112,7 @@ def _lora(flat, rank, key, targets):
   if not trained:
     names = ['/'.join(path) for path in list(flat)[:3]]
     raise ValueError(
-      f'tuning: no parameter ends in {targets!r} (they are called like '
+      f'tuning: no parameter ends in {TARGETS!r} (they are called like '
       f"{names}); expected a transformer, or 'last:<blocks>'"
     )
   return trained

@@ -1,6 +1,6 @@
 """The vision transformer of every family: patches, blocks, what is read.
 
-Patches are cut by reshape and embedded by one dense layer. What sets ViT,
+Patches are cut out and embedded by one dense layer. What sets ViT,
 CLIP, DINOv2, SigLIP and MAE apart is a field of `Encoder` each.
 """
 
@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from einops import rearrange
 
+from rpt_jax import target
 from rpt_jax.models.transformer import (
   ACTIVATIONS,
   Transformer,
@@ -27,22 +29,24 @@ def preprocess(image_NHWC: Array) -> Array:
 
 def patchify(image_NHWC: Array, patch: int) -> Array:
   """[N, H, W, C] -> [N, patches, patch * patch * C], row-major both ways."""
-  num, height, width, channels = image_NHWC.shape
+  height, width, channels = image_NHWC.shape[1:]
   if height % patch or width % patch:
     raise ValueError(
       f'image: found {height}x{width}, expected multiples of patch={patch}'
     )
-  rows, columns = height // patch, width // patch
-  x = image_NHWC.reshape(num, rows, patch, columns, patch * channels)
-  return x.swapaxes(2, 3).reshape(num, rows * columns, -1)
+  # Pixels of a row with their colours: three colours on an axis of their own
+  # would be padded to the 128 lanes of a TPU.
+  x_NHR = rearrange(image_NHWC, 'n h w c -> n h (w c)')
+  cut = 'n (h a) (w r) -> n (h w) (a r)'
+  return rearrange(x_NHR, cut, a=patch, r=patch * channels)
 
 
 def unpatchify(x_NPK: Array, patch: int) -> Array:
   """The inverse of `patchify` for square images."""
-  num, patches, values = x_NPK.shape
-  side = round(patches**0.5)
-  x = x_NPK.reshape(num, side, side, patch, values // patch)
-  return x.swapaxes(2, 3).reshape(num, side * patch, side * patch, -1)
+  side = round(x_NPK.shape[1] ** 0.5)
+  join = 'n (h w) (a r) -> n (h a) (w r)'
+  x_NHR = rearrange(x_NPK, join, h=side, a=patch)
+  return rearrange(x_NHR, 'n h (w c) -> n h w c', w=side * patch)
 
 
 class Features(NamedTuple):
@@ -78,7 +82,7 @@ class Encoder(nn.Module):
   activation: str = 'gelu_tanh'
   epsilon: float = 1e-6
   layer_scale: bool = False
-  dtype: str = 'bfloat16'
+  dtype: str = target.BY_HARDWARE
   learned_positions: bool = False
   cls: bool = True
   registers: int = 0
@@ -159,7 +163,7 @@ class Encoder(nn.Module):
   def _whole_patches(self, image_NHWC):
     """Rows and columns that fill no patch are not seen, as in PyTorch."""
     size, used = self.image_size, self.side * self.patch
-    height, width = image_NHWC.shape[1:3]
+    height, width, channels = image_NHWC.shape[1:]
     if (height, width) != (size, size):
       raise ValueError(
         f'image: found {height}x{width}, expected {size}x{size}; preprocess '
@@ -214,14 +218,14 @@ class AttentionPool(nn.Module):
     return x_ND + layer(width, 'down')(ACTIVATIONS[self.activation](h))
 
 
-def read(found: Features, encoder: Encoder, output: str) -> Array:
+def read(features: Features, encoder: Encoder, output: str) -> Array:
   """One latent a frame, [N, dim]: 'pooled', 'projected' or a `readout`."""
-  special = {'pooled': found.pooled, 'projected': found.projected}
+  special = {'pooled': features.pooled, 'projected': features.projected}
   if special.get(output) is not None:
     return special[output]
   if output in special:
     raise ValueError(f'output: {output!r} is not something this model has')
-  return readout(found.tokens, output, encoder.num_prefix)
+  return readout(features.tokens, output, encoder.num_prefix)
 
 
 def readout(x_NTD: Array, output: str, num_prefix: int = 1) -> Array:
@@ -230,21 +234,21 @@ def readout(x_NTD: Array, output: str, num_prefix: int = 1) -> Array:
   `output`: 'cls', 'mean_patch', 'patches' (all of them, flattened) or
   'grid<g>' (patches averaged to g x g cells, flattened).
   """
-  num, _, width = x_NTD.shape
   patches_NPD = x_NTD[:, num_prefix:]
   if output == 'cls' and num_prefix:
     return x_NTD[:, 0]
   if output == 'mean_patch':
     return patches_NPD.mean(axis=1)
   if output == 'patches':
-    return patches_NPD.reshape(num, -1)
+    return rearrange(patches_NPD, 'n p d -> n (p d)')
   side = round(patches_NPD.shape[1] ** 0.5)
   cells = output.removeprefix('grid')
   if output.startswith('grid') and cells.isdigit():
     cells = int(cells)
     if cells and side % cells == 0:
-      shape = (num, cells, side // cells, cells, side // cells, width)
-      return patches_NPD.reshape(shape).mean(axis=(2, 4)).reshape(num, -1)
+      cut, each = 'n (g a h b) d -> n g a h b d', side // cells
+      x = rearrange(patches_NPD, cut, g=cells, a=each, b=each)
+      return rearrange(x.mean(axis=(2, 4)), 'n g h d -> n (g h d)')
   choices = "'mean_patch', 'patches'" + (", 'cls'" if num_prefix else '')
   raise ValueError(
     f'output: found {output!r}, expected {choices} or '

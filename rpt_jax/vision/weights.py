@@ -32,10 +32,10 @@ class Tensors(NamedTuple):
   def __getitem__(self, name: str) -> np.ndarray:
     """One tensor as f32; ValueError where a value is not finite."""
     with _opened(self.files[name]) as file:
-      found = file.get_slice(name).get_dtype()
-      if found not in _FLOATS:
+      dtype = file.get_slice(name).get_dtype()
+      if dtype not in _FLOATS:
         raise ValueError(
-          f'{self.path}: {name} is {found}, expected one of {_FLOATS}'
+          f'{self.path}: {name} is {dtype}, expected one of {_FLOATS}'
         )
       value = file.get_tensor(name).astype(np.float32)
     if not np.isfinite(value).all():
@@ -76,12 +76,14 @@ def read_json(path: pathlib.Path) -> dict:
   if not path.exists():
     raise ValueError(f'{path}: no such file; give the folder of a saved model')
   try:
-    found = json.loads(path.read_text())
+    content = json.loads(path.read_text())
   except (ValueError, RecursionError) as error:
     raise ValueError(f'{path}: no JSON: {error}') from error
-  if not isinstance(found, dict):
-    raise ValueError(f'{path}: found a {type(found).__name__}, expected object')
-  return found
+  if not isinstance(content, dict):
+    raise ValueError(
+      f'{path}: found a {type(content).__name__}, expected object'
+    )
+  return content
 
 
 def read_config(folder: str | os.PathLike) -> dict:
@@ -110,17 +112,17 @@ def check(tensors: Tensors, expected: dict, ignored=lambda name: False) -> None:
   Names of which `ignored` is true may be there too. Axes of length 1 do not
   count: a class token is [D], [1, D] or [1, 1, D].
   """
-  found = tensors.shapes
-  problems = [f'{name} is missing' for name in expected if name not in found]
+  shapes = tensors.shapes
+  problems = [f'{name} is missing' for name in expected if name not in shapes]
   problems += [
     f'{name} is not expected'
-    for name in found
+    for name in shapes
     if name not in expected and not ignored(name)
   ]
   problems += [
-    f'{name} is {list(found[name])}, expected {list(expected[name])}'
+    f'{name} is {list(shapes[name])}, expected {list(expected[name])}'
     for name in expected
-    if name in found and _long(found[name]) != _long(expected[name])
+    if name in shapes and _long(shapes[name]) != _long(expected[name])
   ]
   if problems:
     raise ValueError(f'{tensors.path}: {_some(sorted(problems), "; ")}')

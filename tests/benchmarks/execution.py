@@ -3,8 +3,8 @@
     python -m tests.benchmarks.execution runs/rpt runs/rpt_8 runs/rpt_ensemble
 
 Workdirs of `configs/rpt.py` that differ in `config.evaluate.execution` alone
-(copy one, run it again with another: only `control` runs). Success in all tasks
-of each, and its difference to the first, paired by seed and episode.
+(copy one, run it again with another: only `evaluate` and what follows runs).
+Success over all tasks of each, and its difference to the first, paired by seed.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from rpt_jax.evals import statistics
+from rpt_jax.evals import intervals
 
 
 def main():
@@ -23,12 +23,14 @@ def main():
   print('| cell | ' + ' | '.join(played) + ' |\n|---|' + '--:|' * len(played))
   for cell, reference in first.items():
     texts = []
-    for found in played.values():
-      ours = found[cell]
+    for by_cell in played.values():
+      ours = by_cell[cell]
       text = f'{np.mean(ours):.2f}'
       if ours is not reference:
-        options = {'statistic': np.mean, 'episodes': True}
-        gain = statistics.paired_difference(ours, reference, **options)
+        gain = intervals.t_interval(
+          intervals.over_environments(ours)
+          - intervals.over_environments(reference)
+        )
         text += ' ({:+.2f} [{:.2f}, {:.2f}])'.format(*gain)
       texts.append(text)
     print(f'| {cell} | ' + ' | '.join(texts) + ' |')
@@ -41,11 +43,12 @@ def _execution(workdir):
 
 def _success(workdir):
   """{cell: [success [S, episodes] of each task]}."""
-  found = {}
-  for path in sorted(workdir.glob('control/*/*.npz')):
-    with np.load(path) as outcome:
-      found.setdefault(path.stem, []).append(outcome['success'].astype(float))
-  return found
+  by_cell = {}
+  for path in sorted(workdir.glob('evaluate/*/*.npz')):
+    with np.load(path) as played:
+      success_SN = played['outcome'].astype(float)
+    by_cell.setdefault(path.stem, []).append(success_SN)
+  return by_cell
 
 
 if __name__ == '__main__':

@@ -15,7 +15,9 @@ import numpy as np
 
 from rpt_jax import vision
 from rpt_jax.models import sequence
+from rpt_jax.models.heads import linear
 from rpt_jax.models.presets import SIZES
+from rpt_jax.models.trunks import transformer
 from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.policy import Execution, Policy
 from rpt_jax.types import StreamSpec
@@ -82,9 +84,11 @@ def _policy(views, **settings):
     StreamSpec('proprio', 'continuous', dim=4),
     StreamSpec('action', 'continuous', dim=4),
   )
-  heads = behaviour_cloning.heads({'chunk': 16}, streams, streams)
+  heads = behaviour_cloning.heads(linear.Settings(), 16, streams, streams[-1])
+  width, trunk = SIZES['paper'].values()
+  trunk = transformer.Settings(**trunk)
   model = sequence.SequenceModel(
-    streams, heads, context=16, visibility='bidirectional', **SIZES['paper']
+    streams, heads, trunk, width, 16, visibility='bidirectional'
   )
   if 'image' in settings:
     settings['frames'] = dict.fromkeys(CAMERAS, (SIDE, SIDE))

@@ -8,6 +8,7 @@ auto-reset. Each round runs every contender once (interleaved); medians.
 """
 
 import dataclasses
+import functools
 import statistics
 import time
 
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rpt_jax import envs
-from rpt_jax.envs import rollout
+from rpt_jax.envs import environment, rollout
 
 N, STEPS, SYNC_STEPS, ROUNDS = 1024, 1000, 40, 7
 
@@ -51,13 +52,47 @@ def _greedy(weights, observation, keys):
   return weights, _mlp(jnp, weights, x)
 
 
+@functools.partial(
+  jax.jit, static_argnames=('env', 'policy', 'num_envs', 'num_steps')
+)
+def _stream(env, policy, policy_state, key, num_envs, num_steps):
+  """`num_steps` decisions with auto-reset: (mean reward f32 [], episodes)."""
+  run_keys, state, scene = rollout._start(env, key, num_envs, 0.0, 0)
+  fresh_keys = jax.vmap(lambda k: jax.random.fold_in(k, 0))(run_keys[1])
+
+  def body(carry, t):
+    policy_state, state, age_N, total, episodes = carry
+    alive_N = jnp.ones(num_envs, jnp.bool_)
+    (policy_state, state, going_N), step = rollout._advance(
+      env, policy, scene, run_keys, t, (policy_state, state, alive_N)
+    )
+    age_N = age_N + 1
+    over_N = ~going_N | (age_N >= env.horizon)
+    fresh = jax.vmap(env.reset)(rollout.step_keys(fresh_keys, t))
+    state = environment.freeze(~over_N, state, fresh)
+    total += jnp.sum(step['reward'])
+    episodes += jnp.sum(over_N)
+    return (
+      policy_state,
+      state,
+      jnp.where(over_N, 0, age_N),
+      total,
+      episodes,
+    ), None
+
+  zeros = jnp.zeros(num_envs, jnp.int32)
+  start = policy_state, state, zeros, jnp.float32(0), jnp.int32(0)
+  (*_, total, episodes), _ = jax.lax.scan(body, start, jnp.arange(num_steps))
+  return total / (num_envs * num_steps), episodes
+
+
 def _ours(policy, policy_state):
   env = envs.make('CartPole-v1')
   env = dataclasses.replace(env, action_repeat=1, horizon=500)
   key = jax.random.key(0)
 
   def call():
-    out = rollout.stream(env, policy, policy_state, key, N, STEPS)
+    out = _stream(env, policy, policy_state, key, N, STEPS)
     return jax.block_until_ready(out)
 
   return call, N * STEPS

@@ -1,10 +1,10 @@
-"""The scale table of the README: sizes of the trunk on slices of TPUs.
+"""The scale table of README.md: sizes of the trunk on slices of TPUs.
 
     python -m tests.benchmarks.scale                       # half an hour
     python -m tests.benchmarks.scale --sizes=XL --slices=v5e:16x16
 
 Nothing is run: the pretraining step of `configs/scale.py` is compiled for each
-slice (`rpt_jax/stages/aot.py`). Needs the extra `tpu` and no TPU.
+slice (`rpt_jax/tools/aot.py`). Needs the extra `tpu` and no TPU.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import runpy
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
-from rpt_jax.stages import aot  # noqa: E402
+from rpt_jax.learning import checks  # noqa: E402
+from rpt_jax.tools import aot  # noqa: E402
 
 SIZES = ('S', 'B', 'L', 'XL')
 SLICES = ('v5e:2x4', 'v5e:16x16', 'v5p:4x4x4', 'v6e:2x4', 'v6e:16x16')
@@ -32,7 +33,7 @@ def main():
   for size in asked.sizes.split(','):
     for topology in asked.slices.split(','):
       chips = len(aot.describe(topology))
-      config = get_config(f'{size},{chips}')
+      config = checks.experiment(get_config(f'{size},{chips}'))
       found = aot.estimate(config, 'pretrain rpt', topology)
       cells = f'{size} | {topology} | {found.mesh} | {aot.cells(found)}'
       print(f'| {cells} |', flush=True)

@@ -88,6 +88,33 @@ def test_no_physical_quantity_is_constant(name):
   assert (state_NP.std(axis=0) > 0).all(), envs.make(name).state_names
 
 
+# What of a simulator's state no frame shows; of the others a frame shows all.
+UNSEEN = {
+  'CartPole-v1': ('x_dot', 'theta_dot'),
+  'Acrobot-v1': ('velocity_1', 'velocity_2'),
+  'Pendulum-v1': ('theta_dot',),
+  'MountainCar-v0': ('velocity',),
+  'MountainCarContinuous-v0': ('velocity',),
+  'Breakout-MinAtar': (),
+  'Freeway-MinAtar': (),
+  'SpaceInvaders-MinAtar': ('shot_timer',),
+}
+
+
+@each
+def test_what_is_not_visible_can_be_anything(name):
+  env = envs.make(name)
+  scene, state = env.scene(jax.random.key(1)), env.reset(jax.random.key(0))
+  values = {field: getattr(state, field) + 1 for field in UNSEEN[name]}
+  other = state.replace(**values)
+  np.testing.assert_array_equal(
+    env.render(state, scene), env.render(other, scene)
+  )
+  changed_P = np.asarray(env.physical(state) != env.physical(other))
+  names = np.asarray(env.state_names)
+  assert tuple(names[~changed_P]) == env.visible
+
+
 @each
 def test_frames_change_with_the_state_and_only_then(name):
   steps = episodes(name)

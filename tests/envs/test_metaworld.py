@@ -8,9 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from rpt_jax.envs import demonstrations, metaworld, metaworld_scene
+from rpt_jax.envs import metaworld
+from rpt_jax.envs.metaworld import demonstrations, scene
 
-MISSING = metaworld_scene.missing()
+MISSING = scene.missing()
 draws = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 TASK = 'drawer-open-v3'
 SETTINGS = metaworld.Settings(size=32, horizon=30)
@@ -47,7 +48,7 @@ def test_tasks_and_pins_are_those_of_the_package():
 
   assert sorted(metaworld.TASKS) == sorted(ENV_POLICY_MAP)
   setup = pathlib.Path(__file__).parents[2].joinpath('setup.py').read_text()
-  assert re.search(r"'mujoco==([\d.]+)'", setup)[1] == metaworld_scene.MUJOCO
+  assert re.search(r"'mujoco==([\d.]+)'", setup)[1] == scene.MUJOCO
 
 
 def test_every_task_has_its_own_sentence():
@@ -90,7 +91,7 @@ def test_an_episode_starts_where_its_physics_does(lanes):
 @draws
 def test_drawing_leaves_physics_alone(lanes, monkeypatch):
   drawn, _ = _play(lanes, 0, seed=8)
-  monkeypatch.setattr(metaworld_scene, 'edit', lambda model: None)
+  monkeypatch.setattr(scene, 'edit', lambda model: None)
   plain = metaworld._Lane(TASK)
   plain.reset(8)
   for state in drawn:
@@ -161,12 +162,12 @@ def test_refuses(task, changed, match):
 
 def test_says_what_is_missing(monkeypatch):
   versions = {'metaworld': '3.1.1', 'mujoco': '4.0.0'}
-  found = metaworld_scene.importlib.metadata
+  found = scene.importlib.metadata
   monkeypatch.setattr(found, 'version', versions.__getitem__)
-  assert 'pip install mujoco==3.3.0' in metaworld_scene.missing()
+  assert 'pip install mujoco==3.3.0' in scene.missing()
   versions['mujoco'] = '3.3.0'
   monkeypatch.setenv('MUJOCO_GL', 'osmesa')
-  monkeypatch.setattr(metaworld_scene.ctypes.util, 'find_library', lambda _: '')
+  monkeypatch.setattr(scene.ctypes.util, 'find_library', lambda _: '')
   with pytest.raises(ValueError, match='apt-get install .* libosmesa6'):
     metaworld.Lanes(TASK, SETTINGS)
 
@@ -174,12 +175,12 @@ def test_says_what_is_missing(monkeypatch):
     raise found.PackageNotFoundError(name)
 
   monkeypatch.setattr(found, 'version', absent)
-  assert "pip install -e '.[metaworld]'" in metaworld_scene.missing()
+  assert "pip install -e '.[metaworld]'" in scene.missing()
 
 
 def test_asking_for_names_imports_no_simulator():
   code = (
-    'import sys; from rpt_jax.envs import simulators, worker; '
+    'import sys; from rpt_jax.envs.metaworld import simulators, worker; '
     'sys.exit(bool({"jax", "mujoco", "metaworld"} & set(sys.modules)))'
   )
   assert subprocess.run([sys.executable, '-c', code]).returncode == 0

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from rpt_jax.envs import nuisance
+from rpt_jax.envs.gymnax import nuisance
 
 N = 32
 sample = jax.jit(jax.vmap(nuisance.sample, (0, None)))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from rpt_jax import episodes as store
-from rpt_jax.envs import metaworld, metaworld_scene, simulators
-from rpt_jax.envs.metaworld import Behaviour
-from rpt_jax.episodes import rlds
+from rpt_jax.envs import metaworld
+from rpt_jax.envs.metaworld import Behaviour, scene, simulators
+from rpt_jax.episodes.formats import rlds
 
-MISSING = metaworld_scene.missing()
+MISSING = scene.missing()
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 TASK = 'button-press-topdown-v3'
 SETTINGS = metaworld.Settings(
@@ -167,7 +167,8 @@ def test_an_unknown_task_is_the_callers_error():
 
 SCRIPT = f"""
 import time
-from rpt_jax.envs import metaworld, simulators
+from rpt_jax.envs import metaworld
+from rpt_jax.envs.metaworld import simulators
 settings = metaworld.Settings(cameras=('topview',), size=16)
 with simulators.Simulators({TASK!r}, settings, 2) as found:
   print(*[w._process.pid for w in found._workers], flush=True)

@@ -9,14 +9,16 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from rpt_jax import episodes
-from rpt_jax.episodes import cards, png, tfrecord
-from tests.episodes.test_lerobot import G1, needs_g1
-from tests.episodes.test_tfrecord import BRIDGE, frame, needs_bridge
+from rpt_jax.episodes import cards
+from rpt_jax.episodes.formats import png
+from rpt_jax.tools import convert
+from tests.episodes.formats.test_lerobot import G1, needs_g1
+from tests.episodes.formats.test_tfrecord import BRIDGE, frame, needs_bridge
 
 
 @needs_bridge
 def test_bridge(tmp_path):
-  folder = tfrecord.convert(BRIDGE, tmp_path / 'bridge' / '1.0.0')
+  folder = convert.run(BRIDGE, tmp_path / 'bridge' / '1.0.0')
   source = episodes.open(folder.parent, card='bridge')
   assert source.fps == 5
   assert source.observations == ('image', 'image_1', 'image_2', 'state')
@@ -147,7 +149,7 @@ def write(folder, name, steps):
 )
 def test_layouts_as_published(tmp_path, name, cameras, widths, gripper):
   write(tmp_path / 'raw', cards.find(name).name, STEPS[name])
-  folder = tfrecord.convert(tmp_path / 'raw', tmp_path / 'new')
+  folder = convert.run(tmp_path / 'raw', tmp_path / 'new')
   source = pickle.loads(pickle.dumps(episodes.open(folder, card=name)))
   episode = source[0]
   kinds = [source.streams[k].kind for k in source.observations]

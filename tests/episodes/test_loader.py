@@ -51,6 +51,27 @@ def test_processes_share_the_global_batch(processes):
   assert len(set.union(*first)) == 12
 
 
+def test_sets_take_turns_and_each_goes_on_by_itself():
+  order = loader.Balanced((3, 0, 40, 7), 8, seed=2)
+  picks = np.concatenate([order(step) for step in range(30)])
+  ends = np.cumsum([0, 3, 0, 40, 7])
+  which = np.searchsorted(ends, picks, side='right') - 1
+  assert np.bincount(which).tolist() == [80, 0, 80, 80]
+  for i, size in ((0, 3), (2, 40), (3, 7)):
+    own = picks[which == i] - ends[i]
+    epochs = own[: len(own) // size * size].reshape(-1, size)
+    assert (np.sort(epochs) == np.arange(size)).all()
+  parts = [
+    loader.Balanced((3, 0, 40, 7), 8, 2, rows)
+    for rows in np.split(np.arange(8), 4)
+  ]
+  for step in (0, 3, 29):
+    halves = np.concatenate([part(step) for part in parts])
+    np.testing.assert_array_equal(halves, order(step))
+  with pytest.raises(ValueError, match='expected one at least'):
+    loader.Balanced((0, 0), 8, seed=2)
+
+
 def test_bad_settings_are_named():
   for args in [(0, 1, 0), (5, 0, 0), (5, 1, -1)]:
     with pytest.raises(ValueError, match='samples in batches'):

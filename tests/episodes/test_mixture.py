@@ -79,11 +79,3 @@ def test_wrong_settings_are_named():
       mixture.Mixture((2,) * len(weights), weights, 2, 0)
   with pytest.raises(ValueError, match='2 sizes and 1 weights'):
     mixture.Mixture((2, 3), (1,), 2, 0)
-
-
-def test_metrics_by_dataset():
-  found = mixture.by_dataset(
-    np.array([1.0, 3.0, 10.0]), np.array([0, 0, 2]), ('a', 'b', 'c')
-  )
-  assert found['a'] == (2.0, 2) and found['c'] == (10.0, 1)
-  assert np.isnan(found['b'][0]) and found['b'][1] == 0

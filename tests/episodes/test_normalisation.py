@@ -1,4 +1,4 @@
-"""Statistics: merged as computed at once, cached by content, invertible."""
+"""Statistics: merged as computed at once, cached by content."""
 
 import json
 
@@ -58,25 +58,6 @@ def test_kept_rows_are_evenly_spaced(monkeypatch):
   np.testing.assert_array_equal(reservoir.rows()[:, 0], np.arange(0, 1000, 64))
 
 
-@pytest.mark.parametrize('mode', statistics.MODES)
-def test_normalising_is_undone(tmp_path, mode):
-  source = episodes.open(write(tmp_path / 'd'))
-  one = statistics.compute(source).streams['state']
-  x = source.read_all(['state']).arrays['state']
-  scaled = statistics.normalise(x, one, mode)
-  assert scaled.dtype == np.float32 and np.isfinite(scaled).all()
-  back = statistics.unnormalise(scaled, one, mode)
-  np.testing.assert_allclose(back, x, rtol=1e-5)
-  if mode == 'mean_std':
-    np.testing.assert_allclose(scaled[:, :3].mean(0), 0, atol=2e-2)
-    np.testing.assert_allclose(scaled[:, :3].std(0), 1, rtol=1e-3)
-  if mode == 'quantiles':
-    inside = (np.abs(scaled[:, :3]) <= 1).mean()
-    assert 0.96 < inside < 0.995
-  if mode != 'none':
-    np.testing.assert_allclose(scaled[:, 3], 0, atol=1e-3)
-
-
 def test_the_cache_is_by_content(tmp_path):
   folder = write(tmp_path / 'd')
   cache = tmp_path / 'cache'
@@ -110,15 +91,3 @@ def test_unreadable_episodes_are_left_out_and_named(tmp_path):
   assert table.provenance['episodes'] == 2
   assert '1.npz' in table.provenance['skipped']['1']
   assert table.streams['state'].count == 20 + 22
-  with pytest.raises(ValueError, match='mode'):
-    statistics.normalise(np.zeros(4), table.streams['state'], 'minmax')
-
-
-@pytest.mark.parametrize('mode', statistics.MODES)
-def test_every_mode_has_a_centre_and_a_scale_per_dimension(mode):
-  x_NA = np.random.default_rng(0).normal(size=(50, 3))
-  moments = statistics.Moments()
-  moments.add(x_NA)
-  centre_A, scale_A = statistics.affine(moments.result(), mode)
-  assert centre_A.shape == scale_A.shape == (3,)
-  assert centre_A.dtype == scale_A.dtype == np.float32

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rpt_jax import episodes
-from rpt_jax.episodes import lerobot
+from rpt_jax.episodes.formats import lerobot
 from tests.episodes.test_survey import clean
 
 

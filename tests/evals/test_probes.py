@@ -93,22 +93,6 @@ def test_half_precision_features_are_read_in_double():
   np.testing.assert_array_equal(same, expected)
 
 
-def test_action_probe():
-  centres = 3 * RNG.normal(size=(3, 8))
-  n = RNG.integers(3, size=300)
-  x = centres[n] + RNG.normal(size=(300, 8))
-  names = np.array([2, 5, 9])[n]
-  clip_N = np.repeat(np.arange(30), 10)
-  result = probes.action(
-    x[:200], names[:200], clip_N[:200], x[200:], names[200:]
-  )
-  assert result.accuracy > 0.9
-  commonest = np.bincount(names[:200]).argmax()
-  assert result.majority == pytest.approx((names[200:] == commonest).mean())
-  with pytest.raises(ValueError, match='only action'):
-    probes.action(x, np.zeros(300, int), clip_N, x, names)
-
-
 def test_split_clips_keeps_clips_whole():
   clip_N = np.repeat(np.arange(10), 4)
   held_N = probes.split_clips(clip_N, 0.2, 0)

@@ -1,4 +1,4 @@
-"""The README's table of faults, made of the tests' names and docstrings.
+"""The table of faults of README.md, made of the tests' names and docstrings.
 
 python -m tests.faults
 """

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rpt_jax.models.transformer import SHARDING
 from rpt_jax.training import (
   checkpoint,
   distributed,
@@ -40,7 +41,7 @@ def make(mesh, steps=tiny.STEPS):
     return {'layer': layer, 'blocks': sharded}
 
   tx = optimizer.adamw(0.2, steps)
-  return trainer.make(init, tiny.loss_fn, tx, mesh)
+  return trainer.make(init, tiny.loss_fn, tx, mesh, rules=SHARDING)
 
 
 def train(
@@ -70,8 +71,7 @@ def train(
     batch_at,
     stop or steps,
     directory=directory,
-    log_every=2,
-    save_every=4,
+    saving=tiny.SAVING,
     label='tiny',
   )
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from rpt_jax import episodes
-from rpt_jax.episodes import loader, reading, rlds, streams
+from rpt_jax.episodes import loader, reading, store
+from rpt_jax.episodes.formats import rlds
 from rpt_jax.training import sharding
 from rpt_jax.types import Episode
+from tests.episodes.formats.test_video import write_video
 from tests.episodes.test_reading import Numbers, gone, read_all
-from tests.episodes.test_video import write_video
 from tests.faults import job
 from tests.stages import encoding
 
@@ -57,11 +58,11 @@ def test_17_corrupt_record(folder, tmp_path, capsys):
   data = encoding.write_episodes(tmp_path / 'toy')
   for name in ('000', '003'):
     encoding.spoil(data / f'{name}.npz')
-  config = encoding.settings(data)  # Bears two of six.
+  config = encoding.experiment(data)  # Bears two of six.
   for name in ('a', 'b'):
     (tmp_path / name).mkdir()
     encoding.run(config, tmp_path / name)
-    assert streams.kept(encoded(tmp_path / name)) == [1, 2, 4, 5]
+    assert store.kept(encoded(tmp_path / name)) == [1, 2, 4, 5]
   assert 'episode 3 skipped' in capsys.readouterr().out
   assert np.array_equal(
     *(encoding.latents(tmp_path / name)[0] for name in ('a', 'b'))
@@ -70,7 +71,7 @@ def test_17_corrupt_record(folder, tmp_path, capsys):
   for _ in range(2):
     with pytest.raises(ValueError, match='3 of 6 episodes.*budget of 40.*005'):
       encoding.run(config, tmp_path)
-    assert not (encoded(tmp_path) / streams.MANIFEST).exists()
+    assert not (encoded(tmp_path) / store.MANIFEST).exists()
   shards = list(encoded(tmp_path).glob('*.array_record'))
   assert len(shards) == 2  # Those before it.
 

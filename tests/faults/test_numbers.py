@@ -1,5 +1,7 @@
 """Faults 14 to 16: gradients, losses and states that are not finite."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,8 +53,9 @@ def test_15_no_step_is_finite_any_more(tmp_path, capsys, monkeypatch):
 
   monkeypatch.setattr(main, '_parse_flags', lambda argv: None)
   monkeypatch.setattr(main, '_parse', lambda: (None, tmp_path))
-  monkeypatch.setattr(main, 'check', lambda config: None)
-  monkeypatch.setattr(main, 'run', fail)
+  experiment = types.SimpleNamespace(precision='auto')
+  monkeypatch.setattr(main, '_checked', lambda config: experiment)
+  monkeypatch.setattr(main, '_run', fail)
   assert main.main([]) == 3
   (line,) = capsys.readouterr().err.strip().splitlines()
   assert line.startswith('rpt_jax: error: tiny: no finite gradient')
@@ -87,8 +90,7 @@ def _diverge_at(directory, at):
     tiny.batch_at,
     tiny.STEPS,
     directory=directory,
-    log_every=2,
-    save_every=4,
+    saving=tiny.SAVING,
     label='tiny',
   )
 

@@ -1,13 +1,15 @@
 """Faults 3 to 5, 12 and 13: checkpoints that are damaged or of another run."""
 
+import dataclasses
 import logging
 
 import jax
-import ml_collections
 import numpy as np
 import pytest
 
+from rpt_jax import settings
 from rpt_jax.stages import pipeline
+from rpt_jax.stages.plan import Stage
 from rpt_jax.training import sharding
 from rpt_jax.training.checkpoint import MANIFEST, Checkpoints
 from tests.faults import job
@@ -121,26 +123,37 @@ def test_12_another_mesh(tmp_path, sizes):
   )
 
 
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """What is trained."""
+
+  width: int = settings.key(64, 'numbers of a token')
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+  """How it is trained."""
+
+  model: Model = settings.key(Model(), 'what is')
+  rate: float = settings.key(0.1, 'the peak')
+  steps: int = settings.key(9, 'updates')
+
+
 def test_13_changed_config(tmp_path, monkeypatch):
   """settings changed under an unfinished training -> refused with every key,
   old -> new; --overwrite begins anew"""
 
-  class Killed(pipeline.Stage):
-    @property
-    def run(self):
-      def run(config, inputs, directory):
-        folder = directory / 'run' / 'checkpoints' / '4'
-        folder.mkdir(parents=True, exist_ok=True)
-        raise RuntimeError
-
-      return run
+  class Killed(Stage):
+    def run(self, inputs, directory):
+      folder = directory / 'run' / 'checkpoints' / '4'
+      folder.mkdir(parents=True, exist_ok=True)
+      raise RuntimeError
 
   def plan(config):
-    return (Killed('pretrain', 'pretrain', config.to_dict(), ()),)
+    return (Killed('pretrain', 'pretrain', config, {}),)
 
   def start(width, rate, **flags):
-    config = {'model': {'width': width}, 'rate': rate, 'steps': 9}
-    pipeline.run(ml_collections.ConfigDict(config), tmp_path, **flags)
+    pipeline.run(Training(Model(width), rate), tmp_path, **flags)
 
   monkeypatch.setattr(pipeline, 'plan', plan)
   for _ in range(2):

@@ -11,8 +11,9 @@ import pytest
 from tensorboardX import event_file_writer
 
 from rpt_jax import episodes
-from rpt_jax.episodes import rlds, tfrecord
+from rpt_jax.episodes.formats import rlds
 from rpt_jax.stages import pipeline
+from rpt_jax.tools import convert
 from rpt_jax.training import checkpoint, metrics, sharding
 from tests.faults import job
 from tests.faults.test_broken_data import make_episode
@@ -37,14 +38,17 @@ def refused(result, words):
     (('--config=configs/nope.py',), 'nope.py'),
     (('--config=configs/hubert_units.py:fast',), 'quicktest'),
     ((CONFIG, '--config.pretrian.steps=3'), 'pretrian'),
-    ((CONFIG, '--config.mae.steps=1e3'), 'mae.steps'),
-    ((CONFIG, '--config.mae.learning_rate=nan'), 'mae.learning_rate'),
-    ((CONFIG, '--config.mae.steps=-1'), 'mae.steps'),
+    ((CONFIG, '--config.image_model.steps=1e3'), 'image_model.steps'),
+    (
+      (CONFIG, '--config.image_model.learning_rate=nan'),
+      'image_model.learning_rate',
+    ),
+    ((CONFIG, '--config.image_model.steps=-1'), 'image_model.steps'),
     ((CONFIG, 'extra'), 'extra'),
     ((CONFIG, '--stages=enocde'), 'enocde'),
     ((CONFIG, '--stages=encode'), 'collect'),
     ((CONFIG, '--nosuchflag=1'), 'nosuchflag'),
-    ((CONFIG, '--config.envs=("Pong",)'), 'Pong'),
+    ((CONFIG, '--config.domains.gymnax.envs=("Pong",)'), 'Pong'),
     ((CONFIG, '--config.encoder=alexnet'), 'alexnet'),
   ],
   ids=lambda value: str(value)[-30:],
@@ -138,7 +142,7 @@ def test_26_archive_traversal(tmp_path):
   info['splits'][0]['filepathTemplate'] = '../../{SPLIT}.{FILEFORMAT}'
   (folder / 'dataset_info.json').write_text(json.dumps(info))
   with pytest.raises(ValueError, match=r"called '../../train.tfrecord'"):
-    tfrecord.convert(folder, tmp_path / 'new')
+    convert.run(folder, tmp_path / 'new')
   assert [path.name for path in tmp_path.iterdir()] == ['toy']
 
 

@@ -1,4 +1,4 @@
-"""The README says of every fault what the tests show."""
+"""README.md says of every fault what the tests show."""
 
 from tests.faults import __main__ as faults
 
@@ -9,7 +9,7 @@ def test_every_fault_has_one_test():
 
 def test_the_readme_has_the_table():
   """If not: put what `python -m tests.faults` prints between its markers."""
-  readme = (faults.FOLDER.parents[1] / 'README.md').read_text()
+  readme = (faults.FOLDER / 'README.md').read_text()
   _, _, rest = readme.partition('<!-- faults -->\n')
   found, _, _ = rest.partition('\n<!-- /faults -->')
   assert found == faults.table()

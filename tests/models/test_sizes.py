@@ -5,6 +5,7 @@ import pytest
 
 from rpt_jax.models import presets, sequence
 from rpt_jax.models.transformer import Transformer
+from rpt_jax.models.trunks import transformer
 from rpt_jax.types import StreamSpec
 
 COUNTS = {
@@ -14,6 +15,10 @@ COUNTS = {
   'L': 302_309_376,
   'XL': 1_007_165_440,
 }
+
+
+def _count(params):
+  return sum(x.size for x in jax.tree.leaves(params))
 
 
 def _shapes(model):
@@ -27,25 +32,23 @@ def test_all_sizes_are_counted():
 
 @pytest.mark.parametrize('name, count', COUNTS.items())
 def test_count(name, count):
-  size = presets.SIZES[name]
-  width, ratio = size['width'], size['mlp_ratio']
+  width, trunk = presets.SIZES[name].values()
+  ratio = trunk['mlp_ratio']
   matrices = (4 + 2 * ratio) * width**2
   vectors = (3 + 1 + ratio + 1) * width + 4 * width  # Biases, two norms.
-  shapes = _shapes(Transformer(**size))
-  assert sequence.parameter_count(shapes) == count
-  assert size['depth'] * (matrices + vectors) == count
-  assert width % size['num_heads'] == 0
+  shapes = _shapes(Transformer(width, **trunk))
+  assert _count(shapes) == count
+  assert trunk['depth'] * (matrices + vectors) == count
+  assert width % trunk['num_heads'] == 0
 
 
 def test_the_papers_model_has_its_matrices():
   names = ('latent/a', 'latent/b', 'latent/c', 'proprio', 'action')
   streams = tuple(StreamSpec(name, 'continuous', dim=4) for name in names)
+  width, trunk = presets.SIZES['paper'].values()
+  trunk = transformer.Settings(**trunk)
   model = sequence.SequenceModel(
-    streams,
-    (),
-    context=16,
-    visibility='bidirectional',
-    **presets.SIZES['paper'],
+    streams, (), trunk, width, 16, visibility='bidirectional'
   )
   params = jax.eval_shape(
     lambda key: sequence.init(model, key), jax.random.key(0)

@@ -5,26 +5,31 @@ import numpy as np
 import pytest
 
 from rpt_jax.models import sequence
+from rpt_jax.models.trunks import transformer
 from rpt_jax.objectives import masked_units, next_units
 from rpt_jax.types import StreamSpec
 
 B, T, D, V = 2, 6, 3, 5
 STREAMS = (StreamSpec('latent', 'continuous', dim=D),)
 UNIT = StreamSpec('unit', 'discrete', vocab=V)
-CONFIG = {
-  'mask_probability': 0.8,
-  'span': 2,
-  'alpha': 1.0,
-  'steps': 2,
-  'latent_weight': 1.0,
+TRUNK = transformer.Settings(1, 2)
+OBJECTIVES = {  # With all that each can predict.
+  masked_units: (masked_units.Settings(span=2), (UNIT,)),
+  next_units: (next_units.Settings(horizon=2), (UNIT, *STREAMS)),
 }
 
 
-@pytest.mark.parametrize('objective', [masked_units, next_units])
+@pytest.mark.parametrize('objective', OBJECTIVES)
 def test_actions_and_rewards_change_nothing(objective):
-  heads = objective.heads(CONFIG, STREAMS, (UNIT, *STREAMS))
+  settings, targets = OBJECTIVES[objective]
+  heads = objective.heads(settings, STREAMS, targets)
   model = sequence.SequenceModel(
-    STREAMS, heads, 16, 1, 2, context=T, visibility=objective.VISIBILITY
+    STREAMS,
+    heads,
+    transformer.Settings(1, 2),
+    16,
+    T,
+    visibility=objective.VISIBILITY,
   )
   params = sequence.init(model, jax.random.key(0))
   rng = np.random.default_rng(0)
@@ -34,7 +39,7 @@ def test_actions_and_rewards_change_nothing(objective):
   def gradient(params, batch):
     def loss(params):
       apply = sequence.bind(model, params)
-      return objective.loss(apply, batch, jax.random.key(1), CONFIG)[0]
+      return objective.loss(apply, batch, jax.random.key(1), settings)[0]
 
     return jax.value_and_grad(loss)(params)
 

@@ -1,11 +1,14 @@
 """Which actions count: exactly those of the clip, seen without cheating."""
 
+import fakes
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rpt_jax.models import sequence
+from rpt_jax.models.heads import linear
+from rpt_jax.models.trunks import transformer
 from rpt_jax.objectives import behaviour_cloning, targets
 from rpt_jax.types import StreamSpec
 
@@ -28,15 +31,21 @@ def _batch(action, lengths, garbage=None):
 
 
 def _loss(predicted, batch, visibility='causal'):
-  output = {'heads': {'action': predicted}}
-  return behaviour_cloning.loss(
-    lambda *_: output, batch, None, {'chunk': C, 'visibility': visibility}
+  output = {'reads': {'action': predicted}}
+  target = CHOICE if predicted is LOGITS else VALUE
+  apply = fakes.Apply(
+    lambda *_: output, (), visibility, (target,), C, linear.Settings()
   )
+  return behaviour_cloning.loss(apply, batch, None)
 
 
-DISCRETE = RNG.integers(0, V, (B, T + C - 1)).astype(np.int32)
+CHOICE = StreamSpec('action', 'discrete', vocab=V)
+VALUE = StreamSpec('action', 'continuous', dim=A)
+
+
+DISCRETE = RNG.integers(0, V, (B, T + C - 1, 1)).astype(np.int32)
 CONTINUOUS = RNG.normal(size=(B, T + C - 1, A)).astype(np.float32)
-LOGITS = jnp.asarray(RNG.normal(size=(B, T, C, V)), jnp.float32)
+LOGITS = jnp.asarray(RNG.normal(size=(B, T, C, 1, V)), jnp.float32)
 VALUES = jnp.asarray(RNG.normal(size=(B, T, C, A)), jnp.float32)
 
 
@@ -51,8 +60,8 @@ def test_loss_equals_the_reference(discrete, visibility):
         if t + c >= lengths[b]:
           continue
         if discrete:
-          x = np.asarray(LOGITS[b, t, c], np.float64)
-          losses.append(np.log(np.exp(x).sum()) - x[DISCRETE[b, t + c]])
+          x = np.asarray(LOGITS[b, t, c, 0], np.float64)
+          losses.append(np.log(np.exp(x).sum()) - x[DISCRETE[b, t + c, 0]])
         else:
           error = np.asarray(VALUES[b, t, c]) - CONTINUOUS[b, t + c]
           losses.append((error**2).mean())
@@ -88,15 +97,9 @@ def test_octos_mask_counts():
 
 
 def test_heads_and_actions():
-  discrete = StreamSpec('action', 'discrete', vocab=V)
-  continuous = StreamSpec('action', 'continuous', dim=A)
-  for stream, size in ((discrete, V), (continuous, A)):
-    (head,) = behaviour_cloning.heads({'chunk': C}, (), (stream,))
-    assert (head.kind, head.dim, head.steps) == ('linear', size, C)
-  chosen = behaviour_cloning.actions({'heads': {'action': LOGITS}}, discrete)
-  np.testing.assert_array_equal(chosen, LOGITS[:, -1].argmax(-1))
-  played = behaviour_cloning.actions({'heads': {'action': VALUES}}, continuous)
-  np.testing.assert_array_equal(played, VALUES[:, -1])
+  for action, size in ((CHOICE, V), (VALUE, A)):
+    (head,) = behaviour_cloning.heads(linear.Settings(), C, (), action)
+    assert (head.name, head.steps, head.numbers) == ('action', C, C * size)
 
 
 # What RPT does: the action is a stream, its last token asks for the next ones.
@@ -105,14 +108,13 @@ STREAMS = (
   StreamSpec('proprio', 'continuous', dim=3),
   StreamSpec('action', 'continuous', dim=A),
 )
-NAMES = tuple(stream.name for stream in STREAMS)
 
 
 def _sensorimotor(visibility):
   """(model, its parameters, a batch whose second clip begins late)."""
-  heads = behaviour_cloning.heads({'chunk': C}, STREAMS, STREAMS)
+  heads = behaviour_cloning.heads(linear.Settings(), C, STREAMS, VALUE)
   model = sequence.SequenceModel(
-    STREAMS, heads, 16, 1, 2, T, visibility=visibility
+    STREAMS, heads, transformer.Settings(1, 2), 16, T, visibility
   )
   rng = np.random.default_rng(1)
   size = T + C - 1
@@ -138,13 +140,13 @@ def _sensorimotor(visibility):
 def test_no_prediction_sees_the_action_it_is_to_give(visibility):
   model, params, batch = _sensorimotor(visibility)
   apply = sequence.bind(model, params)
-  hide = behaviour_cloning.hidden(batch['valid'], NAMES)
+  hide = behaviour_cloning.hidden(batch['valid'], STREAMS)
 
   def chunk(action_BTA):
     output = apply(
       batch['inputs'] | {'action': action_BTA}, batch['valid'], hide
     )
-    return (behaviour_cloning.actions(output, STREAMS[-1]) ** 2).sum()
+    return (apply.head('action')(output['reads']['action']) ** 2)[:, -1].sum()
 
   grad_BTA = np.asarray(jax.grad(chunk)(jnp.asarray(batch['inputs']['action'])))
   np.testing.assert_array_equal(grad_BTA[:, -1], 0)
@@ -154,11 +156,14 @@ def test_no_prediction_sees_the_action_it_is_to_give(visibility):
 
 def test_what_is_hidden_is_the_last_action_wherever_it_stands():
   valid_BT = np.ones((B, T), bool)
-  assert behaviour_cloning.hidden(valid_BT, ('latent/front', 'proprio')) is None
-  for names in (NAMES, ('action', 'proprio')):
-    hide = np.asarray(behaviour_cloning.hidden(valid_BT, names))
-    assert hide.shape == (B, T, len(names)) and hide.sum() == B
-    assert hide[:, -1, names.index('action')].all()
+  camera, proprio, action = STREAMS
+  assert behaviour_cloning.hidden(valid_BT, (camera, proprio)) is None
+  goal = StreamSpec('goal', 'prefix', vocab=V)  # It has no place in M.
+  for streams, size in ((STREAMS, 3), ((goal, action, proprio), 2)):
+    hide = np.asarray(behaviour_cloning.hidden(valid_BT, streams))
+    assert hide.shape == (B, T, size) and hide.sum() == B
+    place = [s for s in streams if s != goal].index(action)
+    assert hide[:, -1, place].all()
 
 
 @pytest.mark.parametrize('visibility', ['bidirectional', 'causal'])
@@ -166,22 +171,24 @@ def test_where_actions_are_seen_only_the_last_step_teaches(visibility):
   _, _, batch = _sensorimotor(visibility)
   masks = []
 
-  def apply(inputs, valid_BT, corrupt_BTM):
+  def call(inputs, valid_BT, corrupt_BTM, present_BTM):
     del inputs, valid_BT
     masks.append(corrupt_BTM)
-    return {'heads': {'action': VALUES}}
+    assert present_BTM is batch['present']  # Nobody else says what is absent.
+    return {'reads': {'action': VALUES}}
 
-  config = {'chunk': C, 'visibility': visibility, 'streams': NAMES}
-  loss, metrics = behaviour_cloning.loss(apply, batch, None, config)
+  batch['present'] = np.ones((B, T, len(STREAMS)), bool)
+  apply = fakes.Apply(call, STREAMS, visibility, steps=C)
+  loss, metrics = behaviour_cloning.loss(apply, batch, None)
   future_BCA = batch['targets']['action'][:, T - 1 :]
   expected = ((np.asarray(VALUES)[:, -1] - future_BCA) ** 2).mean()
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
   assert metrics['absolute_error'][1] == B * C
-  want = behaviour_cloning.hidden(batch['valid'], NAMES)
+  want = behaviour_cloning.hidden(batch['valid'], STREAMS)
   np.testing.assert_array_equal(masks[0], want)
 
 
 def test_the_head_reads_the_action_token_where_there_is_one():
   for streams, reads in ((STREAMS, ('action',)), (STREAMS[:2], ()), ((), ())):
-    (head,) = behaviour_cloning.heads({'chunk': C}, streams, STREAMS)
+    (head,) = behaviour_cloning.heads(linear.Settings(), C, streams, VALUE)
     assert head.reads == reads

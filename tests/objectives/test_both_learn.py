@@ -20,10 +20,10 @@ STREAMS = (
   StreamSpec('proprio', 'continuous', dim=2),
   StreamSpec('action', 'continuous', dim=1),
 )
-CONFIG = {
-  'streams': tuple(s.name for s in STREAMS),
-  'mask': 'token',
-  'ratio': (0.5, 0.7),
+NAMES = tuple(s.name for s in STREAMS)
+SETTINGS = {
+  masked_streams: masked_streams.Settings('token', (0.5, 0.7)),
+  next_streams: next_streams.Settings(),
 }
 
 
@@ -51,10 +51,11 @@ def _trajectories(size, seed):
 
 def _trained(objective, steps):
   """Metrics on trajectories never trained on."""
+  settings = SETTINGS[objective]
   size = presets.SIZES['paper'] | {'width': 64}
   model = sequence.SequenceModel(
     STREAMS,
-    objective.heads(CONFIG, STREAMS, ()),
+    objective.heads(settings, STREAMS, STREAMS),
     context=T,
     visibility=objective.VISIBILITY,
     **size,
@@ -64,7 +65,8 @@ def _trained(objective, steps):
 
   def loss_fn(params, inputs, key):
     batch = {'inputs': inputs, 'valid': valid_BT}
-    return objective.loss(sequence.bind(model, params), batch, key, CONFIG)
+    apply = sequence.bind(model, params)
+    return objective.loss(apply, batch, key, settings)
 
   tx = optimizer.adamw(3e-3, steps, warmup=0.1)
   params = sequence.init(model, jax.random.key(0))
@@ -86,7 +88,7 @@ def _trained(objective, steps):
 def test_masked_streams_fill_in_better_than_interpolation():
   found = _trained(masked_streams, 600)
   print(found)
-  for name in CONFIG['streams']:
+  for name in NAMES:
     assert found[f'error/{name}'] < found[f'interpolation/{name}']
   assert found['error/proprio'] < 0.5 * found['interpolation/proprio']
 
@@ -95,6 +97,6 @@ def test_masked_streams_fill_in_better_than_interpolation():
 def test_next_streams_predict_better_than_going_on():
   found = _trained(next_streams, 400)
   print(found)
-  for name in CONFIG['streams']:
+  for name in NAMES:
     assert found[f'error/{name}'] < found[f'copy_last/{name}']
   assert found['error/proprio'] < 0.5 * found['linear/proprio']

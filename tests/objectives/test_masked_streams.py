@@ -1,11 +1,13 @@
 """RPT's masks by their statistics, its loss against a loop over tokens."""
 
+import fakes
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rpt_jax.models import sequence
+from rpt_jax.models.trunks import transformer
 from rpt_jax.objectives import masked_streams
 from rpt_jax.types import StreamSpec
 
@@ -105,12 +107,13 @@ def test_bad_settings_are_named():
     _mask('tokens', (0.7, 0.9), *full)
   with pytest.raises(ValueError, match='ratio: found .*expected 0 <= low'):
     _mask('token', (0.9, 0.7), *full)
-  batch, config = _batch(), {**CONFIG, 'streams': ('unit', 'touch')}
+  batch, touch = _batch(), StreamSpec('touch', 'continuous', dim=1)
+  apply = APPLY._replace(streams=(*STREAMS, touch))
   with pytest.raises(ValueError, match=r"no stream \['touch'\]"):
-    masked_streams.loss(_apply, batch, KEY, config)
+    masked_streams.loss(apply, batch, KEY, SETTINGS)
   with pytest.raises(ValueError, match='present: found shape'):
     batch['present'] = batch['present'][..., :2]
-    masked_streams.loss(_apply, batch, KEY, CONFIG)
+    masked_streams.loss(APPLY, batch, KEY, SETTINGS)
 
 
 B, T, D, V, L = 6, 5, 3, 7, 2
@@ -119,11 +122,8 @@ STREAMS = (
   StreamSpec('unit', 'discrete', vocab=V, levels=L),
   StreamSpec('action', 'continuous', dim=1),
 )
-CONFIG = {
-  'streams': tuple(s.name for s in STREAMS),
-  'mask': 'token',
-  'ratio': (0.4, 0.8),
-}
+NAMES = tuple(s.name for s in STREAMS)
+SETTINGS = masked_streams.Settings('token', (0.4, 0.8))
 RNG = np.random.default_rng(0)
 HEADS = {
   'latent/see': RNG.normal(size=(B, T, 1, D)),
@@ -143,23 +143,24 @@ def _batch(dirty=False):
   present_BTM = rng.random((B, T, 3)) < 0.8
   present_BTM[1, :, 2] = False  # A clip without actions.
   if dirty:
-    for m, name in enumerate(CONFIG['streams']):
+    for m, name in enumerate(NAMES):
       there = valid_BT & present_BTM[..., m]
       inputs[name][~there] = 10**6 if name == 'unit' else np.nan
   return {'inputs': inputs, 'valid': valid_BT, 'present': present_BTM}
 
 
-def _apply(inputs, valid_BT, corrupt_BTM, present_BTM):
-  return {'heads': jax.tree.map(jnp.float32, HEADS)}
+APPLY = fakes.Apply(
+  lambda *_: {'reads': jax.tree.map(jnp.float32, HEADS)}, STREAMS
+)
 
 
 def _reference(batch):
   """Stream -> errors, and guessed errors, a token at a time."""
   mask = masked_streams.mask(
-    'token', KEY, CONFIG['ratio'], batch['valid'], batch['present']
+    'token', KEY, SETTINGS.ratio, batch['valid'], batch['present']
   )
   errors, copies = {}, {}
-  for m, name in enumerate(CONFIG['streams']):
+  for m, name in enumerate(NAMES):
     x, y = batch['inputs'][name], HEADS[name][:, :, 0]
     errors[name], copies[name] = [], []
     for b, t in np.argwhere(mask[..., m]):
@@ -181,12 +182,12 @@ def _reference(batch):
 def test_loss_equals_the_reference():
   batch = _batch()
   loss, metrics = jax.jit(
-    lambda batch: masked_streams.loss(_apply, batch, KEY, CONFIG)
+    lambda batch: masked_streams.loss(APPLY, batch, KEY, SETTINGS)
   )(batch)
   errors, copies, mask = _reference(batch)
   expected = np.mean([np.mean(e) for e in errors.values()])
   np.testing.assert_allclose(loss, expected, rtol=1e-5)
-  for name in CONFIG['streams']:
+  for name in NAMES:
     for what, values in (('error', errors), ('copy_last', copies)):
       total, count = metrics[f'{what}/{name}']
       assert count == len(values[name])
@@ -203,23 +204,22 @@ def test_loss_equals_the_reference():
 def test_streams_without_targets_weigh_nothing():
   batch = _batch()
   batch['present'][..., 2] = False
-  loss, metrics = masked_streams.loss(_apply, batch, KEY, CONFIG)
+  loss, metrics = masked_streams.loss(APPLY, batch, KEY, SETTINGS)
   assert metrics['error/action'] == (0, 0)
-  errors = [metrics[f'error/{name}'] for name in CONFIG['streams'][:2]]
+  errors = [metrics[f'error/{name}'] for name in NAMES[:2]]
   expected = np.mean([total / count for total, count in errors])
   np.testing.assert_allclose(loss, expected, rtol=1e-6)
   batch['present'][:] = False
-  assert masked_streams.loss(_apply, batch, KEY, CONFIG)[0] == 0
+  assert masked_streams.loss(APPLY, batch, KEY, SETTINGS)[0] == 0
 
 
 def test_garbage_where_nothing_is_changes_no_bit_of_loss_and_gradients():
   model = sequence.SequenceModel(
     STREAMS,
-    masked_streams.heads(CONFIG, STREAMS, ()),
+    masked_streams.heads(SETTINGS, STREAMS, STREAMS),
+    transformer.Settings(1, 2),
     16,
-    1,
-    2,
-    context=T,
+    T,
     visibility=masked_streams.VISIBILITY,
   )
   params = sequence.init(model, jax.random.key(0))
@@ -228,7 +228,7 @@ def test_garbage_where_nothing_is_changes_no_bit_of_loss_and_gradients():
   def gradient(params, batch):
     def loss(params):
       apply = sequence.bind(model, params)
-      return masked_streams.loss(apply, batch, KEY, CONFIG)
+      return masked_streams.loss(apply, batch, KEY, SETTINGS)
 
     return jax.value_and_grad(loss, has_aux=True)(params)
 

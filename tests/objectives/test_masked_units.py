@@ -1,14 +1,19 @@
 """HuBERT's masks and loss against NumPy, and what alpha and padding do."""
 
+import dataclasses
+
+import fakes
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rpt_jax.models import heads
+from rpt_jax.models.heads import cosine
 from rpt_jax.objectives import masked_units
 from rpt_jax.types import StreamSpec
 
-CONFIG = {'mask_probability': 0.8, 'span': 3, 'alpha': 1.0}
+SETTINGS = masked_units.Settings(mask_probability=0.8, span=3, alpha=1.0)
 
 
 def _masks(rows, steps, span, probability=0.8, lengths=None):
@@ -72,10 +77,15 @@ UNIT = RNG.integers(0, V, (B, T, L)).astype(np.int32)
 KEY = jax.random.key(3)
 
 
-def _apply(inputs, valid_BT, corrupt_BTM):
+def _logits(inputs, valid_BT, corrupt_BTM, present_BTM):
   """Logits that do not depend on what is hidden."""
   assert corrupt_BTM.shape == (B, T, 1)
-  return {'heads': {'unit': LOGITS}}
+  return {'reads': {'unit': LOGITS}}
+
+
+APPLY = fakes.Apply(
+  _logits, targets=(StreamSpec('unit', 'discrete', vocab=V, levels=L),)
+)
 
 
 def _loss(unit=UNIT, **changes):
@@ -84,8 +94,8 @@ def _loss(unit=UNIT, **changes):
     'targets': {'unit': unit},
     'valid': VALID,
   }
-  config = {**CONFIG, **changes}
-  return masked_units.loss(_apply, batch, KEY, config)
+  settings = dataclasses.replace(SETTINGS, **changes)
+  return masked_units.loss(APPLY, batch, KEY, settings)
 
 
 def _reference(alpha):
@@ -129,7 +139,7 @@ def test_negative_units_are_absent():
 
 def test_heads_need_units():
   unit = StreamSpec('unit', 'discrete', vocab=V, levels=L)
-  (head,) = masked_units.heads(CONFIG, (), (unit,))
-  assert (head.kind, head.vocab, head.levels, head.steps) == ('cosine', V, L, 1)
+  (head,) = masked_units.heads(SETTINGS, (), (unit,))
+  assert head == heads.HeadSpec(unit, cosine.Settings())
   with pytest.raises(ValueError, match="needs target 'unit', found"):
-    masked_units.heads(CONFIG, (), ())
+    masked_units.heads(SETTINGS, (), ())

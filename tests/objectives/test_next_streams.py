@@ -1,11 +1,13 @@
 """o_t, a_t, o_{t+1}: who sees what by gradient, targets against a loop."""
 
+import fakes
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rpt_jax.models import sequence
+from rpt_jax.models.trunks import transformer
 from rpt_jax.objectives import next_streams
 from rpt_jax.types import StreamSpec
 
@@ -16,7 +18,8 @@ STREAMS = (
   StreamSpec('action', 'continuous', dim=1),
 )
 NAMES = tuple(s.name for s in STREAMS)
-CONFIG = {'streams': NAMES}
+SETTINGS = next_streams.Settings()
+KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 HEADS = {
   'latent/see': RNG.normal(size=(B, T, 1, D)),
@@ -46,9 +49,12 @@ def _batch(dirty=False):
   return {'inputs': inputs, 'valid': valid_BT, 'present': present_BTM}
 
 
-def _apply(inputs, valid_BT, corrupt_BTM, present_BTM):
+def _said(inputs, valid_BT, corrupt_BTM, present_BTM):
   assert corrupt_BTM is None
-  return {'heads': jax.tree.map(jnp.float32, HEADS)}
+  return {'reads': jax.tree.map(jnp.float32, HEADS)}
+
+
+APPLY = fakes.Apply(_said, STREAMS)
 
 
 def _reference(batch):
@@ -83,7 +89,7 @@ def _reference(batch):
 def test_loss_and_counts_equal_the_reference():
   batch = _batch()
   loss, metrics = jax.jit(
-    lambda batch: next_streams.loss(_apply, batch, None, CONFIG)
+    lambda batch: next_streams.loss(APPLY, batch, KEY, SETTINGS)
   )(batch)
   found = _reference(batch)
   assert set(found) == set(metrics)
@@ -103,9 +109,9 @@ def test_loss_and_counts_equal_the_reference():
 def test_one_step_has_its_action_alone():
   batch = {'inputs': {k: x[:, :1] for k, x in _batch()['inputs'].items()}}
   batch['valid'] = np.ones((B, 1), bool)
-  apply = lambda *_: {'heads': {k: jnp.float32(y[:, :1])  # noqa: E731
-                                for k, y in HEADS.items()}}  # fmt: skip
-  loss, metrics = next_streams.loss(apply, batch, None, CONFIG)
+  heads = {name: jnp.float32(y[:, :1]) for name, y in HEADS.items()}
+  apply = fakes.Apply(lambda *_: {'reads': heads}, STREAMS)
+  loss, metrics = next_streams.loss(apply, batch, KEY, SETTINGS)
   total, count = metrics['error/action']
   assert count == B and metrics['error/unit'][1] == 0
   np.testing.assert_allclose(loss, total / count, rtol=1e-6)
@@ -114,11 +120,10 @@ def test_one_step_has_its_action_alone():
 def _model(streams, depth):
   model = sequence.SequenceModel(
     streams,
-    next_streams.heads({}, streams, ()),
+    next_streams.heads(SETTINGS, streams, streams),
+    transformer.Settings(depth, 2),
     16,
-    depth,
-    2,
-    context=T,
+    T,
     visibility=next_streams.VISIBILITY,
   )
   return model, sequence.init(model, jax.random.key(0))
@@ -141,8 +146,9 @@ def test_causality_by_gradient(action):
   @jax.jit
   @jax.jacobian
   def outputs(inputs):
-    heads = sequence.bind(model, params)(inputs, np.ones((1, T), bool))['heads']
-    return {name: y[0, :, 0].sum(-1) for name, y in heads.items()}
+    apply = sequence.bind(model, params)
+    reads = apply(inputs, np.ones((1, T), bool))['reads']
+    return {k: apply.head(k)(x)[0, :, 0].sum(-1) for k, x in reads.items()}
 
   upto = np.tril(np.ones((T, T), bool))
   before = np.tril(upto, -1)
@@ -160,7 +166,7 @@ def test_absent_and_padded_change_no_bit_of_loss_and_gradients():
   def gradient(params, batch):
     def loss(params):
       apply = sequence.bind(model, params)
-      return next_streams.loss(apply, batch, None, CONFIG)
+      return next_streams.loss(apply, batch, KEY, SETTINGS)
 
     return jax.value_and_grad(loss, has_aux=True)(params)
 
@@ -178,10 +184,10 @@ def test_absent_and_padded_change_no_bit_of_loss_and_gradients():
 
 def test_the_action_is_last():
   with pytest.raises(ValueError, match="expected 'action' last"):
-    next_streams.heads({}, STREAMS[::-1], ())
+    next_streams.heads(SETTINGS, STREAMS[::-1], STREAMS[::-1])
   with pytest.raises(ValueError, match="expected 'action' last"):
-    next_streams.heads({}, STREAMS[2:], ())
-  reads = [h.reads for h in next_streams.heads({}, STREAMS, ())]
+    next_streams.heads(SETTINGS, STREAMS[2:], STREAMS[2:])
+  reads = [h.reads for h in next_streams.heads(SETTINGS, STREAMS, STREAMS)]
   assert reads == [
     ('latent/see', 'action'),
     ('unit', 'action'),

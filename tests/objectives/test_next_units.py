@@ -1,15 +1,21 @@
-"""Future targets counted one by one, and futures sampled step by step."""
+"""Future targets counted one by one."""
 
+import fakes
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rpt_jax.models.heads import cosine, linear
 from rpt_jax.objectives import next_units
 from rpt_jax.types import StreamSpec
 
 B, T, K, L, V, D = 3, 5, 2, 2, 4, 3
-CONFIG = {'steps': K, 'latent_weight': 0.5}
+TARGETS = (
+  StreamSpec('unit', 'discrete', vocab=V, levels=L),
+  StreamSpec('latent', 'continuous', dim=D),
+)
+SETTINGS = next_units.Settings(horizon=K, latent_weight=0.5)
 RNG = np.random.default_rng(0)
 OUTPUT = {
   'unit': jnp.asarray(RNG.normal(size=(B, T, K, L, V)), jnp.float32),
@@ -35,8 +41,8 @@ def _batch(size, lengths, garbage=False):
 
 
 def _loss(batch):
-  apply = lambda inputs, valid, corrupt: {'heads': OUTPUT}  # noqa: E731
-  return next_units.loss(apply, batch, None, CONFIG)
+  apply = fakes.Apply(lambda *_: {'reads': OUTPUT}, targets=TARGETS, steps=K)
+  return next_units.loss(apply, batch, None, SETTINGS)
 
 
 def _reference(batch):
@@ -87,45 +93,9 @@ def test_long_targets_need_their_mask():
 
 
 def test_heads():
-  unit = StreamSpec('unit', 'discrete', vocab=V, levels=L)
-  latent = StreamSpec('latent', 'continuous', dim=D)
-  heads = next_units.heads(CONFIG, (), (unit, latent))
-  assert [(h.name, h.kind, h.steps) for h in heads] == [
-    ('unit', 'cosine', K),
-    ('latent', 'linear', K),
+  heads = next_units.heads(SETTINGS, (), TARGETS)
+  assert [(h.name, h.settings, h.steps) for h in heads] == [
+    ('unit', cosine.Settings(), K),
+    ('latent', linear.Settings(), K),
   ]
-  assert len(next_units.heads(CONFIG, (), (unit,))) == 1
-
-
-def _counting(inputs, valid_BT, corrupt_BTM):
-  """A model that says: the next latent is this one + 1, unit 0 or 1 likely."""
-  latent = inputs['latent'][:, :, None] + 1.0
-  logits = jnp.zeros((*valid_BT.shape, 1, L, V)).at[..., :2].set(3.0)
-  return {'heads': {'latent': latent, 'unit': logits}}
-
-
-def test_futures_feed_on_themselves():
-  inputs = {'latent': jnp.zeros((B, T, D))}
-  valid_BT = np.ones((B, T), bool)
-
-  def sample(seed, temperature=1.0):
-    return next_units.sample_futures(
-      _counting, inputs, valid_BT, jax.random.key(seed), 6, temperature
-    )
-
-  futures = sample(0)
-  assert futures['unit'].shape == (B, 6, L)
-  expected = np.broadcast_to(np.arange(1, 7)[None, :, None], (B, 6, D))
-  np.testing.assert_array_equal(futures['latent'], expected)
-  np.testing.assert_array_equal(futures['unit'], sample(0)['unit'])
-  assert (futures['unit'] != sample(1)['unit']).any()
-  assert set(np.unique(futures['unit'])) >= {0, 1}
-  assert not sample(0, 0.0)['unit'].any()
-
-
-def test_futures_need_every_input():
-  inputs = {'state': jnp.zeros((B, T, D)), 'latent': jnp.zeros((B, T, D))}
-  with pytest.raises(ValueError, match=r"does not predict \['state'\]"):
-    next_units.sample_futures(
-      _counting, inputs, np.ones((B, T), bool), jax.random.key(0), 2
-    )
+  assert len(next_units.heads(SETTINGS, (), TARGETS[:1])) == 1

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 
 from rpt_jax.models import sequence
+from rpt_jax.models.heads import linear
+from rpt_jax.models.trunks import transformer
 from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.types import StreamSpec
 
@@ -17,8 +19,11 @@ SPECS = {
   'latent/corner2': StreamSpec('latent/corner2', 'continuous', dim=8),
   'proprio': StreamSpec('proprio', 'continuous', dim=P),
   'action': StreamSpec('action', 'continuous', dim=A),
+  'latent': StreamSpec('latent', 'continuous', dim=16),
 }
-ALL = tuple(SPECS)
+ALL = tuple(name for name in SPECS if name != 'latent')
+VOCAB, NUM_ACTIONS = 7, 3  # Discrete actions of all robots, and of one.
+CHOICE = StreamSpec('action', 'discrete', vocab=VOCAB)
 LABELS = {'proprio': ('x (m)', 'y (m)', 'gripper')}
 
 
@@ -57,26 +62,42 @@ def scales(seed=0):
   }
 
 
-def parts(streams=ALL, visibility='bidirectional', seed=0, chunk=CHUNK):
-  """Arguments of a policy that sees `streams`."""
-  specs = tuple(SPECS[name] for name in streams)
-  heads = behaviour_cloning.heads({'chunk': chunk}, specs, (SPECS['action'],))
-  model = sequence.SequenceModel(
-    specs, heads, 16, 1, 2, CONTEXT, visibility=visibility
+def parts(
+  streams=ALL,
+  visibility='bidirectional',
+  seed=0,
+  chunk=CHUNK,
+  cameras=(),
+  num_actions=0,
+  motion=False,
+):
+  """Arguments of a policy that sees `streams`; 'latent' is of `cameras`."""
+  specs = SPECS | ({'action': CHOICE} if num_actions else {})
+  seen = tuple(specs[name] for name in streams)
+  heads = behaviour_cloning.heads(
+    linear.Settings(), chunk, seen, specs['action']
   )
-  cameras = [c for c in FRAMES if f'latent/{c}' in streams]
-  found = {
+  if motion:
+    seen = tuple(dataclasses.replace(s, motion=True) for s in seen)
+  model = sequence.SequenceModel(
+    seen, heads, transformer.Settings(1, 2), 16, CONTEXT, visibility=visibility
+  )
+  cameras = cameras or [c for c in FRAMES if f'latent/{c}' in streams]
+  arguments = {
     'model': model,
     'params': jax.tree.map(lambda x: x * (1 + seed / 10), initial(model)),
     'scales': scales(seed),
     'frames': {c: FRAMES[c] for c in cameras},
+    'num_actions': num_actions,
   }
+  if num_actions:
+    del arguments['scales']['action']
   if cameras:
-    found['image'] = image_model()
-  return found
+    arguments['image'] = image_model()
+  return arguments
 
 
-def episode(steps, batch=1, streams=ALL, seed=0):
+def episode(steps, batch=1, streams=ALL, seed=0, cameras=()):
   """([{name: [B, ...]}] as a robot gives them, actions [T, B, A])."""
   rng = np.random.default_rng([2, seed])
   seen = []
@@ -84,9 +105,11 @@ def episode(steps, batch=1, streams=ALL, seed=0):
     now = {
       c: rng.integers(256, size=(batch, *size, 3), dtype=np.uint8)
       for c, size in FRAMES.items()
-      if f'latent/{c}' in streams
+      if f'latent/{c}' in streams or c in cameras
     }
-    if 'proprio' in streams:
-      now['proprio'] = rng.normal(size=(batch, P)).astype(np.float32)
+    for name in ('proprio', 'latent'):
+      if name in streams and not (name == 'latent' and cameras):
+        shape = batch, SPECS[name].dim
+        now[name] = rng.normal(size=shape).astype(np.float32)
     seen.append(now)
   return seen, rng.normal(size=(steps, batch, A)).astype(np.float32)

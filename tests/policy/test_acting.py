@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import robots
 
+from rpt_jax import target
 from rpt_jax.episodes import windows
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
@@ -24,10 +25,10 @@ def assert_close(given, want):
 
 
 @functools.cache
-def clip(streams):
+def clip(streams, motion=False):
   """(parts, what is seen, actions, chunks predicted in training [T, C, A])."""
-  visibility = 'readout' if streams == ('proprio',) else 'bidirectional'
-  parts = robots.parts(streams, visibility)
+  visibility = 'causal' if streams == ('proprio',) else 'bidirectional'
+  parts = robots.parts(streams, visibility, motion=motion)
   seen, actions = robots.episode(STEPS, streams=streams)
   return parts, seen, actions, trained(parts, seen, actions)
 
@@ -55,29 +56,32 @@ def trained(parts, seen, actions):
     mean_D, std_D = (np.float32(x) for x in scales[name])
     x_ND = (np.asarray(x_ND) - mean_D[None]) / std_D[None]
     inputs[name] = x_ND[rows_NT]
-  outputs = []
 
-  def apply(*args):
-    outputs.append(jax.jit(sequence.bind(model, parts['params']))(*args))
-    return outputs[-1]
+  @jax.jit
+  def objective(params, batch):
+    outputs = []
 
-  config = {
-    'chunk': robots.CHUNK,
-    'visibility': model.visibility,
-    'streams': tuple(s.name for s in model.streams),
-  }
+    class Apply(sequence.Bound):
+      def __call__(self, *args):
+        outputs.append(super().__call__(*args))
+        return outputs[-1]
+
+    apply = Apply(model, params, {})
+    behaviour_cloning.loss(apply, batch, jax.random.key(0))
+    return apply.head('action')(outputs[0]['reads']['action'])
+
   targets = {'action': inputs.pop('action')}
-  if 'action' in config['streams']:
+  if any(s.name == 'action' for s in model.streams):
     inputs |= targets
   batch = {'inputs': inputs, 'targets': targets, 'valid': valid_NT}
-  behaviour_cloning.loss(apply, batch, None, config)
+  output = objective(parts['params'], batch)
   mean_A, std_A = scales['action']
-  chunk_TCA = np.asarray(outputs[0]['heads']['action'][:, -1])
+  chunk_TCA = np.asarray(output[:, -1])
   return chunk_TCA * std_A[None, None] + mean_A[None, None]
 
 
 def played(policy, seen, actions):
-  """[T, A]: what a policy does, told that the recorded action was done."""
+  """[T, A]: what a policy does where the recorded action is done instead."""
   policy.reset()
   given = []
   for now, action_BA in zip(seen, actions, strict=True):
@@ -102,12 +106,13 @@ def expected(chunk_TCA, execution):
   return np.stack(rows)
 
 
+@pytest.mark.parametrize('motion', [False, True])
 @pytest.mark.parametrize(
   'streams',
   [robots.ALL, ('latent/front',), ('proprio', 'action'), ('proprio',)],
 )
-def test_a_policy_gives_the_actions_of_training(streams):
-  parts, seen, actions, chunk_TCA = clip(streams)
+def test_a_policy_gives_the_actions_of_training(streams, motion):
+  parts, seen, actions, chunk_TCA = clip(streams, motion)
   given = played(Policy(**parts), seen, actions)
   assert_close(given, chunk_TCA[:, 0])
   assert chunk_TCA[:, 0].std(0).min() > 0.05  # They depend on what is seen.
@@ -117,7 +122,7 @@ def test_a_policy_gives_the_actions_of_training(streams):
   'execution',
   [Execution(2), Execution(3), Execution(1, 0.5), Execution(1, -0.4)],
 )
-def test_chunks_are_played_as_told(execution):
+def test_chunks_are_played_as_the_execution_says(execution):
   parts, seen, actions, chunk_TCA = clip(('proprio', 'action'))
   given = played(Policy(**parts, execution=execution), seen, actions)
   assert_close(given, expected(chunk_TCA, execution))
@@ -126,17 +131,17 @@ def test_chunks_are_played_as_told(execution):
 def test_what_it_gave_is_what_it_remembers():
   parts = robots.parts(('proprio', 'action'))
   seen, _ = robots.episode(STEPS, batch=2, streams=('proprio',))
-  told, untold = Policy(**parts), Policy(**parts)
-  for policy in (told, untold):
+  corrected, plain = Policy(**parts), Policy(**parts)
+  for policy in (corrected, plain):
     policy.reset(2)
   for now in seen:
-    action_BA = told.act(now)
-    told.executed(action_BA)
-    np.testing.assert_array_equal(action_BA, untold.act(now))
-  before = told._memory.windows['action']
-  told.executed(action_BA + 1)
+    action_BA = corrected.act(now)
+    corrected.executed(action_BA)
+    np.testing.assert_array_equal(action_BA, plain.act(now))
+  before = corrected._memory.windows['action']
+  corrected.executed(action_BA + 1)
   assert before.is_deleted()  # Given away: history takes its memory once.
-  assert (told.act(seen[0]) != untold.act(seen[0])).any()
+  assert (corrected.act(seen[0]) != plain.act(seen[0])).any()
 
 
 def test_lanes_are_apart_and_reset_forgets():
@@ -190,37 +195,36 @@ def test_what_never_varied_is_not_blown_up():
 
 def test_policies_that_differ_in_arrays_are_compiled_once():
   seen, _ = robots.episode(3, batch=2)
-  program.advance.clear_cache()
+  program.step.clear_cache()
   for seed in range(3):
     parts = robots.parts(seed=seed)
     tuned = jax.tree.map(lambda x: x * 0.9, parts['image'].params)
     image = dataclasses.replace(parts['image'], params=tuned)
     policy = Policy(**parts | {'image': image}, action_limit=(-1, seed + 1))
     policy.reset(2)
-    assert program.advance._cache_size() == 1  # Before anything is seen.
+    assert program.step._cache_size() == 1  # Before anything is seen.
     for now in seen:
       policy.executed(policy.act(now))
-  assert program.advance._cache_size() == 1
+  assert program.step._cache_size() == 1
 
 
 def test_the_model_rests_while_a_chunk_is_played():
   parts = robots.parts(('proprio', 'action'))
   for execute in (1, 2):
     policy = Policy(**parts, execution=Execution(execute))
-    made = jax.make_jaxpr(program.advance, static_argnums=0)(
-      policy._program,
-      policy._weights,
-      program.start(policy._program, 1),
-      {'proprio': np.zeros((1, robots.P), np.float32)},
-    )
-    (body,) = made.eqns
-    named = [e.primitive.name for e in body.params['jaxpr'].eqns]
-    assert ('cond' in named) == (execute == 2)
+    with target.rounding_to('bfloat16'):  # By which products are known.
+      traced = jax.make_jaxpr(program.advance, static_argnums=0)(
+        policy.program,
+        policy.weights,
+        program.start(policy.program, 1),
+        {'proprio': np.zeros((1, robots.P), np.float32)},
+        jax.random.split(jax.random.key(0), 1),
+      )
+    names = [e.primitive.name for e in traced.eqns]
+    assert ('cond' in names) == (execute == 2)
     # Products that are made whether or not a chunk is due: none.
     always = any(
-      'bf16' in str(e)
-      for e in body.params['jaxpr'].eqns
-      if e.primitive.name != 'cond'
+      'bf16' in str(e) for e in traced.eqns if e.primitive.name != 'cond'
     )
     assert always == (execute == 1)
 

@@ -177,14 +177,14 @@ PARTS = {
     'low below high',
   ),
   'all seeds': (
-    lambda p: {'params': p['params'] | {'time': np.zeros((5, 4, 16))}},
+    lambda p: {'params': p['params'] | {'mask_action': np.zeros((5, 16))}},
     robots.ALL,
-    r'misshaped time \[5, 4, 16\] .the model has \[4, 16\]',
+    r'misshaped mask_action \[5, 16\] .the model has \[16\]',
   ),
   'a parameter less': (
-    lambda p: {'params': without(p['params'], 'time')},
+    lambda p: {'params': without(p['params'], 'mask_action')},
     robots.ALL,
-    'one seed.: does not fit the model: missing time',
+    'one seed.: does not fit the model: missing mask_action',
   ),
 }
 

@@ -13,7 +13,7 @@ from safetensors import numpy as safetensors
 from rpt_jax import vision
 from rpt_jax.policy import Execution, Policy, program
 from rpt_jax.sharing import load_scales, save_scales
-from rpt_jax.vision import mae
+from rpt_jax.vision.pretraining import mae
 
 LIMIT = (-0.5, np.array([0.5, 0.1]))
 
@@ -72,21 +72,21 @@ def test_a_loaded_policy_acts_bit_for_bit(tmp_path):
 
 
 def test_an_image_model_that_is_a_folder_goes_along(tmp_path, encoder):
-  mine = tmp_path / 'encoder'
-  shutil.copytree(encoder, mine)
+  own = tmp_path / 'encoder'
+  shutil.copytree(encoder, own)
   policies = []
   for seed in range(2):
-    policies.append(Policy(**on_folder(mine, seed)))
+    policies.append(Policy(**on_folder(own, seed)))
     policies[-1].save(tmp_path / f'{seed}')
-  shutil.rmtree(mine)
+  shutil.rmtree(own)
   copied = {p.name for p in (tmp_path / '0' / 'encoder').iterdir()}
   assert 'notes.bin' not in copied and 'model.safetensors' in copied
   (tmp_path / 'moved').mkdir()
   shutil.move(tmp_path / '0', tmp_path / 'moved' / '0')
   loaded = [Policy.load(tmp_path / name) for name in ('moved/0', '1')]
-  program.advance.clear_cache()
+  program.step.clear_cache()
   actions = [acted(policy) for policy in loaded]
-  assert program.advance._cache_size() == 1  # Both are one program.
+  assert program.step._cache_size() == 1  # Both are one program.
   np.testing.assert_array_equal(actions[0], acted(policies[0]))
   np.testing.assert_array_equal(actions[1], acted(policies[1]))
 
@@ -122,6 +122,49 @@ def test_an_image_model_by_name_stays_a_reference_and_is_checked(tmp_path):
     Policy.load(tmp_path / 'policy')
 
 
+def test_a_discrete_policy_keeps_its_actions_and_the_order_of_cameras(tmp_path):
+  settings = dict(image_size=16, patch=8, width=8, depth=1, num_heads=2)
+  settings['output'] = 'mean_patch'
+  image = vision.load('random', **settings)
+  cameras = ('front', 'corner2')  # Not as they would be sorted.
+  parts = robots.parts(
+    ('latent', 'action'), cameras=cameras, num_actions=robots.NUM_ACTIONS
+  )
+  parts |= {'image': image, 'image_from': ('random', settings)}
+  policy = Policy(**parts, execution=Execution(2, temperature=0.5))
+  policy.save(tmp_path / 'policy')
+  loaded = Policy.load(tmp_path / 'policy')
+  assert loaded.num_actions == robots.NUM_ACTIONS and loaded.action_dim == 0
+  assert loaded.execution == Execution(2, temperature=0.5)
+  assert loaded.observed == cameras and loaded.scales.keys() == {'latent'}
+  seen, _ = robots.episode(4, batch=8, streams=(), cameras=cameras)
+  given = []
+  for each in (policy, loaded):
+    each.reset(8)
+    given.append(np.stack([each.act(now) for now in seen]))
+  assert given[0].dtype == np.int32 and len(np.unique(given[0])) > 1
+  np.testing.assert_array_equal(*given)
+
+
+def test_folders_of_before_discrete_actions_are_read(tmp_path):
+  settings = dict(image_size=16, patch=8, width=8, depth=1, num_heads=2)
+  settings['output'] = 'mean_patch'
+  image = vision.load('random', **settings)
+  parts = robots.parts() | {'image': image, 'image_from': ('random', settings)}
+  policy = Policy(**parts)
+  policy.save(tmp_path / 'policy')
+
+  def old(config):
+    entry = config['acting']
+    del entry['num_actions'], entry['execution']['temperature']
+    entry['frames'] = dict(entry['frames'])
+
+  edit(tmp_path / 'policy', old)
+  loaded = Policy.load(tmp_path / 'policy')
+  assert loaded.num_actions == 0 and loaded.frames == robots.FRAMES
+  assert_same(policy, loaded)
+
+
 def test_only_what_can_be_read_again_is_saved(tmp_path, encoder):
   parts = on_folder(encoder)
   for image_from, message in (
@@ -132,10 +175,10 @@ def test_only_what_can_be_read_again_is_saved(tmp_path, encoder):
     policy = Policy(**parts | {'image_from': image_from})
     with pytest.raises(ValueError, match=message):
       policy.save(tmp_path / 'policy')
-  (tmp_path / 'mine').mkdir()
+  (tmp_path / 'notes').mkdir()
   with pytest.raises(ValueError, match='is no saved model'):
-    Policy(**parts).save(tmp_path / 'mine')
-  assert [p.name for p in tmp_path.iterdir()] == ['mine']  # Nothing half done.
+    Policy(**parts).save(tmp_path / 'notes')
+  assert [p.name for p in tmp_path.iterdir()] == ['notes']  # Nothing half done.
 
 
 def edit(folder, change):
@@ -155,6 +198,7 @@ def cut(folder, name):
   path.write_bytes(path.read_bytes()[:-9])
 
 
+TIME = 'trunk/time/embedding'
 FAULTS = {
   'no JSON': (lambda f: cut(f, 'config.json'), 'config.json: no JSON'),
   'no policy': (
@@ -162,12 +206,12 @@ FAULTS = {
     'config.json: no such file',
   ),
   'another version': (
-    lambda f: edit(f, lambda c: c.update(version=2)),
-    r"format \('rpt_jax', 2\), expected \('rpt_jax', 1\)",
+    lambda f: edit(f, lambda c: c.update(version=3)),
+    r"format \('rpt_jax', 3\), expected \('rpt_jax', 2\)",
   ),
   'another format': (
     lambda f: edit(f, lambda c: c.pop('format')),
-    r'format \(None, 1\)',
+    r'format \(None, 2\)',
   ),
   'a field less': (
     lambda f: edit(f, lambda c: c.pop('streams')),
@@ -178,16 +222,16 @@ FAULTS = {
     'not as a model is saved .TypeError.*banana',
   ),
   'a tensor less': (
-    lambda f: tensors(f, lambda t: {k: t[k] for k in t if k != 'time'}),
-    'model.safetensors: does not fit the model: missing time',
+    lambda f: tensors(f, lambda t: {k: t[k] for k in t if k != TIME}),
+    'model.safetensors: does not fit the model: missing trunk/time/embedding',
   ),
   'a tensor more': (
     lambda f: tensors(f, lambda t: t | {'banana': np.zeros(2)}),
     'model.safetensors: does not fit the model: extra banana',
   ),
   'a tensor of another shape': (
-    lambda f: tensors(f, lambda t: t | {'time': t['time'][:-1]}),
-    r'does not fit the model: misshaped time \[3, 16\] .the model has \[4',
+    lambda f: tensors(f, lambda t: t | {TIME: t[TIME][:-1]}),
+    r'misshaped trunk/time/embedding \[3, 16\] .the model has \[4',
   ),
   'half a file': (
     lambda f: cut(f, 'model.safetensors'),
@@ -195,7 +239,7 @@ FAULTS = {
   ),
   'no scales': (
     lambda f: (f / 'scales.safetensors').unlink(),
-    'scales.safetensors: not a whole safetensors file',
+    'scales.safetensors: no such file',
   ),
   'half the scales': (
     lambda f: safetensors.save_file(
@@ -223,9 +267,9 @@ def test_what_is_damaged_is_refused(tmp_path, folder, fault):
 
 
 def test_scales_are_read_as_written(tmp_path):
-  scales = robots.scales()
+  scales = jax.tree.map(np.float32, robots.scales())
   save_scales(tmp_path / 'scales.safetensors', scales)
-  found = load_scales(tmp_path / 'scales.safetensors')
-  assert found.keys() == scales.keys()
+  loaded = load_scales(tmp_path / 'scales.safetensors')
+  assert loaded.keys() == scales.keys()
   for name, pair in scales.items():
-    np.testing.assert_array_equal(found[name], pair)
+    np.testing.assert_array_equal(loaded[name], pair)

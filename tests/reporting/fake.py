@@ -1,14 +1,27 @@
 """A made-up experiment of the real one's shape, to look at the page with.
 
 `python -m tests.reporting.fake OUT.html` writes it. No number here was
-measured.
+measured. Rows of scores come from the code that makes the real ones;
+`test_quicktest.py` holds all others against those of a real run.
 """
 
 import sys
 
 import numpy as np
 
+from rpt_jax import results
+from rpt_jax.domains import measures
+from rpt_jax.evals import intervals
+from rpt_jax.learning import scores
 from rpt_jax.reporting import frames, page
+from rpt_jax.results import (
+  Cell,
+  Costs,
+  Pretrain,
+  Probe,
+  Quantize,
+  row,
+)
 
 ENVS = (
   'CartPole-v1', 'Acrobot-v1', 'Pendulum-v1', 'MountainCar-v0',
@@ -33,85 +46,138 @@ RUNS = {
   'raw, α .5': {'recipe': 'raw', 'objective': 'masked_units', 'alpha': 0.5},
   'raw, α 0': {'recipe': 'raw', 'objective': 'masked_units', 'alpha': 0.0},
   'next units': {'recipe': 'clip-mean + delta', 'objective': 'next_units'},
+  results.ORACLE: {'recipe': 'actions', 'objective': 'next_units'},
 }  # fmt: skip
 MAIN = 'clip-mean + delta'
+PIPELINES, SEEDS, EPISODES = 5, 2, 8
+EYES = {'state': 0.45, 'positions': 0.2, 'edges': 0.05}
 
 
-def row(stage, name, value, interval=None, seeds=None, **tags):
-  return {
-    'stage': stage, 'name': name, 'value': float(value), 'interval': interval,
-    'seeds': seeds, 'tags': tags,
-  }  # fmt: skip
+def mean_row(rng, stage, name, value, **tags):
+  """As `compare` writes it: a mean over pipelines with its interval."""
+  values = value * (1 + 0.02 * rng.normal(size=PIPELINES))
+  mean, *interval = intervals.t_interval(values)
+  tags |= {'sample': results.PIPELINES}
+  return row(stage, name, mean, interval, PIPELINES, **tags)
 
 
 def quality_rows(rng):
   rows = []
   for i, recipe in enumerate(RECIPES):
-    for env in ('mean', *ENVS):
-      jitter = 0.0 if env == 'mean' else 0.04 * rng.normal()
+    for env in (results.MEAN, *ENVS):
+      jitter = 0.0 if env == results.MEAN else 0.04 * rng.normal()
       gain = (0.0, 0.6, 0.8, 1.0, 0.2, 0.5, 0.9)[i]
       values = {
-        'nmi_clip': 0.62 - 0.4 * gain + jitter,
-        'nmi_action': 0.05 + 0.06 * gain + jitter / 4,
-        'pnmi_action': 0.07 + 0.12 * gain + jitter / 2,
-        'pnmi_velocity': 0.11 + 0.22 * gain + jitter,
-        'pnmi_state': 0.20 + 0.16 * gain + jitter,
-        'perplexity': 61 + 22 * gain + 9 * jitter,
-        'dead_units': max(0.0, 4 - 4 * gain),
-        'distinct_per_clip': 3.1 + 12 * gain + jitter,
-        'segment_length': 14.2 - 11 * gain + jitter,
+        Quantize.nmi(Quantize.CLIP): 0.62 - 0.4 * gain + jitter,
+        Quantize.nmi(Quantize.ACTION): 0.05 + 0.06 * gain + jitter / 4,
+        Quantize.pnmi(Quantize.ACTION): 0.07 + 0.12 * gain + jitter / 2,
+        Quantize.pnmi(Quantize.VELOCITY): 0.11 + 0.22 * gain + jitter,
+        Quantize.pnmi(Quantize.STATE): 0.20 + 0.16 * gain + jitter,
+        Quantize.PERPLEXITY: 61 + 22 * gain + 9 * jitter,
+        Quantize.DEAD: max(0.0, 4 - 4 * gain),
+        Quantize.DISTINCT: 3.1 + 12 * gain + jitter,
+        Quantize.SEGMENT: 14.2 - 11 * gain + jitter,
       }
-      for name, value in values.items():
-        rows.append(row('quantize', name, value, recipe=recipe, env=env))
+      tags = {'recipe': recipe, 'env': env, 'iteration': 1 + (i == 6)}
+      rows += [
+        mean_row(rng, Quantize.STAGE, k, x, **tags) for k, x in values.items()
+      ]
   return rows
+
+
+def cells():
+  """The curve of the main run, all other runs on four demonstrations."""
+  for demos in (1, 4, 16, 64):
+    yield Cell(results.NO_RUN, results.SCRATCH, demos)
+    for eyes in EYES:
+      yield Cell(results.NO_RUN, results.SCRATCH, demos, eyes=eyes)
+    yield Cell(MAIN, results.PROBE, demos)
+    yield Cell(MAIN, results.FINETUNE, demos)
+    yield Cell(MAIN, results.HEAD_FIRST, demos)
+  for run in RUNS:
+    if run != MAIN:
+      yield Cell(run, results.FINETUNE, 4)
 
 
 def score_rows(rng):
-  rows = []
-  lift = {'scratch': 0.0, 'probe': -0.03, 'finetune': 0.1}
-  for r, run in enumerate(('none', *RUNS)):
-    methods = ('scratch',) if run == 'none' else ('probe', 'finetune')
-    weight = 1.2 - 0.16 * r
-    for method in methods:
-      for e, env in enumerate(('all', *ENVS)):
-        for demos in (1, 4, 16, 64):
-          base = 0.25 + 0.11 * np.log2(demos) + 0.05 * np.sin(3 * e)
-          gain = weight * lift[method] * (1.4 - 0.1 * np.log2(demos))
-          gain += 0.0 if env == 'all' else 0.05 * rng.normal()
-          half = 0.03 if env == 'all' else 0.05 + 0.03 * rng.random()
-          score = min(base + (gain if run != 'none' else 0.0), 1.02)
-          tags = {'env': env, 'method': method, 'demos': demos, 'run': run}
-          rows.append(row('evaluate', 'score', score,
-                          [score - half, score + half], 5, **tags))  # fmt: skip
-          if run != 'none':
-            interval = [gain - 0.8 * half, gain + 0.8 * half]
-            rows.append(row('evaluate', 'paired_difference', gain, interval, 5,
-                            **tags))  # fmt: skip
-  return rows
+  """As `compare` writes them, of made-up scores [P, S, episodes]."""
+  lift = {
+    results.SCRATCH: 0.0, results.PROBE: -0.03, results.FINETUNE: 0.1,
+    results.HEAD_FIRST: 0.14,
+  }  # fmt: skip
+  made_up = {}
+  for e, env in enumerate(ENVS):
+    for cell in cells():
+      base = 0.25 + 0.11 * np.log2(cell.demos) + 0.05 * np.sin(3 * e)
+      weight = 1.2 - 0.16 * (results.NO_RUN, *RUNS).index(cell.run)
+      gain = weight * lift[cell.method] * (1.4 - 0.1 * np.log2(cell.demos))
+      mean = base + gain + EYES.get(cell.eyes, 0.0)
+      mean_P11 = mean + 0.03 * rng.normal(size=(PIPELINES, 1, 1))
+      noise = 0.04 * rng.normal(size=(PIPELINES, SEEDS, EPISODES))
+      made_up[env, cell] = (mean_P11 + noise).clip(max=1.02)
+  of_all = measures.RETURN, made_up, {results.ALL: ENVS}
+  return [
+    *scores.score_rows(*of_all),
+    *scores.difference_rows(*of_all),
+    *scores.worth_rows(*of_all),
+  ]
+
+
+# R^2 of what a frame shows of the state.
+SEEN = {
+  results.LATENT: 0.86, f'{results.LATENT}/random': 0.55,
+  f'{results.LATENT}/pixels': 0.61, f'{results.LATENT}/edges': 0.72,
+  f'{results.LATENT}/state': 0.99,
+}  # fmt: skip
 
 
 def other_rows(rng):
   rows = []
   for features, mean in (
-    ('latent', 0.71), ('random_trunk', 0.55), (MAIN, 0.83), ('raw', 0.68),
+    (results.LATENT, 0.71), (results.RANDOM, 0.55), (MAIN, 0.83), ('raw', 0.68),
     ('raw, α .5', 0.64), ('raw, α 0', 0.60), ('clip-mean + delta, α .5', 0.82),
     ('clip-mean + delta, α 0', 0.78),
   ):  # fmt: skip
     for env in ENVS:
-      rows.append(row('probe', 'state_r2', mean + 0.06 * rng.normal(),
-                      features=features, env=env))  # fmt: skip
-  for i, run in enumerate(RUNS):
-    rows.append(
-      row('pretrain', 'accuracy_masked', 0.46 - 0.03 * i, run=run, env='all')
-    )
+      r2 = mean + 0.06 * rng.normal()
+      tags = {'features': features, 'env': env}
+      rows.append(mean_row(rng, Probe.STAGE, Probe.STATE_R2, r2, **tags))
+  for features, mean in SEEN.items():
+    for env in ENVS:
+      tags = {'features': features, 'env': env}
+      rows.append(mean_row(rng, Probe.STAGE, Probe.VISIBLE_R2, mean, **tags))
+  for env in ENVS:
+    gain = SEEN[results.LATENT] - SEEN[results.EDGES]
+    tags = {'features': results.LATENT, 'env': env}
+    rows.append(mean_row(rng, Probe.STAGE, Probe.OVER_EDGES, gain, **tags))
+  for i, (run, described) in enumerate(RUNS.items()):
+    # Over all domains, and the last one alone.
+    for tags in ({'run': run}, {'run': run, 'env': ENVS[-1]}):
+      off = 0.3 if 'env' in tags else 0.0
+      rows += [
+        mean_row(rng, Pretrain.STAGE, name, value - off, **tags)
+        for name, value in learned(i, described).items()
+      ]
   for stage, seconds, memory in (
-    ('collect', 41, 1.9), ('mae', 118, 1.4), ('encode', 37, 1.1),
+    ('collect', 41, 1.9), ('see', 118, 1.4), ('encode', 37, 1.1),
     ('quantize', 65, 2.2), ('pretrain', 171, 1.2), ('finetune', 214, 1.6),
     ('evaluate', 96, 1.8), ('report', 8.4, 0.6),
   ):  # fmt: skip
-    rows.append(row(stage, 'seconds', seconds, kind='cost'))
-    rows.append(row(stage, 'peak_memory_gib', memory, kind='cost'))
+    rows.append(row(stage, Costs.SECONDS, seconds, kind=results.COST))
+    rows.append(row(stage, Costs.MEMORY, memory, kind=results.COST))
   return rows
+
+
+def learned(i, described):
+  """What the objective of the i-th run measures beside its loss."""
+  if described['objective'] == 'next_units':
+    return {Pretrain.ACCURACY: 0.4, Pretrain.NEXT_ACCURACY: 0.5}
+  alpha = described['alpha']
+  return {
+    Pretrain.LOSS_BITS: 2.0 + 0.1 * i,
+    Pretrain.MASKED_ACCURACY: 0.46 - 0.03 * i,
+    Pretrain.UNMASKED_ACCURACY: 0.95 - 0.9 * (alpha == 1),
+  }
 
 
 def clip(rng, length, speed=0.12):
@@ -140,21 +206,24 @@ def units(rng, length, mean_run, vocabulary=100):
 
 
 def losses(rng):
-  found = {'mae': [
+  curves = {'see': [
     {'step': s, 'loss': 0.4 + 0.6 * np.exp(-s / 300) + 0.02 * rng.normal()}
     for s in range(0, 1500, 10)
   ]}  # fmt: skip
-  for i, run in enumerate(RUNS):
-    found[f'pretrain/{run}'] = [
+  for i, (run, described) in enumerate(RUNS.items()):
+    curves[f'pretrain/{run}'] = [
       {
         'step': s,
         'loss': 2.2 + 0.1 * i + 2.3 * np.exp(-s / 400) + 0.05 * rng.normal(),
-        'accuracy_masked': 0.46 - 0.03 * i - 0.4 * np.exp(-s / 500),
-        'lr': 1e-3,
+        'learning_rate': 1e-3,
+      }
+      | {
+        name: value - 0.4 * np.exp(-s / 500)
+        for name, value in learned(i, described).items()
       }
       for s in range(0, 2000, 20)
     ]
-  return found
+  return curves
 
 
 def content(seed=0, envs=ENVS):
@@ -178,7 +247,9 @@ def content(seed=0, envs=ENVS):
   ).astype(np.uint8)
   blurred = (original // 24) * 24
   rolls = [
-    frames.Rollout(clip(rng, 120, speed), env, method, demos, score)
+    frames.Rollout(
+      clip(rng, 120, speed), env, method, demos, score, measures.RETURN
+    )
     for env in envs
     for method, demos, score, speed in (
       ('expert', None, 1.0, 0.1), ('scratch', 4, 0.31, 0.3),
@@ -192,11 +263,14 @@ def content(seed=0, envs=ENVS):
     rows=rows,
     losses=losses(rng),
     runs=RUNS,
+    measures={measures.RETURN.name: measures.RETURN},
     timelines=clips,
     galleries=[frames.Gallery(
       recipe, list(range(3, 99, 8)), nearest, list(range(4021, 9, -330))[:12]
     ) for recipe in ('raw', 'clip-mean + delta')],
-    reconstructions=frames.Reconstructions(original, masked, blurred),
+    samples=frames.Samples(
+      {'original': original, 'masked': masked, 'output': blurred}, 'Filled in.'
+    ),
     rollouts=rolls,
     config={'seed': 0, 'units': {'clusters': 100, 'recipes': RECIPES}},
     versions={'jax': '0.10.2', 'note': '<b>"quoted" & escaped</b>'},

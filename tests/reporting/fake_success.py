@@ -1,7 +1,8 @@
 """A made-up experiment of Meta-World's shape, to look at the page with.
 
 `python -m tests.reporting.fake_success OUT.html` writes it. No number here was
-measured.
+measured. Rows of scores come from the code that makes the real ones;
+`test_every_config.py` holds all others against those of a real run.
 """
 
 import sys
@@ -9,11 +10,16 @@ import sys
 import numpy as np
 
 try:
-  from fake import clip, row
+  from fake import clip
 except ImportError:  # As a module of the package.
-  from tests.reporting.fake import clip, row
+  from tests.reporting.fake import clip
 
+from rpt_jax import results
+from rpt_jax.domains import measures
+from rpt_jax.evals import intervals
+from rpt_jax.learning import scores
 from rpt_jax.reporting import frames, page
+from rpt_jax.results import Acting, Cell, Collect, Costs, Pretrain, row
 
 SEEN = ('button-press-topdown-v3', 'drawer-open-v3', 'window-open-v3')
 UNSEEN = ('door-open-v3',)
@@ -32,74 +38,86 @@ QUESTIONS = {
   'units added over none': ('units', 'rpt'),
 }
 STREAMS = ('latent/corner2', 'latent/topview', 'proprio', 'action')
-SEEDS, EPISODES = 3, 50
+PIPELINES, SEEDS, EPISODES = 1, 3, 50
 CELLS = (
-  ('none', 'scratch', 10), ('none', 'scratch', 50),
-  ('rpt', 'probe', 10), ('rpt', 'probe', 50),
-  *((run, 'finetune', 10) for run in RUNS), ('rpt', 'finetune', 50),
+  Cell('none', 'scratch', 10), Cell('none', 'scratch', 50),
+  Cell('rpt', 'probe', 10), Cell('rpt', 'probe', 50),
+  *(Cell(run, 'finetune', 10) for run in RUNS), Cell('rpt', 'finetune', 50),
 )  # fmt: skip
 
 
-def rates():
-  """(env, run, method, demos) -> success rate, groups included."""
-  found = {}
-  for run, method, demos in CELLS:
-    gain = RUNS.get(run, 0.0) - (0.2 if method == 'probe' else 0.0)
-    more = 0.25 if demos == 50 else 0.0
-    each = [
-      min(1.0, max(0.0, 0.45 + 0.12 * e - 0.2 * (e == 3) + gain + more))
-      for e in range(len(TASKS))
-    ]
-    each = dict(zip(TASKS, each, strict=True))
-    each['all'] = sum(each[task] for task in SEEN) / len(SEEN)
-    each['unseen'] = each[UNSEEN[0]]
-    found |= {(env, run, method, demos): x for env, x in each.items()}
-  return found
+def rate(task, cell):
+  """How often a cell succeeds in a task."""
+  gain = RUNS.get(cell.run, 0.0) - 0.2 * (cell.method == 'probe')
+  easy = 0.45 + 0.12 * TASKS.index(task) - 0.2 * (task in UNSEEN)
+  return min(1.0, easy + gain + 0.25 * (cell.demos == 50))
 
 
-def control_rows(seeds=SEEDS):
-  rows, known = [], rates()
-  for (env, run, method, demos), rate in known.items():
-    tags = {'env': env, 'run': run, 'method': method, 'demos': demos}
-    tags |= {'encoder': 'frozen', 'episodes': EPISODES}
-    around = [max(0.0, rate - 0.08), min(1.0, rate + 0.08)]
-    if env in TASKS:
-      total = tags | {'episodes': seeds * EPISODES}
-      rows.append(row('control', 'success', rate, around, seeds, **total))
-    rows.append(row('control', 'score', rate, around, seeds, **tags))
-    if run != 'none':
-      gain = rate - known[env, 'none', 'scratch', demos]
-      rows.append(row('control', 'paired_difference', gain,
-                      [gain - 0.07, gain + 0.07], seeds, **tags))  # fmt: skip
-  for question, (run, other) in QUESTIONS.items():
-    for env in ('all', 'unseen', *TASKS):
-      gain = known[env, run, 'finetune', 10] - known[env, other, 'finetune', 10]
-      half = 0.05 if env == 'all' else 0.09
-      tags = {'run': run, 'other': other, 'method': 'finetune', 'demos': 10}
-      rows.append(row('control', 'comparison', gain, [gain - half, gain + half],
-                      seeds, env=env, question=question, **tags))  # fmt: skip
-  return rows
+def played(pipelines=PIPELINES, seeds=SEEDS):
+  """{(task, cell): success [P, S, N]}; all meet the same episodes."""
+  rng = np.random.default_rng(0)
+  shape = pipelines, seeds, EPISODES
+  count = int(np.prod(shape))
+  hardness = {
+    task: (rng.permutation(count).reshape(shape) + 0.5) / count
+    for task in TASKS
+  }
+  return {
+    (task, cell): hardness[task] < rate(task, cell)
+    for task in TASKS
+    for cell in CELLS
+  }
+
+
+def acting_rows(pipelines=PIPELINES, seeds=SEEDS):
+  """As `evaluate` writes them of one pipeline, `compare` of several."""
+  success, rows = played(pipelines, seeds), []
+  for (task, cell), success_PSN in success.items():
+    episodes = success_PSN[0].size
+    tags = cell.tags | {'env': task, 'episodes': episodes}
+    tags['measure'] = measures.SUCCESS.name
+    count = seeds
+    if pipelines == 1:
+      estimate = intervals.wilson(int(success_PSN.sum()), episodes)
+    else:
+      estimate, count = intervals.t_interval(success_PSN), pipelines
+      tags['sample'] = results.PIPELINES
+    share, *interval = estimate
+    rows.append(
+      row(Acting.STAGE, Acting.SUCCESS, share, interval, count, **tags)
+    )
+  groups = {results.ALL: SEEN, results.UNSEEN: UNSEEN}
+  of_all = measures.SUCCESS, success, groups
+  return [
+    *rows,
+    *scores.score_rows(*of_all),
+    *scores.difference_rows(*of_all),
+    *scores.comparison_rows(*of_all, QUESTIONS, (10,)),
+    *scores.worth_rows(*of_all),
+  ]
 
 
 def pretrain_rows():
   rows = []
   for i, run in enumerate(RUNS):
-    kind = 'linear' if run == 'next' else 'interpolation'
-    for env in ({}, {'env': SEEN[0]}):
-      tags = {'run': run} | env
-      rows.append(row('pretrain', 'loss', 1.1, **tags))
-      if run != 'next':
-        rows.append(row('pretrain', 'masked_fraction', 0.8, **tags))
-      for s, stream in enumerate(STREAMS):
-        values = {'error': 0.03 * (s + 1 + i), 'copy_last': 0.2, kind: 0.13}
-        rows += [
-          row('pretrain', f'{name}/{stream}', value, **tags)
-          for name, value in values.items()
-        ]
-  tags = {'run': 'units'}
-  rows.append(row('pretrain', 'error/unit', 0.4, **tags))
-  rows.append(row('pretrain', 'wrong/unit', 0.5, **tags))
-  rows.append(row('pretrain', 'copy_last/unit', 0.45, **tags))
+    kind = Pretrain.LINEAR if run == 'next' else Pretrain.INTERPOLATION
+    rows.append(row(Pretrain.STAGE, Pretrain.LOSS, 1.1, run=run))
+    if run != 'next':
+      rows.append(row(Pretrain.STAGE, Pretrain.MASKED_FRACTION, 0.8, run=run))
+    for s, stream in enumerate(STREAMS):
+      error = 0.03 * (s + 1 + i)
+      values = {Pretrain.ERROR: error, Pretrain.COPY_LAST: 0.2, kind: 0.13}
+      rows += [
+        row(Pretrain.STAGE, Pretrain.of(name, stream), value, run=run)
+        for name, value in values.items()
+      ]
+  values = {
+    Pretrain.ERROR: 0.4, Pretrain.WRONG: 0.5, Pretrain.COPY_LAST: 0.45,
+  }  # fmt: skip
+  rows += [
+    row(Pretrain.STAGE, Pretrain.of(name, 'unit'), value, run='units')
+    for name, value in values.items()
+  ]
   return rows
 
 
@@ -108,22 +126,21 @@ def collect_rows():
   for task in TASKS:
     splits = ('demos',) if task in UNSEEN else ('pretrain', 'heldout', 'demos')
     for split in splits:
-      tags = {'env': task, 'split': split}
+      tags, interval = {'env': task, 'split': split}, [0.9, 0.99]
       rows += [
-        row('collect', 'episodes', 50, **tags),
-        row('collect', 'frames', 700, **tags),
-        row('collect', 'steps_per_episode', 14, **tags),
-        row('collect', 'kept', 0.96, [0.9, 0.99], episodes=52, **tags),
+        row(Collect.STAGE, Collect.EPISODES, 50, **tags),
+        row(Collect.STAGE, Collect.FRAMES, 700, **tags),
+        row(Collect.STAGE, Collect.STEPS, 14, **tags),
+        row(Collect.STAGE, Collect.KEPT, 0.96, interval, episodes=52, **tags),
       ]
   return rows
 
 
 def rollouts(rng):
-  known = rates()
   return [
     frames.Rollout(
-      clip(rng, 24, 0.2), task, method, 10, known[task, run, method, 10],
-      80 / 5, 'succeeded' if i else 'failed',
+      clip(rng, 24, 0.2), task, method, 10, rate(task, Cell(run, method, 10)),
+      measures.SUCCESS, 80 / 5, 'succeeded' if i else 'failed',
     )
     for task in TASKS
     for i, (run, method) in enumerate(
@@ -132,10 +149,11 @@ def rollouts(rng):
   ]  # fmt: skip
 
 
-def content():
+def content(pipelines=PIPELINES, seeds=SEEDS):
   rng = np.random.default_rng(0)
-  rows = [*collect_rows(), *pretrain_rows(), *control_rows()]
-  rows.append(row('control', 'seconds', 812, kind='cost'))
+  acting = acting_rows(pipelines, seeds)
+  rows = [*collect_rows(), *pretrain_rows(), *acting]
+  rows.append(row(Acting.STAGE, Costs.SECONDS, 812, kind=results.COST))
   described = {
     run: {'label': run.replace('_', ' '), 'recipe': '', 'objective': 'm'}
     for run in RUNS
@@ -154,6 +172,7 @@ def content():
     losses=losses,
     runs=described,
     main_run='rpt',
+    measures={measures.SUCCESS.name: measures.SUCCESS},
     unseen=UNSEEN,
     rollouts=rollouts(rng),
     notes=('All numbers on this page are made up.',),

@@ -1,19 +1,34 @@
 """Headlines say what the rows say, also when that is bad news."""
 
 import pytest
-from fake import row
 
-from rpt_jax.reporting import findings, tidy
+from rpt_jax import results
+from rpt_jax.domains.measures import RETURN
+from rpt_jax.reporting import findings, tidy, variants
+from rpt_jax.results import row
 
 
-def difference(env, interval, demos=1, method='finetune'):
-  return row('evaluate', 'paired_difference', sum(interval) / 2, interval, 5,
-             env=env, demos=demos, method=method, run='r')  # fmt: skip
+def difference(env, interval, demos=1, p=0.01, pipelines=5):
+  """A difference between pipelines, and its p."""
+  tags = {'env': env, 'demos': demos, 'method': 'finetune', 'run': 'r'}
+  tags |= {'measure': RETURN.name, 'sample': 'pipelines'}
+  value, count = sum(interval) / 2, pipelines
+  return [
+    row('evaluate', 'paired_difference', value, interval, count, **tags),
+    row('evaluate', 'paired_difference_p', p, None, count, **tags),
+  ]
 
 
 def score(env, value, run, demos=1, method='finetune'):
   return row('evaluate', 'score', value, [value - 0.1, value + 0.1], 5,
-             env=env, demos=demos, method=method, run=run)  # fmt: skip
+             env=env, demos=demos, method=method, run=run,
+             measure=RETURN.name)  # fmt: skip
+
+
+def written(rows):
+  """Findings on the run 'r'."""
+  measures = {RETURN.name: RETURN}
+  return findings.write(rows, 'r', None, measures=measures)
 
 
 @pytest.mark.parametrize(
@@ -27,15 +42,32 @@ def score(env, value, run, demos=1, method='finetune'):
   ],
 )
 def test_few_demonstrations(intervals, verdict, words):
-  rows = [difference(f'e{i}', list(x)) for i, x in enumerate(intervals)]
-  (found,) = findings.write(rows, 'r', None)
+  pairs = [difference(f'e{i}', list(x)) for i, x in enumerate(intervals)]
+  (found,) = written([row for pair in pairs for row in pair])
   assert found.verdict == verdict
   assert words in found.sentence
 
 
+def test_what_decides_nothing_is_said_with_the_reason():
+  rows = [
+    *difference('a', [0.1, 0.2], p=0.05),
+    *difference('b', [0.1, 0.2], p=0.049),
+    *difference('c', [0.1, 0.2], p=0.2),
+    *difference('d', [-0.1, 0.2]),
+  ]
+  (found,) = written(rows)
+  assert 'on 1 of 4 environments (b); it lies above zero on a, c' in found[1]
+  assert 'but p is not below 0.05' in found[1]
+  assert found.verdict == 'mixed'
+  (found,) = written(difference('a', [0.1, 0.2], pipelines=4))
+  assert 'on 0 of 1 environments; it lies above zero on a' in found[1]
+  assert '4 pipelines are too few to decide' in found[1]
+  assert found.verdict == 'mixed'
+
+
 def test_more_demonstrations_are_not_hidden():
-  rows = [difference('e', [0.1, 0.2], 1), difference('e', [-0.2, -0.1], 16)]
-  (found,) = findings.write(rows, 'r', None)
+  rows = [*difference('e', [0.1, 0.2], 1), *difference('e', [-0.2, -0.1], 16)]
+  (found,) = written(rows)
   assert 'with 16 on 0, below on 1' in found.sentence
 
 
@@ -44,20 +76,27 @@ def test_more_demonstrations_are_not_hidden():
   [
     ([0.05, 0.15], 'yes', '+0.10 [+0.05, +0.15]'),
     ([-0.05, 0.15], 'mixed', 'does not tell them apart'),
-    ([-0.15, -0.05], 'no-effect', '−0.10 [−0.15, −0.05]'),
+    ([-0.15, -0.05], 'no-effect', '−0.10 [−0.15, −0.05].'),
   ],
 )
 def test_aggregate(interval, verdict, words):
-  rows = [difference('all', interval), score('all', 0.5, 'r'),
+  rows = [*difference('all', interval), score('all', 0.5, 'r'),
           score('all', 0.4, 'none', method='scratch')]  # fmt: skip
-  (found,) = findings.write(rows, 'r', None)
+  (found,) = written(rows)
   assert found.verdict == verdict
   assert words in found.sentence
   assert '0.50 [0.40, 0.60] against 0.40 [0.30, 0.50]' in found.sentence
 
 
+@pytest.mark.parametrize('interval', [[0.05, 0.15], [-0.15, -0.05]])
+def test_few_pipelines_decide_nothing(interval):
+  (found,) = written(difference('all', interval, pipelines=4))
+  assert found.verdict == 'mixed'
+  assert found.sentence.endswith('; but 4 pipelines are too few to decide.')
+
+
 @pytest.mark.parametrize(
-  'clip, action, verdict', [(0.2, 0.3, 'yes'), (0.7, 0.3, 'no-effect'),
+  'clip, action, verdict', [(0.2, 0.3, 'fact'), (0.7, 0.3, 'no-effect'),
                             (0.2, 0.05, 'no-effect')],
 )  # fmt: skip
 def test_a_lever_must_move_both(clip, action, verdict):
@@ -73,13 +112,29 @@ def test_runs_are_compared_on_shared_environments_only():
   """An aggregate over other environments is no rival."""
   rows = [score('all', 0.9, 'a'), score('x', 0.4, 'a'), score('y', 0.9, 'a'),
           score('all', 0.5, 'b'), score('x', 0.5, 'b')]  # fmt: skip
-  assert findings.comparable_envs(rows) == ['x']
-  (found,) = findings.best_variant(rows)
-  assert '“b” acts best' in found.sentence and 'mean over x' in found.sentence
+  assert variants.comparable_envs(rows) == ['x']
+  (found,) = variants.best(rows, RETURN)
+  assert (
+    '“b” scores highest' in found.sentence and 'mean over x' in found.sentence
+  )
   rows.append(score('y', 0.1, 'b'))
-  assert findings.comparable_envs(rows) == ['all']
-  (found,) = findings.best_variant(rows)
-  assert '“a” acts best' in found.sentence
+  assert variants.comparable_envs(rows) == ['all']
+  (found,) = variants.best(rows, RETURN)
+  assert '“a” scores highest' in found.sentence
+
+
+def test_runs_are_compared_where_most_of_them_were_scored():
+  """The main run alone has a curve down to one demonstration."""
+  rows = [score('all', 0.1, 'a', 1), score('all', 0.4, 'a', 4),
+          score('all', 0.3, 'b', 4), score('all', 0.9, 'b', 16),
+          score('all', 0.5, 'a', 16),
+          score('all', 0.6, 'a', 4, 'probe')]  # fmt: skip
+  (found,) = variants.best(rows, RETURN)
+  assert '“a” scores highest with 4 demonstrations' in found.sentence
+  runs = {'a': {'alpha': 1.0}, 'b': {'alpha': 0.0}}
+  (found,) = variants.alpha(rows, runs, RETURN)
+  assert 'α = 1 scores 0.40' in found.sentence
+  assert '4 demonstrations' in found.sentence
 
 
 def test_alpha_compares_its_ends():
@@ -88,7 +143,7 @@ def test_alpha_compares_its_ends():
   runs = {'a1': {'recipe': 'raw', 'alpha': 1.0},
           'a5': {'recipe': 'raw', 'alpha': 0.5},
           'a0': {'recipe': 'raw', 'alpha': 0.0}}  # fmt: skip
-  (found,) = findings.alpha(rows, runs)
+  (found,) = variants.alpha(rows, runs, RETURN)
   assert 'α = 1 scores 0.40' in found.sentence
   assert 'α = 0 0.20' in found.sentence
 
@@ -101,9 +156,9 @@ def test_main_run_is_the_one_with_most_scores():
 
 
 def test_costs_are_no_results():
-  rows = [row('mae', 'seconds', 100, kind='cost'),
-          row('mae', 'peak_memory_gib', 1.25, kind='cost')]  # fmt: skip
-  assert tidy.select(rows, 'seconds') == []
+  rows = [row('see', 'seconds', 100, kind='cost'),
+          row('see', 'peak_memory_gib', 1.25, kind='cost')]  # fmt: skip
+  assert results.select(rows, 'seconds') == []
   (found,) = findings.write(rows, None, None)
   assert '1 min 40 s' in found.sentence and '1.2 GiB' in found.sentence
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rpt_jax.reporting import frames, page, tidy
+from rpt_jax import results
+from rpt_jax.domains.measures import PREDICTION, RETURN
+from rpt_jax.reporting import acting, frames, page, words
 
 VOID = {'meta', 'img', 'br', 'link', 'input', 'hr', 'source'}
 SVG_VOID = {'path', 'rect', 'circle'}
@@ -105,7 +107,7 @@ def test_equal_content_gives_equal_bytes(text):
 
 
 def test_write_is_atomic_and_bounded(content, tmp_path, monkeypatch):
-  content = page.Content(reconstructions=content.reconstructions)
+  content = page.Content(samples=content.samples)
   path = tmp_path / 'deep' / 'report.html'
   size = page.write(path, content)
   assert size == path.stat().st_size < page.MAX_BYTES
@@ -138,18 +140,25 @@ def test_nothing_given_nothing_shown():
 
 
 def rows_named(content, *names, kind=None):
-  return [r for name in names for r in tidy.select(content.rows, name,
+  return [r for name in names for r in results.select(content.rows, name,
                                                    kind=kind)]  # fmt: skip
 
 
 PARTS = {
-  'acting': lambda c: {'rows': rows_named(c, 'score', 'paired_difference')},
+  'return': lambda c: {
+    'rows': rows_named(c, 'score', 'paired_difference'),
+    'measures': c.measures,
+  },
   'units': lambda c: {'rows': rows_named(c, 'nmi_clip', 'pnmi_action')},
-  'choices': lambda c: {'rows': rows_named(c, 'score'), 'runs': c.runs},
+  'choices': lambda c: {
+    'rows': rows_named(c, 'score'),
+    'runs': c.runs,
+    'measures': c.measures,
+  },
   'timelines': lambda c: {'timelines': c.timelines},
   'galleries': lambda c: {'galleries': c.galleries},
   'probes': lambda c: {'rows': rows_named(c, 'state_r2')},
-  'reconstructions': lambda c: {'reconstructions': c.reconstructions},
+  'samples': lambda c: {'samples': c.samples},
   'rollouts': lambda c: {'rollouts': c.rollouts[:2]},
   'training': lambda c: {'losses': c.losses},
   'cost': lambda c: {'rows': rows_named(c, 'seconds', kind='cost')},
@@ -163,39 +172,48 @@ def test_a_section_stands_by_its_content_alone(section, content):
   found = outline(page.compose(page.Content(**PARTS[section](content))))
   assert section in found.sections
   others = {
-    'acting': {'findings', 'choices'}, 'units': {'findings'},
-    'choices': {'findings', 'acting'}, 'probes': {'findings'},
+    'return': {'findings', 'choices'}, 'units': {'findings'},
+    'choices': {'findings', 'return'}, 'probes': {'findings'},
     'cost': {'findings'},
   }  # fmt: skip
   assert set(found.sections) <= {section} | others.get(section, set())
 
 
+def test_what_a_frame_shows_has_a_table_where_it_was_probed(content):
+  title = 'R² of what a single frame shows of it'
+  for names in (('state_r2',), ('state_r2', 'visible_r2')):
+    rows = rows_named(content, *names)
+    document = page.compose(page.Content(rows=rows))
+    assert (title in document) == ('visible_r2' in names)
+
+
 def test_text_is_escaped():
   evil = '<script>alert("&")</script>'
   rows = [
-    fake.row('quantize', name, value, [0.1, 0.2], recipe=evil, env=env)
+    results.row('quantize', name, value, [0.1, 0.2], recipe=evil, env=env)
     for name, value in (('nmi_clip', 0.1), ('pnmi_action', 0.2))
     for env in ('mean', evil)
   ]
   rows += [
-    fake.row('evaluate', 'score', 0.1 * i, [0, 1], 3, env=evil, demos=1,
-             method=method, run=evil)
+    results.row('evaluate', 'score', 0.1 * i, [0, 1], 3, env=evil, demos=1,
+             method=method, run=evil, measure=RETURN.name)
     for i, method in enumerate(('scratch', 'probe', 'finetune'))
   ]  # fmt: skip
-  rows.append(fake.row(evil, 'seconds', 1, kind='cost'))
+  rows.append(results.row(evil, 'seconds', 1, kind='cost'))
   clip = np.zeros((4, 8, 8, 3), np.uint8)
   text = page.compose(page.Content(
     title=evil, subtitle=evil, rows=rows, config={evil: evil}, command=evil,
     notes=(evil,), versions={evil: {evil: evil}}, main_run=evil,
+    measures={RETURN.name: RETURN},
     losses={evil: [{'step': 0, 'loss': 1.0}, {'step': 1, 'loss': 0.5}]},
     timelines=[frames.Timeline(evil, clip, {evil: np.arange(4)})],
     galleries=[frames.Gallery(evil, [1], clip[None])],
-    rollouts=[frames.Rollout(clip, evil, evil, 1, 0.5)],
+    rollouts=[frames.Rollout(clip, evil, evil, 1, 0.5, RETURN)],
   ))  # fmt: skip
   found = outline(text)
   assert '<script' not in text
   assert found.text.count(evil) > 15
-  assert {'acting', 'units', 'timelines', 'rollouts'} <= set(found.sections)
+  assert {'return', 'units', 'timelines', 'rollouts'} <= set(found.sections)
 
 
 @pytest.mark.parametrize(
@@ -216,21 +234,29 @@ def test_malformed_rows_are_named(rows, message):
 def test_one_seed_and_one_demo_still_make_a_page():
   """The smallest run: no intervals, one number of demonstrations."""
   rows = [
-    fake.row('evaluate', 'score', 0.3, env='CartPole-v1', demos=1,
-             method=method, run='none' if method == 'scratch' else 'raw')
+    results.row('evaluate', 'score', 0.3, env='CartPole-v1', demos=1,
+             method=method, run='none' if method == 'scratch' else 'raw',
+             measure=RETURN.name)
     for method in ('scratch', 'finetune')
   ]  # fmt: skip
   tags = {'env': 'CartPole-v1', 'method': 'finetune', 'run': 'raw'}
-  rows.append(fake.row('evaluate', 'paired_difference', 0.0, demos=1, **tags))
-  rows.append(fake.row('pretrain', 'seconds', 0.2, kind='cost'))
-  losses = {'mae': [{'step': 0, 'loss': 1.0}], 'pretrain/raw': []}
-  found = outline(page.compose(page.Content(rows=rows, losses=losses)))
-  assert found.sections == ['findings', 'acting', 'training', 'cost']
+  tags['measure'] = RETURN.name
+  rows.append(
+    results.row('evaluate', 'paired_difference', 0.0, demos=1, **tags)
+  )
+  rows.append(results.row('pretrain', 'seconds', 0.2, kind='cost'))
+  losses = {'see': [{'step': 0, 'loss': 1.0}], 'pretrain/raw': []}
+  found = outline(
+    page.compose(
+      page.Content(rows=rows, losses=losses, measures={RETURN.name: RETURN})
+    )
+  )
+  assert found.sections == ['findings', 'return', 'training', 'cost']
 
 
 def test_best_in_each_column_is_marked(content):
   rows = [
-    fake.row('quantize', name, value, recipe=recipe, env='mean')
+    results.row('quantize', name, value, recipe=recipe, env='mean')
     for recipe, values in (
       ('a', {'nmi_clip': 0.5, 'pnmi_action': 0.125, 'perplexity': 9}),
       ('b', {'nmi_clip': 0.25, 'pnmi_action': 0.0625, 'perplexity': 7}),
@@ -242,13 +268,49 @@ def test_best_in_each_column_is_marked(content):
   assert best == ['0.125', '0.250']
 
 
+def test_every_measure_of_alpha_has_a_panel(text):
+  alts = [v for _, name, v in outline(text).attributes if name == 'alt']
+  assert [a for a in alts if 'against alpha' in a] == [
+    'score, finetune against alpha, 4 demonstrations',
+    'mean R² against alpha, state probe',
+    'accuracy against alpha, masked steps',
+    'accuracy against alpha, unmasked steps',
+  ]
+
+
+def test_alpha_is_of_all_domains_together(content):
+  """Accuracies of single domains have a tag and come later."""
+  rest, acted = words.split(content.rows)
+  runs = ('raw', 'raw, α 0')
+  measures = acting._measures_of(rest, acted.values(), runs)
+  row_of = measures['masked steps', 'accuracy']
+  assert {run: row['tags'] for run, row in row_of.items()} == {
+    run: {'run': run, 'sample': results.PIPELINES} for run in runs
+  }
+
+
+def test_training_shows_what_was_logged(text):
+  alts = [v for _, name, v in outline(text).attributes if name == 'alt']
+  assert {a for a in alts if 'against step' in a} == {
+    'see: loss against step',
+    'pretrain: loss against step',
+    'pretrain: loss bits against step',
+    'pretrain: accuracy against step',
+    'pretrain: accuracy 1 against step',
+    'pretrain: masked accuracy against step',
+    'pretrain: unmasked accuracy against step',
+  }
+
+
 def test_tuned_policies_have_a_table_of_their_own():
   tags = {'env': 'g1', 'demos': 4, 'run': 'next', 'method': 'tuned'}
+  tags['measure'] = PREDICTION.name
   rows = [
-    {'stage': 'openloop', 'name': name, 'value': value, 'seeds': 3,
+    {'stage': 'evaluate', 'name': name, 'value': value, 'seeds': 3,
      'interval': [0.1, 0.9], 'tags': tags | {'encoder': encoder}}
     for encoder in ('frozen', 'lora:8')
     for name, value in (('score', 0.5), ('tuning_difference', 0.07))
   ]  # fmt: skip
-  text = page.compose(page.Content(rows=rows))
+  measures = {PREDICTION.name: PREDICTION}
+  text = page.compose(page.Content(rows=rows, measures=measures))
   assert 'lora:8' in text and '+0.07' in text and 'the control' in text

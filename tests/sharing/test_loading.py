@@ -9,6 +9,7 @@ from safetensors import numpy as safetensors
 
 from rpt_jax import sharing
 from rpt_jax.models import sequence
+from rpt_jax.models.trunks import transformer
 from rpt_jax.objectives import masked_streams
 from rpt_jax.sharing import Surgery, loading
 from rpt_jax.training import checkpoint
@@ -23,7 +24,9 @@ def model(*cameras, action=2):
     StreamSpec(f'latent/{name}', 'continuous', dim=4) for name in cameras
   ) + (StreamSpec('action', 'continuous', dim=action),)
   heads = masked_streams.heads({}, streams, streams)
-  return sequence.SequenceModel(streams, heads, 8, 1, 2, CONTEXT)
+  return sequence.SequenceModel(
+    streams, heads, transformer.Settings(1, 2), 8, CONTEXT
+  )
 
 
 def initial(*cameras, seed=0, **settings):
@@ -52,7 +55,7 @@ def test_the_same_model_is_loaded_bit_for_bit(saved):
   params, path = saved
   found, plan = sharing.load(path, jax.eval_shape(lambda: params))
   jax.tree.map(np.testing.assert_array_equal, found, params)
-  count = sequence.parameter_count(params)
+  count = sum(x.size for x in jax.tree.leaves(params))
   told = f'loaded {len(flat(params))} ({count / 1e6:.2f}M numbers)'
   assert str(plan) == told and plan.numbers == count
 
@@ -138,7 +141,9 @@ def test_two_parameters_cannot_become_one(saved):
 def test_parameters_are_placed_as_those_they_replace(saved):
   params, path = saved
   mesh = meshes.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})
-  like = jax.device_put(params, meshes.state_shardings(params, mesh))
+  like = jax.device_put(
+    params, meshes.state_shardings(params, mesh, sequence.sharding(model()))
+  )
   found, _ = sharing.load(path, like)
   jax.tree.map(np.testing.assert_array_equal, found, params)
   kernels = [t['trunk']['blocks']['up']['kernel'] for t in (found, like)]
@@ -149,13 +154,21 @@ def test_parameters_are_placed_as_those_they_replace(saved):
 @pytest.mark.parametrize(
   'value, message',
   [
-    (np.full((CONTEXT, 8), np.nan, np.float32), 'time has .* not finite'),
-    (np.zeros((CONTEXT, 8), np.int32), 'time is I32, expected one of'),
+    (
+      np.full((CONTEXT, 8), np.nan, np.float32),
+      'time/embedding has .* not finite',
+    ),
+    (
+      np.zeros((CONTEXT, 8), np.int32),
+      'time/embedding is I32, expected one of',
+    ),
   ],
 )
 def test_what_are_no_weights_is_refused(saved, tmp_path, value, message):
   params, path = saved
   other = tmp_path / 'other.safetensors'
-  safetensors.save_file(safetensors.load_file(path) | {'time': value}, other)
+  safetensors.save_file(
+    safetensors.load_file(path) | {'trunk/time/embedding': value}, other
+  )
   with pytest.raises(ValueError, match=message):
     sharing.load(other, params)

@@ -14,11 +14,13 @@ import subprocess
 import sys
 import zipfile
 
-import ml_collections
 import numpy as np
 
-from rpt_jax.episodes import streams
-from rpt_jax.stages import collect, domains, encode
+from rpt_jax import settings
+from rpt_jax.domains.recorded import Recorded
+from rpt_jax.episodes import store
+from rpt_jax.learning import checks
+from rpt_jax.stages import collect, encode
 from rpt_jax.training import memory
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -49,7 +51,7 @@ def spoil(path, key='image'):
   path.write_bytes(bytes(content))
 
 
-def settings(
+def config(
   data,
   *,
   encoder='pixels',
@@ -57,35 +59,22 @@ def settings(
   action_column='action',
   **changes,
 ):
-  """A config of collect and encode on one dataset, `toy`."""
+  """The config of collect and encode on one dataset, `toy`."""
   mapping = {c: c for c in cameras}
   if action_column:
     mapping['action'] = action_column
-  dataset = {
-    'path': str(data),
-    'split': 'all',
-    'cameras': cameras,
-    'mapping': mapping,
-    'heldout': 0.25,
-    'order': 'ordered',
-  }
-  chosen = {
-    'output': 'grid2',
-    'layer': -1,
-    'image_size': 0,
-    'batch_size': 16,
-    'workers': 0,
-    'ahead': 2,
-    'shard_frames': 15,
-    'error_budget': 0.4,
-  }
-  return ml_collections.FrozenConfigDict({
-    'seed': 0,
-    'envs': (),
-    'datasets': {'toy': dataset},
-    'encoder': encoder,
-    'encode': chosen | changes,
-  })  # fmt: skip
+  dataset = {'path': str(data), 'cameras': cameras, 'mapping': mapping}
+  config = settings.base(encoder=encoder)
+  config.domains.toy = settings.plugin('domains', 'recorded', **dataset)
+  config.encode.update(output='grid2', batch_size=16, ahead=2)
+  config.encode.update(shard_frames=15, error_budget=0.4)
+  config.encode.update(changes)
+  return config
+
+
+def experiment(data, **changes):
+  """What `config` means, checked."""
+  return checks.experiment(config(data, **changes))
 
 
 def run(config, workdir):
@@ -98,7 +87,7 @@ def run(config, workdir):
 
 def latents(workdir, split='pretrain'):
   """(latents [N, D], lengths) of a split that was encoded."""
-  clips = streams.load(workdir / 'encode/toy' / split, ('latent',))
+  clips = store.load(workdir / 'encode/toy' / split, ('latent',))
   return clips.arrays['latent'], clips.lengths.tolist()
 
 
@@ -153,7 +142,7 @@ def kill(data, workdir, workers, moment):
 
   `moment`: 'before' anything of it is written, or 'between' it and its entry.
   """
-  write_shard, write_json, shards = streams.write_shard, streams._write_json, []
+  write_shard, write_json, shards = store.write_shard, store._write_json, []
 
   def die():
     ids = [child.pid for child in multiprocessing.active_children()]
@@ -171,27 +160,28 @@ def kill(data, workdir, workers, moment):
       die()
     write_json(path, value)
 
-  streams.write_shard, streams._write_json = writing, noting
-  run(settings(data, workers=int(workers)), pathlib.Path(workdir))
+  store.write_shard, store._write_json = writing, noting
+  run(experiment(data, workers=int(workers)), pathlib.Path(workdir))
 
 
 def soak(directory, workers, episodes):
   """Encodes many episodes and prints the memory in MiB after each shard."""
   memory.keep_freed_memory()
-  write_shard, sizes = streams.write_shard, []
+  write_shard, sizes = store.write_shard, []
 
   def weighing(*arguments):
     write_shard(*arguments)
     pages = pathlib.Path('/proc/self/statm').read_text().split()[1]
     sizes.append(int(pages) * os.sysconf('SC_PAGE_SIZE') / 2**20)
 
-  streams.write_shard = weighing
-  domains.source = lambda config, collected, name, split: Synthetic(
+  store.write_shard = weighing
+  Recorded.source = lambda domain, collected, split: Synthetic(
     int(episodes) if split == 'pretrain' else 1
   )
-  config = settings('', workers=int(workers), batch_size=32, shard_frames=160)
+  how = {'workers': int(workers), 'batch_size': 32, 'shard_frames': 160}
+  read = settings.read(settings.Experiment, config('nowhere', **how))
   directory = pathlib.Path(directory)
-  encode.run(config, {'collect': directory}, directory / 'encode')
+  encode.run(read, {'collect': directory}, directory / 'encode')
   print(json.dumps(sizes))
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from jax.experimental import multihost_utils
 
-from rpt_jax import episodes, vision
-from rpt_jax.episodes import streams, windows
-from rpt_jax.stages import encode
-from rpt_jax.training import checkpoint
+from rpt_jax import domains, episodes, settings, vision
+from rpt_jax.episodes import store, windows
+from rpt_jax.learning import checks
+from rpt_jax.learning import streams as learned
 from tests.stages import encoding
 
 
@@ -27,13 +27,13 @@ def data(tmp_path_factory):
 @pytest.fixture(scope='module')
 def uninterrupted(data, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('uninterrupted')
-  encoding.run(encoding.settings(data), workdir)
+  encoding.run(encoding.experiment(data), workdir)
   return workdir
 
 
-def plain_loop(data, cameras, name, **settings):
+def plain_loop(data, cameras, name, **how):
   """The latents of the first six episodes, a frame a call."""
-  model = vision.load(name, **settings)
+  model = vision.load(name, **how)
   encode_one = jax.jit(lambda frame: model.encode(frame[None])[0])
   found = []
   for episode in list(episodes.open(data, **{c: c for c in cameras}))[:6]:
@@ -53,7 +53,7 @@ def plain_loop(data, cameras, name, **settings):
 def test_latents_are_those_of_a_plain_loop(
   data, tmp_path, cameras, encoder, output
 ):
-  config = encoding.settings(
+  config = encoding.experiment(
     data, encoder=encoder, cameras=cameras, output=output
   )
   rows = encoding.run(config, tmp_path)
@@ -89,15 +89,11 @@ def test_latents_are_those_of_a_plain_loop(
   ids=str,
 )
 def test_however_it_is_cut(data, uninterrupted, tmp_path, changes):
-  encoding.run(encoding.settings(data, **changes), tmp_path)
+  encoding.run(encoding.experiment(data, **changes), tmp_path)
   np.testing.assert_array_equal(
     encoding.latents(tmp_path)[0], encoding.latents(uninterrupted)[0]
   )
   assert encoding.latents(tmp_path)[1] == encoding.latents(uninterrupted)[1]
-  statistics = 'encode/statistics.safetensors'
-  assert (tmp_path / statistics).read_bytes() == (
-    uninterrupted / statistics
-  ).read_bytes()
 
 
 def test_one_device_of_eight(data, uninterrupted, tmp_path, monkeypatch):
@@ -105,29 +101,37 @@ def test_one_device_of_eight(data, uninterrupted, tmp_path, monkeypatch):
   first = jax.devices()[:1]
   monkeypatch.setattr(jax, 'local_devices', lambda: first)
   monkeypatch.setattr(jax, 'local_device_count', lambda: 1)
-  encoding.run(encoding.settings(data, batch_size=5), tmp_path)
+  encoding.run(encoding.experiment(data, batch_size=5), tmp_path)
   np.testing.assert_array_equal(
     encoding.latents(tmp_path)[0], encoding.latents(uninterrupted)[0]
   )
 
 
-def test_moments_are_those_of_all_pretraining_frames(uninterrupted):
+def test_the_scale_is_that_of_all_pretraining_frames(data, uninterrupted):
+  (toy,) = domains.of(encoding.experiment(data))
+  inputs = {'encode': uninterrupted / 'encode'}
+  clips = learned.read(toy, inputs, 'pretrain', ('latent',))
+  mean_D, std_D = learned.measure([clips])['latent']
   latent_ND = encoding.latents(uninterrupted)[0].astype(np.float64)
-  found = checkpoint.load_params(
-    uninterrupted / 'encode/statistics.safetensors'
-  )
-  np.testing.assert_allclose(found['mean'], latent_ND.mean(0), rtol=1e-6)
-  np.testing.assert_allclose(found['std'], latent_ND.std(0), rtol=1e-6)
-  assert found['mean'].dtype == found['std'].dtype == np.float32
+  np.testing.assert_allclose(mean_D, latent_ND.mean(0), rtol=1e-6)
+  np.testing.assert_allclose(std_D, latent_ND.std(0), rtol=1e-6)
+  assert mean_D.dtype == std_D.dtype == np.float32
 
 
-def test_moments_of_different_widths_are_refused(tmp_path):
-  for name, width in (('a', 3), ('b', 4)):
-    clips = windows.Clips({'latent': np.ones((5, width))}, np.array([2, 3]))
-    streams.save(tmp_path / name / 'pretrain', clips)
-  folders = [tmp_path / name / 'pretrain' for name in 'ab']
-  with pytest.raises(ValueError, match='b/pretrain: latents of width 4.* 3'):
-    encode._moments(folders)
+def test_latents_of_different_widths_are_refused(data):
+  """Before any work where cameras tell, else where they are measured."""
+  config = encoding.config(data, cameras=('image', 'wrist'))
+  config.domains.one = encoding.config(data).domains.toy
+  config.quantize = settings.section(settings.Quantize)
+  config.quantize.recipes = settings.recipes(raw=())
+  with pytest.raises(ValueError, match='config.quantize: .*as many cameras'):
+    checks.experiment(config)
+  clips = [
+    windows.Clips({'latent': np.ones((5, n), np.float16)}, np.array([2, 3]))
+    for n in (3, 4)
+  ]
+  with pytest.raises(ValueError, match="'latent': 4 numbers a step here, 3"):
+    learned.measure(clips)
 
 
 def is_alive(process_id):
@@ -147,10 +151,10 @@ def test_killed_and_resumed(data, uninterrupted, tmp_path, workers, moment):
   first, second = sorted(folder.glob('*.array_record')) + [None] * (
     moment == 'before'
   )
-  assert not (folder / streams.MANIFEST).exists()
+  assert not (folder / store.MANIFEST).exists()
   written = first.stat().st_mtime_ns
   unfinished = second and second.stat().st_mtime_ns
-  encoding.run(encoding.settings(data), tmp_path)  # On eight devices.
+  encoding.run(encoding.experiment(data), tmp_path)  # On eight devices.
   assert first.stat().st_mtime_ns == written
   assert second is None or second.stat().st_mtime_ns > unfinished
   assert encoding.contents(tmp_path / 'encode') == encoding.contents(
@@ -168,9 +172,9 @@ def test_killed_before_it_was_sealed(
   def killed(*arguments):
     raise KeyboardInterrupt
 
-  config = encoding.settings(data)
+  config = encoding.experiment(data)
   with monkeypatch.context() as patched:
-    patched.setattr(streams, 'seal', killed)
+    patched.setattr(store, 'seal', killed)
     with pytest.raises(KeyboardInterrupt):
       encoding.run(config, tmp_path)
   shards = list((tmp_path / 'encode/toy/pretrain').glob('*.array_record'))
@@ -184,9 +188,9 @@ def test_killed_before_it_was_sealed(
 
 def test_killed_while_it_was_sealed(data, uninterrupted, tmp_path):
   """What seals removes entries after the manifest is there."""
-  config = encoding.settings(data)
+  config = encoding.experiment(data)
   encoding.run(config, tmp_path)
-  entry = streams.manifest(tmp_path / 'encode/toy/heldout')['shards'][0]
+  entry = store.manifest(tmp_path / 'encode/toy/heldout')['shards'][0]
   left = tmp_path / 'encode/toy/heldout' / f'{entry["file"]}.json'
   left.write_text(json.dumps(entry))
   encoding.run(config, tmp_path)
@@ -198,7 +202,7 @@ def test_killed_while_it_was_sealed(data, uninterrupted, tmp_path):
 def test_progress_counts_frames_and_images(tmp_path, capsys):
   data = encoding.write_episodes(tmp_path / 'toy')
   cameras = ('image', 'wrist')
-  encoding.run(encoding.settings(data, cameras=cameras), tmp_path)
+  encoding.run(encoding.experiment(data, cameras=cameras), tmp_path)
   lines = capsys.readouterr().out.splitlines()
   (line,) = (x for x in lines if x.startswith('  toy/pretrain'))
   assert re.fullmatch(
@@ -212,7 +216,7 @@ def test_cameras_of_different_sizes_in_one_dataset(tmp_path):
     arrays = dict(found)
   arrays['image'] = arrays['image'][:, :20]
   np.savez(data / '002.npz', **arrays)
-  encoding.run(encoding.settings(data), tmp_path)
+  encoding.run(encoding.experiment(data), tmp_path)
   expected_ND = plain_loop(data, ('image',), 'pixels', output='grid2')
   np.testing.assert_allclose(
     encoding.latents(tmp_path)[0], expected_ND, atol=1e-3
@@ -225,7 +229,7 @@ def test_two_processes_share_the_shards(
   """Threads that believe to be processes; both see the same files."""
   local, barrier = threading.local(), threading.Barrier(2, timeout=120)
   written, sealed, failed = {0: [], 1: []}, [], []
-  write_shard, seal = streams.write_shard, streams.seal
+  write_shard, seal = store.write_shard, store.seal
 
   def writing(directory, shard, *arguments):
     written[local.index].append((directory.name, shard.index))
@@ -238,19 +242,19 @@ def test_two_processes_share_the_shards(
   def process(index):
     local.index = index
     try:
-      encoding.run(encoding.settings(data), tmp_path)
+      encoding.run(encoding.experiment(data), tmp_path)
     except BaseException as error:
       failed.append(error)
       barrier.abort()
 
-  encoding.collect.run(encoding.settings(data), {}, tmp_path / 'collect')
+  encoding.collect.run(encoding.experiment(data), {}, tmp_path / 'collect')
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   monkeypatch.setattr(jax, 'process_index', lambda: local.index)
   monkeypatch.setattr(
     multihost_utils, 'sync_global_devices', lambda name: barrier.wait()
   )
-  monkeypatch.setattr(streams, 'write_shard', writing)
-  monkeypatch.setattr(streams, 'seal', sealing)
+  monkeypatch.setattr(store, 'write_shard', writing)
+  monkeypatch.setattr(store, 'seal', sealing)
   threads = [threading.Thread(target=process, args=(i,)) for i in range(2)]
   for thread in threads:
     thread.start()

@@ -3,18 +3,22 @@
 import shutil
 
 import jax
-import ml_collections
 import numpy as np
 import pytest
 
 from rpt_jax import episodes
+from rpt_jax.episodes import frames as stored
 from rpt_jax.episodes import reading
+from rpt_jax.learning import checks
 from rpt_jax.stages import collect, frames
 from rpt_jax.training import distributed
 from rpt_jax.vision import preprocessing
 from tests.stages import encoding
 
 SIZE = 16
+FILES = [
+  f'{s}.{e}' for s in ('heldout', 'pretrain') for e in ('clips.npz', 'npy')
+]
 
 
 @pytest.fixture
@@ -22,10 +26,16 @@ def data(tmp_path):
   return encoding.write_episodes(tmp_path / 'toy')
 
 
-def settings(data, cameras=('image',), **changes):
-  config = encoding.settings(data, cameras=cameras).to_dict()
-  chosen = {'size': SIZE, 'workers': 0, 'error_budget': 0.2, **changes}
-  return ml_collections.FrozenConfigDict({**config, 'frames': chosen})
+def experiment(data, cameras=('image',), **changes):
+  config = encoding.config(data, cameras=cameras)
+  config.frames.update(size=SIZE, error_budget=0.2)
+  config.frames.update(changes)
+  return checks.experiment(config)
+
+
+def written(workdir):
+  """Frames of the split `pretrain`, as the image model reads them."""
+  return stored.load([workdir / 'frames/toy/pretrain.npy']).parts[0]
 
 
 def run(config, workdir):
@@ -48,40 +58,56 @@ def expected(data, cameras, chosen):
 @pytest.mark.parametrize('cameras', [('image',), ('wrist', 'image')])
 @pytest.mark.parametrize('workers', [0, 1])
 def test_every_frame_once_in_order(data, tmp_path, cameras, workers):
-  config = settings(data, cameras, workers=workers)
+  config = experiment(data, cameras, workers=workers)
   rows = run(config, tmp_path)
-  (found,) = frames.load(config, tmp_path / 'frames', 'pretrain')
+  found = written(tmp_path)
   assert found.shape == (50 * len(cameras), SIZE, SIZE, 3)
   assert isinstance(found, np.memmap) and found.dtype == np.uint8
   wanted = expected(data, cameras, range(6))
   assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
   assert [r['value'] for r in rows] == [n * len(cameras) for n in (50, 18)]
   names = sorted(p.name for p in (tmp_path / 'frames/toy').iterdir())
-  assert names == ['heldout.npy', 'pretrain.npy']
+  assert names == FILES
+
+
+def test_clips_have_their_bounds_rates_and_texts(data, tmp_path):
+  """A camera of an episode is a clip; what cannot be decoded is none."""
+  encoding.spoil(data / '001.npz')
+  run(experiment(data, ('wrist', 'image')), tmp_path)
+  splits = [tmp_path / f'frames/toy/{s}.npy' for s in ('pretrain', 'heldout')]
+  found = stored.load(splits)
+  kept = [n for i, n in enumerate(encoding.LENGTHS) if i != 1]
+  np.testing.assert_array_equal(found.lengths, np.repeat(kept, 2))
+  assert len(found) == found.lengths.sum() and found.size == SIZE
+  assert set(found.texts) == {''} and set(found.rates) == {0.0}
+  rows = np.array([[0, 5], [len(found) - 1, 3]])
+  everything = np.concatenate(found.parts)
+  np.testing.assert_array_equal(found.take(rows), everything[rows])
+  assert found.spread(3).tolist() == [0, (len(found) - 1) // 2, len(found) - 1]
 
 
 def test_an_undecodable_episode_is_left_out(data, tmp_path, capsys):
   encoding.spoil(data / '001.npz')
-  config = settings(data)
+  config = experiment(data)
   rows = run(config, tmp_path)
   assert 'toy/pretrain: episode 1 skipped' in capsys.readouterr().out
-  (found,) = frames.load(config, tmp_path / 'frames', 'pretrain')
+  found = written(tmp_path)
   wanted = expected(data, ('image',), (0, 2, 3, 4, 5))
   assert found.shape == wanted.shape and rows[0]['value'] == 38
   assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
   names = sorted(p.name for p in (tmp_path / 'frames/toy').iterdir())
-  assert names == ['heldout.npy', 'pretrain.npy']
+  assert names == FILES
 
 
 def test_over_the_budget_nothing_appears(data, tmp_path):
   encoding.spoil(data / '001.npz')
   with pytest.raises(ValueError, match='toy/pretrain: 1 of 6'):
-    run(settings(data, error_budget=0.1), tmp_path)
+    run(experiment(data, error_budget=0.1), tmp_path)
   assert not (tmp_path / 'frames/toy/pretrain.npy').exists()
 
 
 def test_a_finished_split_is_not_decoded_again(data, tmp_path):
-  config = settings(data)
+  config = experiment(data)
   first = run(config, tmp_path)
   path = tmp_path / 'frames/toy/heldout.npy'
   path.unlink()
@@ -93,7 +119,7 @@ def test_a_finished_split_is_not_decoded_again(data, tmp_path):
 
 
 def test_only_the_first_process_writes(data, tmp_path, monkeypatch):
-  config = settings(data)
+  config = experiment(data)
   first = run(config, tmp_path)
   made = (tmp_path / 'frames').rename(tmp_path / 'made')
   monkeypatch.setattr(jax, 'process_index', lambda: 1)

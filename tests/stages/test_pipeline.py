@@ -1,29 +1,50 @@
 """Artifacts: what is skipped, what runs again, what is refused."""
 
+import dataclasses
 import json
 import pathlib
 
-import ml_collections
 import pytest
 
+from configs import hubert_units
+from rpt_jax import results, settings
+from rpt_jax.learning import checks
 from rpt_jax.stages import pipeline
+from rpt_jax.stages.plan import Stage
+from rpt_jax.stages.plan import plan as real_plan
 
 CALLS = []
 
 
-class Fake(pipeline.Stage):
+@dataclasses.dataclass(frozen=True)
+class Number:
+  """The settings of one stage."""
+
+  value: int = settings.key(0, 'what it adds')
+  unit: int = settings.key(1, 'what that is divided by')
+  workers: int = settings.key(1, 'how it is divided', how=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """The values of all stages."""
+
+  a: int = settings.key(10, 'of a')
+  b: int = settings.key(2, 'of b')
+  c: int = settings.key(3, 'of c')
+  d: int = settings.key(4, 'of d')
+  workers: int = settings.key(1, 'of all', how=True)
+
+
+class Fake(Stage):
   """A stage that writes the sum of its setting and its inputs' numbers."""
 
-  @property
-  def run(self):
-    def run(config, inputs, directory):
-      CALLS.append(self.name)
-      numbers = [int((p / 'number').read_text()) for p in inputs.values()]
-      total = config.value // config.unit + sum(numbers)
-      (directory / 'number').write_text(str(total))
-      return [pipeline.row(self.name, 'number', total)]
-
-    return run
+  def run(self, inputs, directory):
+    CALLS.append(self.name)
+    numbers = [int((p / 'number').read_text()) for p in inputs.values()]
+    total = self.config.value // self.config.unit + sum(numbers)
+    (directory / 'number').write_text(str(total))
+    return [results.row(self.name, 'number', total)]
 
 
 @pytest.fixture(autouse=True)
@@ -32,20 +53,21 @@ def plan(monkeypatch):
   CALLS.clear()
 
   def plan(config):
-    def settings(name):
-      return {'value': config[name], 'unit': 10 if name == 'a' else 1}
+    def number(name):
+      unit = 10 if name == 'a' else 1
+      return Number(getattr(config, name), unit, config.workers)
 
     edges = {'a': (), 'b': ('a',), 'c': ('a',), 'd': ('b', 'c')}
-    return tuple(Fake(n, n, settings(n), edges[n]) for n in edges)
+    return tuple(
+      Fake(n, n, number(n), {each: each for each in edges[n]}) for n in edges
+    )
 
   monkeypatch.setattr(pipeline, 'plan', plan)
 
 
 def run(workdir, only=(), overwrite=False, **changes):
-  values = {'a': 10, 'b': 2, 'c': 3, 'd': 4} | changes
   CALLS.clear()
-  config = ml_collections.ConfigDict(values)
-  rows = pipeline.run(config, workdir, only, overwrite)
+  rows = pipeline.run(Config(**changes), workdir, only, overwrite)
   return ''.join(CALLS), rows
 
 
@@ -146,6 +168,24 @@ def test_costs_do_not_change_what_dependents_see(tmp_path):
   assert contents[::2] == contents[1::2]
 
 
-def test_a_setting_of_how_makes_nothing_again():
-  what = {'encode': {'output': 'cls', 'workers': 1}, 'ahead': 3, 'seed': 0}
-  assert pipeline._what(what) == {'encode': {'output': 'cls'}, 'seed': 0}
+def test_a_setting_of_how_makes_nothing_again(tmp_path):
+  run(tmp_path)
+  assert run(tmp_path, workers=2)[0] == ''
+  written = json.loads((tmp_path / 'config.json').read_text())
+  assert written['workers'] == 2
+
+
+def test_settings_of_how_are_no_settings_of_a_stage():
+  def stages(**changes):
+    config = hubert_units.get_config('quicktest')
+    config.pipelines, config.finetune.seeds = 1, 2
+    config.encode.update(changes)
+    plan = real_plan(checks.experiment(config))
+    return {stage.name: stage.settings for stage in plan}
+
+  before = stages()
+  assert stages(workers=1, ahead=3, error_budget=0.5) == before
+  changed = stages(output='mean_patch')
+  differ = {name for name in before if changed[name] != before[name]}
+  assert differ == {'encode', 'evaluate', 'compare', 'report'}
+  assert before['encode']['encode']['output'] == 'patches'

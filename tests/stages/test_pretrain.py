@@ -1,48 +1,54 @@
 """Pretraining sees latents and units, never what was done or earned."""
 
-import importlib.util
-import pathlib
-
-import ml_collections
 import numpy as np
 import pytest
 
-from rpt_jax.episodes import clips, rlds, streams, windows
-from rpt_jax.stages import pretrain, quantize, trunk
-from rpt_jax.training import checkpoint
+from configs import hubert_units
+from rpt_jax import domains
+from rpt_jax.episodes import clips, windows
+from rpt_jax.episodes.formats import rlds
+from rpt_jax.learning import checks, features, pretraining, streams
+from rpt_jax.learning.pretraining import Part
+from rpt_jax.learning.runs import Runs
+from rpt_jax.stages import pretrain, quantize
+from rpt_jax.stages.plan import plan
+from tests.episodes import stored
 
-ROOT = pathlib.Path(__file__).parents[2]
+ENVS = ('CartPole-v1', 'MountainCar-v0')
 DIM, LENGTHS = 12, np.array([9, 14, 11, 3])
 
 
 def tiny_config():
-  path = ROOT / 'configs' / 'hubert_units.py'
-  spec = importlib.util.spec_from_file_location('hubert_units', path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  config = module.get_config('quicktest')
-  config.envs = ('one', 'two')
-  config.pretrain.width, config.pretrain.depth = 16, 1
+  """Two environments and two runs on units, of a trunk of one block."""
+  config = hubert_units.get_config('quicktest')
+  config.domains.gymnax.envs = ENVS
+  config.pipelines, config.finetune.seeds = 1, 2
+  config.pretrain.width = 16
   return config
+
+
+def experiment(**changes):
+  """What `tiny_config` with other keys of `pretrain` means."""
+  config = tiny_config()
+  config.pretrain.update(changes)
+  return checks.experiment(config)
 
 
 def write_encoded(directory):
   """Latents of two environments, always the same."""
   rng = np.random.default_rng(0)
-  for env in ('one', 'two'):
+  for env in ENVS:
     for split in ('pretrain', 'heldout'):
       latent_ND = rng.normal(size=(LENGTHS.sum(), DIM)).astype(np.float16)
       arrays = {'latent': latent_ND}
-      streams.save(directory / env / split, windows.Clips(arrays, LENGTHS))
-  statistics = {'mean': np.zeros(DIM, np.float32), 'std': np.ones(DIM, 'f4')}
-  checkpoint.save_params(directory / 'statistics.safetensors', statistics)
+      stored.save(directory / env / split, windows.Clips(arrays, LENGTHS))
 
 
 def write_collected(directory, seed):
   """What those environments' episodes say beside frames; `seed` moves it."""
   rng = np.random.default_rng(seed)
   shape = (len(LENGTHS), LENGTHS.max())
-  for env in ('one', 'two'):
+  for env in ENVS:
     record = {
       'action': rng.integers(3, size=shape).astype(np.int32),
       'reward': rng.normal(size=shape).astype(np.float32),
@@ -55,22 +61,23 @@ def write_collected(directory, seed):
     rlds.write(directory / env, env, splits)
 
 
-def settings_of(config, iteration=1):
-  changed = config.to_dict() | {'iteration': iteration, 'seed': 0}
-  return ml_collections.FrozenConfigDict(changed)
-
-
-def pretrained(tmp_path, seed):
-  config = settings_of(tiny_config())
-  stages = ('collect', 'encode', 'quantize')
-  paths = {n: tmp_path / str(seed) / n for n in stages}
-  out = tmp_path / str(seed) / 'pretrain'
-  for path in (*paths.values(), out):
+def write_inputs(folder, seed):
+  """{stage: folder} of what pretraining is given, and more."""
+  inputs = {n: folder / n for n in ('collect', 'encode', 'quantize')}
+  for path in inputs.values():
     path.mkdir(parents=True)
-  write_encoded(paths['encode'])
-  write_collected(paths['collect'], seed)
-  quantize.run(config, paths, paths['quantize'])
-  pretrain.run(config, paths, out)
+  write_encoded(inputs['encode'])
+  write_collected(inputs['collect'], seed)
+  quantize.run(experiment(), inputs, inputs['quantize'])
+  return inputs
+
+
+def pretrained(folder, seed):
+  """{run: bytes of its parameters}."""
+  config, out = experiment(), folder / 'pretrain'
+  inputs = write_inputs(folder, seed)
+  out.mkdir()
+  pretrain.run(config, inputs, out)
   return {
     name: (out / name / 'pretrained' / 'model.safetensors').read_bytes()
     for name in config.pretrain.runs
@@ -78,63 +85,73 @@ def pretrained(tmp_path, seed):
 
 
 def test_other_actions_rewards_and_states_change_no_bit(tmp_path):
-  one, other = pretrained(tmp_path, 1), pretrained(tmp_path, 2)
+  one, other = (pretrained(tmp_path / str(seed), seed) for seed in (1, 2))
   assert one.keys() == {'next', 'masked_raw'}
   assert one == other
 
 
+def read(inputs, split, config=None):
+  """The clips of all environments, of the streams that runs ask for."""
+  config = config or experiment()
+  runs = Runs(config.pretrain, config.quantize)
+  names = pretraining.needed(runs.of(1))
+  return [streams.read(d, inputs, split, names) for d in domains.of(config)]
+
+
 def test_latents_are_all_that_is_read(tmp_path):
-  config = settings_of(tiny_config())
+  """No folder that holds anything else is given, or asked for."""
+  (stage,) = [s for s in plan(experiment()) if s.name == 'pretrain']
+  assert tuple(stage.inputs) == ('encode', 'quantize')
   write_encoded(tmp_path)
-  clips = trunk.latents(config, tmp_path, 'pretrain')
-  assert set(clips.arrays) == {'latent'}
-  assert clips.arrays['latent'].shape == (2 * LENGTHS.sum(), DIM)
+  for part in read({'encode': tmp_path}, 'pretrain'):
+    assert set(part.arrays) == {'latent'}
+    assert part.arrays['latent'].shape == (LENGTHS.sum(), DIM)
 
 
 def test_features_of_a_frame_see_nothing_later(tmp_path):
   """Also of a trunk that attends in both directions."""
   pretrained(tmp_path, 1)
-  folder = tmp_path / '1'
-  config = settings_of(tiny_config(), iteration=1)
-  inputs = {n: folder / n for n in ('encode', 'pretrain')}
-  clips = trunk.latents(config, inputs['encode'], 'heldout')
-  changed = clips.arrays['latent'].copy()
+  config = experiment()
+  runs = Runs(config.pretrain, config.quantize).of(1)
+  inputs = {n: tmp_path / n for n in ('encode', 'pretrain')}
+  before = read(inputs, 'heldout')
+  changed = before[0].arrays['latent'].copy()
   changed[5:9] += 1  # The end of the first clip.
-  for name in ('next', 'masked_raw', 'random'):
-    features = trunk.feature_fn(config, inputs, name)
-    before = features(clips).arrays['latent']
-    after = features(windows.Clips({'latent': changed}, clips.lengths))
-    after = after.arrays['latent']
-    np.testing.assert_array_equal(before[:5], after[:5])
-    np.testing.assert_array_equal(before[9:], after[9:])
-    assert (before[5:9] != after[5:9]).any(axis=1).all()
+  after = [windows.Clips({'latent': changed}, LENGTHS), before[1]]
+  for name, untrained in (('next', None), ('masked_raw', None), ('next', 0)):
+    action = domains.of(config)[0].action()
+    reader = features.reader(runs[name], inputs, action, untrained=untrained)
+    before_ND, after_ND = reader(before), reader(after)
+    assert before_ND.shape == (2 * LENGTHS.sum(), 16)
+    np.testing.assert_array_equal(before_ND[:5], after_ND[:5])
+    np.testing.assert_array_equal(before_ND[9:], after_ND[9:])
+    assert (before_ND[5:9] != after_ND[5:9]).any(axis=1).all()
 
 
 def test_a_shard_that_is_missing_is_named(tmp_path):
-  config = settings_of(tiny_config())
   write_encoded(tmp_path)
-  (tmp_path / 'two' / 'heldout' / '00000-of-00001.array_record').unlink()
-  with pytest.raises(ValueError, match='two/heldout/00000-of-00001'):
-    trunk.latents(config, tmp_path, 'heldout')
+  shard = f'{ENVS[1]}/heldout/00000-of-00001.array_record'
+  (tmp_path / shard).unlink()
+  with pytest.raises(ValueError, match=shard):
+    read({'encode': tmp_path}, 'heldout')
 
 
 def test_domains_come_in_the_shares_of_their_weights():
   """Ten times the clips, a third of the windows."""
-  lengths = np.full(11, 6)
-  table = windows.windows(lengths, 4, lead=3)
-  parts = {'few': 1, 'many': 10}
-  order = pretrain._weighted(table, parts, [2.0, 1.0], 30, 0, np.arange(30))
+  table = windows.windows(np.full(11, 6), 4, lead=3)
+  parts = [
+    Part(windows.Clips({}, np.full(count, 6)), weight)
+    for count, weight in ((1, 2.0), (10, 1.0))
+  ]
+  order = pretraining._weighted(table, parts, 30, 0, np.arange(30))
   clip = np.concatenate([table.clip[order(i)] for i in range(20)])
   assert np.mean(clip == 0) == pytest.approx(2 / 3, abs=0.01)
   assert set(clip) == set(range(11))
 
 
 def test_heldout_loss_of_every_domain_has_a_row(tmp_path):
-  config = settings_of(tiny_config())
-  paths = {n: tmp_path / n for n in ('collect', 'encode', 'quantize')}
-  write_encoded(paths['encode'])
-  write_collected(paths['collect'], 1)
-  quantize.run(config, paths, paths['quantize'])
-  rows = pretrain.run(config, paths, tmp_path / 'pretrain')
+  config = experiment()
+  inputs = write_inputs(tmp_path, 1)
+  rows = pretrain.run(config, inputs, tmp_path / 'pretrain')
   losses = [r['tags'].get('env') for r in rows if r['name'] == 'loss']
-  assert losses == [None, 'one', 'two'] * len(config.pretrain.runs)
+  assert losses == [None, *ENVS] * len(config.pretrain.runs)

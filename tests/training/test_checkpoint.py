@@ -76,6 +76,24 @@ def test_params_round_trip(tmp_path):
   assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_what_a_kill_leaves_is_told_by_its_name(tmp_path, monkeypatch):
+  """safetensors writes under a name of its own before it renames."""
+  path, params = tmp_path / 'params.safetensors', state_of(3)['params']
+
+  def killed(tensors, file):
+    (file.parent / '.tmpXyz').write_bytes(b'half')
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(checkpoint.safetensors, 'save_file', killed)
+    with pytest.raises(KeyboardInterrupt):
+      save_params(path, params)
+  assert [p.name for p in tmp_path.iterdir()] == [f'{path.name}.partial']
+  save_params(path, params)
+  assert [p.name for p in tmp_path.iterdir()] == [path.name]
+  load_params(path, params)
+
+
 @pytest.mark.parametrize(
   'like, message',
   [

@@ -3,6 +3,9 @@
 import numpy as np
 import tiny
 
+from rpt_jax.settings import Saving
+from rpt_jax.training.checkpoint import Checkpoints
+
 
 def test_a_finished_run_trains_no_more(tmp_path):
   first, rows = tiny.train(tmp_path)
@@ -25,3 +28,24 @@ def test_progress_line(tmp_path, capsys):
   assert words[:3] == ['tiny', '2/2', 'loss']
   for word in ('lr', 'grad-norm', 'steps/s', 'wait', 'ETA'):
     assert word in words
+
+
+def test_a_step_that_comes_late_is_saved_before_its_turn(tmp_path, monkeypatch):
+  """By the clock, which is moved by hand: 61 seconds between two steps."""
+  now = [0.0]
+
+  def batches(index):
+    now[0] += 61.0 if index == 5 else 0.0
+    return tiny.batch_at(index)
+
+  monkeypatch.setattr(tiny.loop.time, 'monotonic', lambda: now[0])
+  saved, save = [], Checkpoints.save
+
+  def saving(checkpoints, step, state):
+    saved.append(step)
+    save(checkpoints, step, state)
+
+  monkeypatch.setattr(Checkpoints, 'save', saving)
+  often = Saving(log_steps=2, save_steps=4, save_seconds=60.0)
+  tiny.train(tmp_path, batches=batches, saving=often)
+  assert saved == [4, 6, 8, 12]

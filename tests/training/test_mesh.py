@@ -7,7 +7,8 @@ import pytest
 import test_step
 import tiny
 
-from rpt_jax.training import optimizer, program, sharding, step, trainer
+from rpt_jax.models.transformer import SHARDING
+from rpt_jax.training import hlo, optimizer, sharding, step, trainer
 
 
 def mesh_of(sizes):
@@ -18,11 +19,15 @@ def collectives(sizes):
   """Of a step of the sequence model, from its compiled program."""
   mesh, params = mesh_of(sizes), test_step._params()
   trained = trainer.make(
-    lambda key: params, test_step._loss, test_step.TX, mesh
+    lambda key: params,
+    test_step._loss,
+    test_step.TX,
+    mesh,
+    rules=SHARDING,
   )
   batch = sharding.shard_batch(test_step._batch(), mesh)
   compiled = trained.step.lower(trained.shapes, batch).compile()
-  return program.read(compiled.as_text(), 8).collectives
+  return hlo.read(compiled.as_text(), 8).collectives
 
 
 def kernels():
@@ -73,7 +78,9 @@ def compiled():
 def test_one_compile_and_no_implicit_transfer(sizes, compiled):
   mesh, tx = mesh_of(sizes), optimizer.adamw(0.1, 6)
   params = {'layer': {'kernel': jnp.ones((4, 2)), 'bias': jnp.zeros(2)}}
-  trained = trainer.make(lambda key: params, tiny.loss_fn, tx, mesh)
+  trained = trainer.make(
+    lambda key: params, tiny.loss_fn, tx, mesh, rules=SHARDING
+  )
   state, count = trained.init(jax.random.key(0)), None
   with jax.transfer_guard('disallow'):
     for i in range(5):

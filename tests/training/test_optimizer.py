@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rpt_jax.training import optimizer, sharding, trainer
+from rpt_jax.training import optimizer, sharding, step, trainer
 
 
 def test_schedule():
@@ -40,6 +40,9 @@ def test_patterns_must_find_something():
     tx.init({'up': {'kernel': jnp.zeros(2)}})
 
 
+MEAN = step.Means(mean=0.5)
+
+
 def test_what_is_frozen_keeps_its_bits_and_has_no_moments():
   """On a mesh, with decay and a running mean: all else moves."""
   rng = np.random.default_rng(0)
@@ -53,7 +56,9 @@ def test_what_is_frozen_keeps_its_bits_and_has_no_moments():
 
   tx = optimizer.adamw(0.1, 10, freeze=r'^(stem|trunk/bias)')
   mesh = sharding.make_mesh({'data': 2, 'fsdp': 2, 'tensor': 2})
-  trained = trainer.make(lambda key: params, loss_fn, tx, mesh, ema=0.5)
+  trained = trainer.make(
+    lambda key: params, loss_fn, tx, mesh, rules=(), means=MEAN
+  )
   state = trained.init(jax.random.key(0))
   for _ in range(2):
     state, metrics = trained.step(state, np.float32(1))
@@ -62,10 +67,27 @@ def test_what_is_frozen_keeps_its_bits_and_has_no_moments():
   for part, name in (*kept, ('trunk', 'kernel'), ('head', 'bias')):
     same = np.array_equal(state.params[part][name], params[part][name])
     assert same == ((part, name) in kept), (part, name)
-  assert np.array_equal(state.ema['stem']['bias'], params['stem']['bias'])
+  assert np.array_equal(state.mean['stem']['bias'], params['stem']['bias'])
   leaves = jax.tree_util.tree_leaves_with_path(state.opt_state)
   moments = {optimizer.path_name(p).partition('mu/')[2] for p, _ in leaves}
   assert moments == {'', 'trunk/kernel', 'head/bias'}
+
+
+def test_rates_are_factors_of_the_updates():
+  params = {'up': {'kernel': jnp.ones(2)}, 'down': {'kernel': jnp.ones(2)}}
+  grads = {'up': {'kernel': jnp.ones(2)}, 'down': {'kernel': -jnp.ones(2)}}
+
+  def update(**how):
+    tx = optimizer.adamw(0.1, 10, warmup=0.0, **how)
+    return tx.update(grads, tx.init(params), params)[0]
+
+  plain, slow = update(), update(rates={'^up': 0.25})
+  np.testing.assert_allclose(
+    slow['up']['kernel'], 0.25 * plain['up']['kernel'], rtol=1e-6
+  )
+  np.testing.assert_array_equal(slow['down']['kernel'], plain['down']['kernel'])
+  with pytest.raises(ValueError, match="'upp' finds none of the 2"):
+    update(rates={'upp': 0.5})
 
 
 def test_a_freeze_must_find_something_and_leave_something():

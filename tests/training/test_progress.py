@@ -81,7 +81,7 @@ def test_a_trace_of_every_training_that_changes_nothing(tmp_path):
 )
 def test_which_steps_are_traced(start, total, steps, monkeypatch, tmp_path):
   calls = []
-  monkeypatch.setattr(profiling, '_wanted', True)
+  monkeypatch.setattr(profiling, '_enabled', True)
   for name in ('start_trace', 'stop_trace'):
     monkeypatch.setattr(
       jax.profiler, name, lambda *_, name=name: calls.append((name, step))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from rpt_jax.models.transformer import SHARDING
 from rpt_jax.training import sharding
 
 
@@ -47,7 +48,9 @@ def test_rules():
   state = jax.eval_shape(
     lambda: {k: jnp.zeros(shape) for k, shape in shapes.items()}
   )
-  specs = jax.tree.map(lambda s: s.spec, sharding.state_shardings(state, mesh))
+  specs = jax.tree.map(
+    lambda s: s.spec, sharding.state_shardings(state, mesh, SHARDING)
+  )
   assert specs == {
     'blocks/up/kernel': P(None, 'fsdp', 'tensor'),
     'blocks/down/kernel': P(None, 'tensor', None),  # 5 does not divide.

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rpt_jax.settings import Saving
 from rpt_jax.training import loop, optimizer, step
 
 STEPS = 12
+SAVING = Saving(log_steps=2, save_steps=4)
 
 
 def loss_fn(params, batch, key):
@@ -29,7 +31,7 @@ def make_state(tx):
   return step.init_state(params, tx, jax.random.key(0))
 
 
-def train(directory, num_steps=STEPS, batches=batch_at, **settings):
+def train(directory, num_steps=STEPS, batches=batch_at, saving=SAVING):
   tx = optimizer.adamw(0.2, STEPS)
   return loop.fit(
     lambda: make_state(tx),
@@ -38,8 +40,6 @@ def train(directory, num_steps=STEPS, batches=batch_at, **settings):
     batches,
     num_steps,
     directory=directory,
-    log_every=2,
-    save_every=4,
+    saving=saving,
     label='tiny',
-    **settings,
   )

@@ -132,10 +132,9 @@ def test_no_clip_sees_another(recipe):
 
 def test_causal_recipes_do_not_see_the_future():
   recipe = ('clip_mean', 'stack:1,2^2')
-  assert not transforms.is_causal(recipe)
-  causal = transforms.causal(recipe)
-  assert causal == ('running_mean', 'stack:1,2^2')
-  assert transforms.is_causal(causal)
+  assert transforms.lookahead(recipe) == np.inf
+  causal = ('running_mean', 'stack:1,2^2')
+  assert transforms.lookahead(causal) == 0
   now = SPANS[3].start + 5
 
   def total(x_ND, recipe):

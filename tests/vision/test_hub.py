@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rpt_jax import vision
-from rpt_jax.vision import hub, mae
+from rpt_jax.vision import hub
+from rpt_jax.vision.pretraining import mae
 
 constants = pytest.importorskip('huggingface_hub.constants')
 MODEL = mae.Autoencoder(32, 8, 16, 1, 2, decoder_width=16)

@@ -9,7 +9,10 @@ import pytest
 from safetensors import numpy as safetensors
 
 from rpt_jax import vision
-from rpt_jax.vision import mae, mobilenet, resnet
+from rpt_jax.vision import layout, mobilenet, resnet
+from rpt_jax.vision.families import vit as vit_family
+from rpt_jax.vision.families import vit_mae
+from rpt_jax.vision.pretraining import mae
 
 MODEL = mae.Autoencoder(
   image_size=32, patch=8, width=16, depth=2, num_heads=2, decoder_width=16
@@ -38,10 +41,25 @@ def encode(model, image):
 
 
 def test_saving_is_bit_equal(folder, params):
-  model, found = mae.restore(folder)
-  assert model == MODEL
-  assert jax.tree.structure(found) == jax.tree.structure(params)
-  jax.tree.map(np.testing.assert_array_equal, found, params)
+  """What transformers reads the decoder of, and `load` the encoder."""
+  model = vision.load(folder)
+  expected = params['encoder'] | {'positions': model.params['positions']}
+  assert jax.tree.structure(model.params) == jax.tree.structure(expected)
+  jax.tree.map(np.testing.assert_array_equal, model.params, expected)
+  flat = safetensors.load_file(folder / 'model.safetensors')
+  decoder = layout.export(params, vit_mae.AUTOENCODER)
+  assert {*decoder} < {*flat}
+  for name, x in decoder.items():
+    np.testing.assert_array_equal(np.squeeze(flat[name]), x)
+
+
+def test_an_encoder_of_ours_is_saved_as_a_vit(params, tmp_path):
+  """What an image objective without a decoder leaves: bit-equal, too."""
+  vit_family.save(MODEL.encoder, params['encoder'], tmp_path / 'vit')
+  mae.save(MODEL, params, tmp_path / 'mae')
+  plain, part = vision.load(tmp_path / 'vit'), vision.load(tmp_path / 'mae')
+  assert (plain.dim, plain.image_size) == (part.dim, part.image_size)
+  jax.tree.map(np.testing.assert_array_equal, plain.params, part.params)
 
 
 def test_a_folder_loads_as_its_encoder(folder, params, image):
@@ -77,6 +95,25 @@ def test_controls(image):
   np.testing.assert_allclose(
     encode(pixels, image), small.reshape(2, -1) / 127.5 - 1, atol=1e-6
   )
+
+
+def test_edges_are_numpys_gradients_in_small(image):
+  edges = vision.load('edges', image_size=32, size=8)
+  assert vision.load('edges').dim == 32 * 32 and edges.dim == 8 * 8
+  grey = (image / 127.5 - 1) @ [0.299, 0.587, 0.114]
+  down, right = np.gradient(grey, axis=(1, 2))  # One-sided at borders.
+  down[:, [0, -1]] /= 2
+  right[:, :, [0, -1]] /= 2
+  steep = np.hypot(down, right).reshape(2, 8, 4, 8, 4).mean((2, 4))
+  np.testing.assert_allclose(
+    encode(edges, image), steep.reshape(2, -1), atol=1e-5
+  )
+  flat = np.full((1, 32, 32, 3), 200, np.uint8)
+  np.testing.assert_allclose(encode(edges, flat), 0, atol=1e-5)
+  with pytest.raises(ValueError, match='size 7'):
+    vision.load('edges', image_size=32, size=7)
+  with pytest.raises(ValueError, match='layer: found 0'):
+    vision.load('edges', layer=0)
 
 
 @pytest.mark.parametrize('name', ['nothing', 'vit', '../mae/', 'a/b/c', '.'])
@@ -149,17 +186,16 @@ def test_wrong_weights_are_named(folder):
     flat['vit.embeddings.cls_token'] = np.zeros((1, 1, 4), np.float32)
 
   change_weights(folder, change)
-  for load in (vision.load, mae.restore):
-    with pytest.raises(ValueError) as error:
-      load(folder)
-    message = str(error.value)
-    assert 'model.safetensors' in message
-    for part in (
-      'vit.layernorm.bias is missing',
-      'extra is not expected',
-      'vit.embeddings.cls_token is [1, 1, 4], expected [16]',
-    ):
-      assert part in message
+  with pytest.raises(ValueError) as error:
+    vision.load(folder)
+  message = str(error.value)
+  assert 'model.safetensors' in message
+  for part in (
+    'vit.layernorm.bias is missing',
+    'extra is not expected',
+    'vit.embeddings.cls_token is [1, 1, 4], expected [16]',
+  ):
+    assert part in message
 
 
 @pytest.mark.parametrize(
@@ -239,19 +275,3 @@ def test_configs_that_do_not_fit_are_named(folder, change, message):
 def test_settings_that_do_not_fit_are_named(folder, settings, message):
   with pytest.raises(ValueError, match=message):
     vision.load(folder, **settings)
-
-
-def test_an_autoencoder_that_is_not_ours_is_not_restored(folder):
-  path = folder / 'config.json'
-  config = json.loads(path.read_text())
-  path.write_text(json.dumps(config | {'hidden_act': 'gelu'}))
-  with pytest.raises(ValueError, match="hidden_act is 'gelu'"):
-    mae.restore(folder)
-  path.write_text(json.dumps(config))
-
-  def change(flat):
-    flat['decoder.decoder_pos_embed'][0, 3] += 0.1
-
-  change_weights(folder, change)
-  with pytest.raises(ValueError, match='decoder_pos_embed is not the fixed'):
-    mae.restore(folder)

@@ -9,7 +9,8 @@ import jax
 import pytest
 
 from rpt_jax import vision
-from rpt_jax.vision import presets, published, vit
+from rpt_jax.vision import published, vit
+from tests.vision import presets
 
 # Name: parameters of the released weights without heads and mask tokens that
 # no latent depends on (added to in `WITH_HEAD` where those are usually quoted).

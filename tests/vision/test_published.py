@@ -17,7 +17,7 @@ pytest.importorskip('transformers')
 import families  # noqa: E402
 
 from rpt_jax import vision  # noqa: E402
-from rpt_jax.vision import mae, weights  # noqa: E402
+from rpt_jax.vision import weights  # noqa: E402
 from rpt_jax.vision.families import (  # noqa: E402
   clip,
   dinov2,
@@ -25,6 +25,7 @@ from rpt_jax.vision.families import (  # noqa: E402
   vit,
   vit_mae,
 )
+from rpt_jax.vision.pretraining import mae  # noqa: E402
 
 DATA = pathlib.Path(__file__).parents[2].parent / 'shared' / 'data'
 # Name: (output that transformers calls pooler_output, tokens before patches).
@@ -128,7 +129,7 @@ def test_summaries_agree_and_bfloat16_is_near(name, saved, frames):
   if MODELS[name][0]:
     expected = out.pooler_output
   np.testing.assert_allclose(found, expected, atol=1e-5)
-  near, _ = ours(folder, frames, output=output)
+  near, _ = ours(folder, frames, output=output, dtype='bfloat16')
   error = np.linalg.norm(near - found) / np.linalg.norm(found)
   assert 0 < error < 1e-2
   if output != 'cls':

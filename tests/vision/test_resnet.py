@@ -142,15 +142,15 @@ def test_preprocessing_of_the_folder(saved, tmp_path):
 
 
 @pytest.mark.parametrize(
-  'name, count',
-  [
-    ('resnet-18', 11_689_512),
-    ('resnet-34', 21_797_672),
-    ('resnet-50', 25_557_032),
+  'depths, widths, bottleneck, count',
+  [  # 18, 34 and 50 layers.
+    ((2, 2, 2, 2), (64, 128, 256, 512), False, 11_689_512),
+    ((3, 4, 6, 3), (64, 128, 256, 512), False, 21_797_672),
+    ((3, 4, 6, 3), (256, 512, 1024, 2048), True, 25_557_032),
   ],
 )
-def test_published_sizes(name, count):
-  model = resnet.PRESETS[name]
+def test_published_sizes(depths, widths, bottleneck, count):
+  model = resnet.ResNet(depths, widths, bottleneck)
   ours = sum(k * k * i * o + 2 * o for _, k, _, i, o in model.convs())
   assert ours + 1000 * (model.widths[-1] + 1) == count
   config = transformers.ResNetConfig(

@@ -46,7 +46,7 @@ def test_vectors_agree(name, tmp_path):
   found = ours(folder)
   np.testing.assert_allclose(found, theirs(model), atol=1e-5)
   assert np.abs(found[0] - found[1]).max() > 0.01
-  near = vision.load_text(folder)
+  near = vision.load_text(folder, dtype='bfloat16')
   near = np.asarray(jax.jit(near.apply)(near.params, IDS))
   assert 0 < np.linalg.norm(near - found) < 1e-2 * np.linalg.norm(found)
 

@@ -4,7 +4,8 @@ Two spellings of one network: that of transformers, and that of timm, in which
 MAE and MVP (Radosavovic et al. 2022) were released.
 """
 
-from rpt_jax.vision import layout, published
+from rpt_jax.types import PyTree
+from rpt_jax.vision import layout, published, weights
 from rpt_jax.vision.families import vit
 
 TIMM_BLOCK = dict(
@@ -49,3 +50,33 @@ AUTOENCODER = {
 }
 # Vectors that are [1, 1, D] there.
 TOKENS = ('vit.embeddings.cls_token', 'decoder.mask_token')
+POSITIONS = (
+  'vit.embeddings.position_embeddings',
+  'decoder.decoder_pos_embed',
+)
+
+
+def save(model, params: PyTree, directory) -> None:
+  """Writes an autoencoder as transformers' ViTMAEForPreTraining does.
+
+  The files of `families.vit.save`. `model` is an `Autoencoder` of
+  `vision.pretraining.mae`.
+  """
+  encoder, width = model.encoder, model.decoder_width
+  tensors = layout.export(params, AUTOENCODER)
+  for name in TOKENS:
+    tensors[name] = tensors[name][None, None]
+  for name, dim in (POSITIONS[0], encoder.width), (POSITIONS[1], width):
+    tensors[name] = vit.fixed_positions(encoder.side, dim)
+  config = vit.config_of(encoder) | {
+    'architectures': ['ViTMAEForPreTraining'],
+    'model_type': 'vit_mae',
+    'norm_pix_loss': True,
+    'mask_ratio': model.mask_ratio,
+    'decoder_hidden_size': width,
+    'decoder_num_hidden_layers': model.decoder_depth,
+    'decoder_num_attention_heads': model.decoder_num_heads,
+    'decoder_intermediate_size': round(model.mlp_ratio * width),
+  }
+  preprocessor = vit.preprocessor_of(encoder)
+  weights.write(directory, config, tensors, preprocessor_config=preprocessor)

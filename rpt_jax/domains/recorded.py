@@ -1,0 +1,300 @@
+"""Recorded datasets: read where they lie, judged on held-out episodes.
+
+Open loop: every policy sees what was recorded and predicts the next actions;
+nothing is executed, and history holds what the robot did. An outcome is the
+squared error of an episode's chunks, its score 1 - that error over that of
+always giving the mean training action: 0 knows nothing and 1 is perfect. For
+scale there is `copy_last`, which repeats the action before: it sees actions, as
+policies on streams do and those on latents do not.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rpt_jax import episodes, results
+from rpt_jax.domains import measures
+from rpt_jax.domains.playing import Played, Scored
+from rpt_jax.episodes import scales, statistics
+from rpt_jax.episodes.split import hold_out
+from rpt_jax.settings import key, refuse
+from rpt_jax.types import StreamSpec
+
+INDEX, STATISTICS = 'index.json', 'statistics.json'
+# Statistics of datasets, by their content, for all runs of this user.
+CACHE = Path(
+  os.environ.get('XDG_CACHE_HOME', '~/.cache'), 'rpt_jax', 'statistics'
+).expanduser()
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """A recorded dataset, read where it lies."""
+
+  path: str = key('', 'folder or file', match='.+')
+  split: str = key('all', 'which of its own splits')
+  cameras: tuple[str, ...] = key(
+    ('image',), 'observations that hold frames', length=1, distinct=True
+  )
+  mapping: Mapping[str, Any] = key(
+    {}, 'stream: column, see --inspect=<path>; fps, clip_steps, size of video'
+  )
+  heldout: float = key(0.25, 'share of the episodes', above=0, high=0.9)
+  order: str = key(
+    'ordered',
+    'the last are held out, or by content',
+    choices=('ordered', 'hash'),
+  )
+  normalise: str = key(
+    'mean_std', 'of actions', choices=('mean_std', 'quantiles', 'none')
+  )
+  weight: float = key(0.0, 'share of pretraining windows; 0: by size', low=0)
+
+  def check(self, where: str) -> None:
+    for name, value in self.mapping.items():
+      fits, expected = _MAPPED.get(name, (_is_text, "a column's name"))
+      if not fits(value):
+        refuse(f'{where}.mapping.{name}', value, expected)
+
+
+def domains(name: str, settings: Settings, seed: int) -> tuple['Recorded', ...]:
+  """The one dataset of an entry, which is called as it is."""
+  del seed  # It was drawn by those who recorded.
+  return (Recorded(name, settings),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recorded:
+  """A dataset; its demonstrations are its pretraining episodes."""
+
+  name: str
+  settings: Settings
+  seen = True
+  splits = ('pretrain', 'heldout')
+  demos = 'pretrain'
+  discrete = False
+  num_actions = vocab = state_dim = 0
+  visible = ()
+  action_limit = None
+  measure = measures.PREDICTION
+  together = sequential = False
+
+  @property
+  def entry(self) -> str:
+    return self.name
+
+  @property
+  def content(self) -> str:
+    return statistics.content_hash(self.settings.path)
+
+  @property
+  def cameras(self) -> tuple[str, ...]:
+    return self.settings.cameras
+
+  @property
+  def fields(self) -> tuple[str, ...]:
+    mapping = self.settings.mapping
+    return tuple(k for k in ('state', 'action') if k in mapping)
+
+  @property
+  def widths(self) -> dict[str, int]:
+    columns, names = self.open().streams, {'proprio': 'state'}
+    return {
+      stream: columns[field].shape[0]
+      for stream, field in (names | {'action': 'action'}).items()
+      if field in self.fields
+    }
+
+  @property
+  def probed(self) -> tuple[str, ...]:
+    return self.fields
+
+  @property
+  def weight(self) -> float:
+    """Share of the pretraining windows; 0: by its size."""
+    return self.settings.weight
+
+  def open(self):
+    """The whole dataset; raises ValueError where it cannot be read so."""
+    return self._whole
+
+  @functools.cached_property
+  def _whole(self):
+    s = self.settings
+    return episodes.open(s.path, split=s.split, **s.mapping)
+
+  def check(self, as_stream: bool = False) -> None:
+    where = f'config.domains.{self.name}'
+    try:
+      columns = self.open().streams
+    except (ValueError, OSError) as error:
+      raise ValueError(f'{where}: {error}') from error
+    frames = sorted(
+      k for k, column in columns.items() if column.kind == 'image'
+    )
+    if not set(self.cameras) <= set(frames):
+      refuse(f'{where}.cameras', self.cameras, f'some of {frames}')
+    try:
+      self.most_demos()
+    except ValueError as error:
+      raise ValueError(f'{where}.heldout: {error}') from error
+    if as_stream and self.settings.normalise != 'mean_std':
+      refuse(
+        f'{where}.normalise',
+        self.settings.normalise,
+        "'mean_std', as a run reads actions, and streams are all scaled so",
+      )
+
+  def most_demos(self) -> tuple[int, str]:
+    """What is not held out; by content, that is known when it is read."""
+    train, what = self.open(), f'the episodes of config.domains.{self.name}'
+    if self.settings.order == 'ordered':
+      train, _ = hold_out(train, self.settings.heldout, 'ordered')
+    return len(train), f'{what} that can be trained on'
+
+  def source(self, collected: Path, split: str):
+    return Subset(self.open(), self._index(collected)[split])
+
+  def frame_sizes(self, collected: Path) -> dict[str, tuple[int, int]]:
+    columns = self.source(collected, self.demos).streams
+    return {c: tuple(columns[c].shape[:2]) for c in self.cameras}
+
+  def action(self, collected: Path) -> StreamSpec:
+    mean_A, _ = self.action_scale(collected)
+    return StreamSpec('action', 'continuous', dim=len(mean_A))
+
+  def action_scale(self, collected: Path) -> scales.Scale:
+    table = statistics.load(collected / self.name / STATISTICS)
+    return scales.of(table.streams['action'], self.settings.normalise)
+
+  def collect(self, directory: Path) -> list[results.Row]:
+    """Writes which episodes are held out, and what numbers range over."""
+    source = self.open()
+    train, heldout = hold_out(
+      source, self.settings.heldout, self.settings.order
+    )
+    index = {
+      'pretrain': train.tolist(),
+      'heldout': heldout.tolist(),
+      'lengths': source.lengths.tolist(),
+      'fps': source.fps,
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    fields = tuple(k for k in ('state', 'action') if k in source.streams)
+    if fields:
+      table = statistics.cached(CACHE, source, fields, train)
+      statistics.save(directory / STATISTICS, table)
+    (directory / INDEX).write_text(json.dumps(index) + '\n')
+    rows = []
+    for split, chosen in (('pretrain', train), ('heldout', heldout)):
+      frames = source.lengths[chosen].sum()
+      print(f'  {self.name} {split}: {len(chosen)} episodes, {frames} frames')
+      tags = {'env': self.name, 'split': split}
+      names = results.Collect
+      rows += [
+        results.row(names.STAGE, names.EPISODES, len(chosen), **tags),
+        results.row(names.STAGE, names.FRAMES, frames, **tags),
+      ]
+    return rows
+
+  def episodes(self, count, streams, mesh):
+    """The held-out episodes, all of them: `open_loop.Heldout`."""
+    from rpt_jax.domains import open_loop
+
+    del count, mesh
+    return contextlib.nullcontext(open_loop.Heldout(streams('heldout')))
+
+  def play(
+    self, program, weights, episodes, condition=None, record=False, stop=None
+  ):
+    """Errors [S, episodes, C] of chunks; no film, as nothing is executed."""
+    error_SEC = episodes.errors(program, weights)
+    return Played(error_SEC, reference=episodes.guesses(program, weights))
+
+  def score(self, played: Played, collected: Path) -> Scored:
+    del collected
+    mean_EC, last_EC = played.reference
+    scores = [
+      1.0 - error.mean(-1) / mean_EC.mean()
+      for error in (played.outcome, last_EC)
+    ]
+    copied = {results.Acting.COPY_LAST: scores[1].mean()}
+    return Scored(scores[0], references=copied)
+
+  def describe(self) -> str:
+    s = self.settings
+    return f'{self.name}: recorded ({Path(s.path).name}, {s.split})'
+
+  def table(self) -> list[str]:
+    source = self.open()
+    lines = [
+      f'{self.name:26} {len(source)} episodes, {int(source.lengths.sum())} '
+      f'steps, {source.fps} Hz'
+    ]
+    for stream, column in source.streams.items():
+      lines.append(f'{"":26} {stream} [T, {", ".join(map(str, column.shape))}]')
+    return lines
+
+  def fps(self, collected: Path) -> float:
+    return self._index(collected)['fps']
+
+  def _index(self, collected):
+    return json.loads((collected / self.name / INDEX).read_text())
+
+
+class Subset:
+  """Some of a source's episodes, in a given order; read as that source is."""
+
+  def __init__(self, whole, indices: Sequence[int]):
+    self.whole, self.indices = whole, list(indices)
+
+  def __len__(self):
+    return len(self.indices)
+
+  @property
+  def streams(self):
+    return self.whole.streams
+
+  @property
+  def lengths(self):
+    return np.asarray(self.whole.lengths)[self.indices]
+
+  def read(self, i, fields):
+    return self.whole.read(self.indices[i], fields)
+
+  def read_all(self, fields, indices):
+    return self.whole.read_all(fields, [self.indices[i] for i in indices])
+
+  def metadata(self, i):
+    return self.whole.metadata(self.indices[i])
+
+
+def _is_text(value):
+  return isinstance(value, str) and bool(value)
+
+
+def _is_count(value):
+  return type(value) is int and value > 0
+
+
+# What `Settings.mapping` holds besides columns: whether it fits, or what would.
+_MAPPED = {
+  'fps': (
+    lambda x: type(x) in (int, float) and 0 < x < math.inf,
+    'a number above 0',
+  ),
+  'clip_steps': (_is_count, 'a number of steps'),
+  'size': (
+    lambda x: type(x) is tuple and len(x) == 2 and all(map(_is_count, x)),
+    '(height, width)',
+  ),
+  'split': (lambda x: False, 'none here: it is a key of the dataset'),
+}

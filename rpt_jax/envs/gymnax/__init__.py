@@ -1,0 +1,1 @@
+"""gymnax environments: rates, states, experts, and pixels drawn in jnp."""

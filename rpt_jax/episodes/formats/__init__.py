@@ -1,0 +1,1 @@
+"""Formats of datasets, one a file: each reads its own behind `Source`."""

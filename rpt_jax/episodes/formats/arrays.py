@@ -1,0 +1,116 @@
+"""NumPy episodes: a folder of `.npz` files, one episode each.
+
+Keys are streams, [T, ...] each, all of one T; 'instruction' is a string. Keys
+may have a prefix, as in `observation/image`. Pickled objects are refused: they
+are code.
+"""
+
+import os
+import pathlib
+import zipfile
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from rpt_jax.episodes.errors import CorruptEpisode
+from rpt_jax.episodes.source import (
+  Column,
+  reopen,
+  short_names,
+  sole_image,
+  text,
+)
+
+_INSTRUCTION = 'instruction'
+
+
+class ArrayStore:
+  """Episodes of a folder of `.npz`, or of one file; see `source`.
+
+  A split is a folder of its own: `<path>/<split>/*.npz`.
+  """
+
+  fps = None
+
+  def __init__(self, path: str | os.PathLike, split: str = 'all'):
+    self._arguments = (str(path), split)
+    root = pathlib.Path(path)
+    self.name, self.path = root.stem, str(path)
+    self._files = _files(root, split)
+    heads = [_headers(file) for file in self._files]
+    readable = [head for head in heads if head]
+    if not readable:
+      raise ValueError(f'{path}: {self._files[0]} is no readable .npz')
+    self.columns = {
+      k: _column(shape, dtype)
+      for k, (shape, dtype) in readable[0].items()
+      if shape and dtype.kind in 'biuf'
+    }
+    names = short_names(sorted(self.columns), '/')
+    self.defaults = sole_image(names, self.columns)
+    self.lengths = np.array([self._length(h) for h in heads], np.int64)
+
+  def __reduce__(self):
+    return reopen, (type(self), *self._arguments)
+
+  def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
+    """The named arrays of one file; no other is read."""
+    file = self._files[index]
+    try:
+      with np.load(file) as arrays:
+        return {c: arrays[c] for c in columns}
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+      raise CorruptEpisode(f'{file}: cannot be read ({error})') from error
+
+  def metadata(self, index: int) -> dict[str, Any]:
+    """The file, and its instruction where it has one."""
+    metadata = {'file': str(self._files[index])}
+    if _INSTRUCTION in (_headers(self._files[index]) or {}):
+      with np.load(self._files[index]) as arrays:
+        metadata[_INSTRUCTION] = text(arrays[_INSTRUCTION].item())
+    return metadata
+
+  def _length(self, head):
+    counts = [head[k][0][0] for k in self.columns if head and k in head]
+    return counts[0] if counts else 0
+
+
+def _files(root, split):
+  folder = root if split == 'all' else root / split
+  files = [root] if root.is_file() else sorted(folder.rglob('*.npz'))
+  if not files or root.is_file() and split != 'all':
+    splits = sorted({p.parent.name for p in root.glob('*/*.npz')})
+    raise ValueError(
+      f"{root}: no split {split!r}; it has {splits} and 'all': a split is a "
+      'folder of .npz files'
+    )
+  return files
+
+
+def _headers(file) -> dict[str, tuple] | None:
+  """{key: (shape, dtype)} without reading arrays; None where unreadable."""
+  try:
+    with zipfile.ZipFile(file) as archive:
+      return {
+        name.removesuffix('.npy'): _header(archive, name)
+        for name in archive.namelist()
+      }
+  except (OSError, ValueError, zipfile.BadZipFile):
+    return None
+
+
+def _header(archive, name):
+  with archive.open(name) as stream:
+    version = npy.read_magic(stream)
+    read = {
+      (1, 0): npy.read_array_header_1_0,
+      (2, 0): npy.read_array_header_2_0,
+    }[version]
+    shape, _, dtype = read(stream)
+    return shape, dtype
+
+
+def _column(shape, dtype) -> Column:
+  is_image = dtype == np.uint8 and len(shape) == 4
+  return Column('image' if is_image else 'values', shape[1:], dtype)

@@ -1,0 +1,289 @@
+"""TFDS folders (RLDS, Open X-Embodiment) kept as ArrayRecord, read.
+
+One record is one episode: a serialised `tf.train.Example` whose features are
+flat, slash-joined, one list over all steps. Only what is asked for is taken
+from it, so actions come without decoding a frame. TensorFlow is not needed.
+"""
+
+import concurrent.futures
+import functools
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python import array_record_module
+from tensorflow_datasets.proto import tf_example_pb2
+
+from rpt_jax.episodes.errors import CorruptEpisode
+from rpt_jax.episodes.formats import png, rlds_features
+from rpt_jax.episodes.source import (
+  STEP_FIELDS,
+  Column,
+  reopen,
+  short_names,
+  sole_image,
+  text,
+)
+
+_INFO = 'dataset_info.json'
+LENGTHS = 'episode_lengths.json'  # {split: steps of each}; ours, optional
+_INSTRUCTIONS = (
+  'language_instruction',
+  'observation/natural_language_instruction',
+  'natural_language_instruction',
+  'observation/instruction',
+)
+
+
+class RldsStore:
+  """Episodes of one split of a TFDS folder, or of 'all'; see `source`."""
+
+  fps = None
+
+  def __init__(self, path_or_name: str | os.PathLike, split: str = 'all'):
+    self._arguments = (str(path_or_name), split)
+    builder = _find_builder(path_or_name)
+    self.name, self.path = builder.name, str(builder.data_dir)
+    _check_format(builder)
+    self._splits = _check_splits(builder, split)
+    self._records = [
+      builder.as_data_source(
+        s, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+      )
+      for s in self._splits
+    ]
+    self._starts = np.cumsum([0, *(len(r) for r in self._records)])
+    self.columns = columns_of(builder)
+    steps = flatten(builder.info.features['steps'].feature)
+    self._encoded = {
+      k for k, f in steps.items() if isinstance(f, tfds.features.Image)
+    }
+    self.defaults = _defaults(self.columns)
+    self._instruction = next(
+      (k for k in _INSTRUCTIONS if k in self.columns), None
+    )
+
+  def __reduce__(self):
+    return reopen, (type(self), *self._arguments)
+
+  @functools.cached_property
+  def lengths(self) -> np.ndarray:
+    """Steps of each episode: noted when written, else counted once."""
+    noted = _noted_lengths(self.path, self._splits)
+    if len(noted) == self._starts[-1]:
+      return np.array(noted, np.int64)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      counts = list(pool.map(self._count, range(int(self._starts[-1]))))
+    return np.array(counts, np.int64)
+
+  def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
+    """The columns of one episode; frames are decoded only if asked for."""
+    features = self._features(index)
+    return {c: self._column(index, features, c) for c in columns}
+
+  def metadata(self, index: int) -> dict[str, Any]:
+    """`episode_metadata`, and the instruction of the first step."""
+    features, prefix = self._features(index), 'episode_metadata/'
+    metadata = {
+      k.removeprefix(prefix): _scalar(features[k])
+      for k in sorted(features)
+      if k.startswith(prefix)
+    }
+    if self._instruction is not None:
+      words = self._column(index, features, self._instruction)
+      metadata['instruction'] = text(words[0])
+    return metadata
+
+  def _features(self, index):
+    part = int(np.searchsorted(self._starts, index, 'right')) - 1
+    within = index - int(self._starts[part])
+    try:
+      record = self._records[part][within]
+      return tf_example_pb2.Example.FromString(record).features.feature
+    except Exception as error:  # Of ArrayRecord or of protobuf.
+      raise CorruptEpisode(
+        f'{self.path}: record {within} of split {self._splits[part]!r} cannot '
+        f'be read ({error}); write or copy the dataset again'
+      ) from error
+
+  def _column(self, index, features, name):
+    key, column = f'steps/{name}', self.columns[name]
+    try:
+      values = _values(features[key]) if key in features else []
+      if name in self._encoded:
+        return png.decode(values)
+      if column.kind == 'text' and not column.shape:
+        return np.array([text(v) for v in values], object)
+      return np.array(values, column.dtype).reshape(-1, *column.shape)
+    except (ValueError, OSError, IndexError) as error:
+      raise CorruptEpisode(
+        f'{self.path}: episode {index}, {name}: cannot be decoded ({error})'
+      ) from error
+
+  def _count(self, index):
+    try:
+      return count_steps(self._features(index), self.columns)
+    except CorruptEpisode:
+      return 0
+
+
+def count_steps(features, columns: dict[str, Column]) -> int:
+  """Steps of one record, from the first of its columns that is there."""
+  for name, column in columns.items():
+    feature = features[f'steps/{name}'] if f'steps/{name}' in features else None
+    if feature is not None:
+      is_bytes = feature.WhichOneof('kind') == 'bytes_list'
+      size = 1 if is_bytes else int(np.prod(column.shape))
+      return len(_values(feature)) // max(size, 1)
+  return 0
+
+
+def num_records(path: str | os.PathLike) -> int:
+  """Records of an ArrayRecord shard; 0 where it is missing or no such file."""
+  if not pathlib.Path(path).exists():
+    return 0
+  try:
+    reader = array_record_module.ArrayRecordReader(str(path))
+    return reader.num_records()
+  except (RuntimeError, ValueError):
+    return 0
+
+
+def flatten(tree, prefix='') -> dict[str, Any]:
+  """Nested dictionaries (or TFDS features) as {'a/b': leaf}."""
+  flat = {}
+  for key, value in tree.items():
+    path = f'{prefix}{key}'
+    if hasattr(value, 'items'):
+      flat |= flatten(value, f'{path}/')
+    else:
+      flat[path] = value
+  return flat
+
+
+def columns_of(builder: tfds.core.DatasetBuilder) -> dict[str, Column]:
+  """The columns of a dataset's steps, those of one size a step."""
+  features = builder.info.features
+  if 'steps' not in features:
+    raise ValueError(
+      f'{builder.data_dir}: its records have no steps but {list(features)}; '
+      'expected RLDS episodes'
+    )
+  columns = {}
+  for name, feature in flatten(features['steps'].feature).items():
+    shape = getattr(feature, 'shape', None)
+    if shape is None or None in shape:
+      continue  # Ragged: no array over steps.
+    dtype = np.dtype(feature.np_dtype)
+    is_image = isinstance(feature, tfds.features.Image) and dtype == np.uint8
+    is_text = dtype.kind not in 'biuf'
+    kind = 'image' if is_image else 'text' if is_text else 'values'
+    columns[name] = Column(kind, tuple(shape), dtype)
+  return columns
+
+
+def _defaults(columns):
+  prefix = 'observation/'
+  seen = [
+    k
+    for k, c in columns.items()
+    if k.startswith(prefix) and c.kind != 'text' and k not in _INSTRUCTIONS
+  ]
+  streams = sole_image(short_names(sorted(seen), '/'), columns)
+  return {**streams, **{k: k for k in STEP_FIELDS if k in columns}}
+
+
+def _values(feature):
+  kind = feature.WhichOneof('kind')
+  return getattr(feature, kind).value if kind else []
+
+
+def _scalar(feature):
+  values = _values(feature)
+  value = values[0] if len(values) == 1 else list(values)
+  return text(value) if isinstance(value, bytes) else value
+
+
+def _noted_lengths(path, splits):
+  noted = pathlib.Path(path) / LENGTHS
+  if not noted.exists():
+    return []
+  lengths = json.loads(noted.read_text())
+  return sum((lengths.get(split, []) for split in splits), [])
+
+
+def open_folder(path: str | os.PathLike) -> tfds.core.DatasetBuilder:
+  """TFDS's builder of a folder that runs no code of its own.
+
+  Raises ValueError for features of other classes than TFDS's own, and where
+  TFDS cannot read the folder.
+  """
+  rlds_features.check(pathlib.Path(path))
+  try:
+    return tfds.builder_from_directory(str(path))
+  except Exception as error:
+    raise ValueError(
+      f'{path}: no folder that TFDS can read ({type(error).__name__}: '
+      f'{" ".join(str(error).split())}); write or copy the dataset again'
+    ) from error
+
+
+def _find_builder(path_or_name):
+  path = pathlib.Path(path_or_name).expanduser()
+  if not (path / _INFO).exists():
+    path = _prepared(str(path_or_name))
+  return open_folder(path)
+
+
+def _prepared(name: str) -> pathlib.Path:
+  """The folder of `name[/config][:version]` where TFDS keeps its datasets.
+
+  `tfds.builder` is not asked, as it imports and fetches code by that name.
+  """
+  root = pathlib.Path(tfds.core.constants.DATA_DIR).expanduser()
+  folder = root / name.replace(':', '/')
+  if (folder / _INFO).exists():
+    return folder
+  # Not '1.0.0.incomplete-...', which TFDS has not ended to write.
+  versions = [
+    tuple(map(int, path.parent.name.split('.')))
+    for path in folder.glob(f'*/{_INFO}')
+    if re.fullmatch(r'\d+\.\d+\.\d+', path.parent.name)
+  ]
+  if not versions:
+    raise ValueError(
+      f'{name}: neither a folder with a {_INFO} nor a dataset in {root}; give '
+      f'the folder that holds {_INFO}'
+    )
+  return folder / '.'.join(map(str, max(versions)))
+
+
+def _check_format(builder):
+  kind = builder.info.file_format
+  if kind is not None and kind.value != 'array_record':
+    raise ValueError(
+      f'{builder.data_dir}: its records are kept as {kind.value}; convert '
+      f'them once: python -m rpt_jax.main --convert={builder.data_dir}'
+    )
+
+
+def _check_splits(builder, split) -> list[str]:
+  splits = builder.info.splits
+  chosen = list(splits) if split == 'all' else [split]
+  if split != 'all' and split not in splits or not chosen:
+    raise ValueError(
+      f'{builder.data_dir}: no split {split!r}; it has {sorted(splits)}'
+    )
+  for info in (splits[name] for name in chosen):
+    for path, expected in zip(info.filepaths, info.shard_lengths, strict=True):
+      count = num_records(path)
+      if count != expected:
+        raise ValueError(
+          f'{path}: {count} records, dataset_info.json counts {expected}; the '
+          'shard is truncated or missing, write or copy the dataset again'
+        )
+  return chosen

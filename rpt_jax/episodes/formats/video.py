@@ -1,0 +1,125 @@
+"""Folders of video files as action-free episodes.
+
+A file is resampled to a frame rate by taking the nearest frames, and cut into
+clips of nearly equal length; each is an episode. Frames are decoded when read.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from rpt_jax.episodes import decode
+from rpt_jax.episodes.errors import CorruptEpisode
+from rpt_jax.episodes.source import Column, reopen
+
+_IMAGE = 'image'
+
+
+class VideoStore:
+  """Clips of one video file, or of all below a folder; see `source`.
+
+  `fps` None keeps every frame as it was shown; `clip_steps` None takes a file
+  as one clip. A file that cannot be opened is an episode of length 0, whose
+  reading says why.
+  """
+
+  defaults = {_IMAGE: _IMAGE}
+
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    fps: float | None = None,
+    clip_steps: int | None = None,
+    size: tuple[int, int] | None = None,
+  ):
+    if not (fps is None or 0 < fps < np.inf) or (clip_steps or 1) < 1:
+      raise ValueError(
+        f'{path}: fps {fps} and clip_steps {clip_steps}: expected positive'
+      )
+    self._arguments = (str(path), fps, clip_steps, size)
+    self.name, self.path = pathlib.Path(path).stem, str(path)
+    self._size, self._clips, sizes = size, [], []
+    files = video_files(pathlib.Path(path))
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      for file, probe in zip(files, pool.map(_probe, files), strict=True):
+        if isinstance(probe, CorruptEpisode):
+          self._clips.append((file, probe, 0.0))
+          continue
+        sizes.append(probe[1])
+        times, tolerance = _resampled(probe[0], fps)
+        cuts = _cut(times, clip_steps)
+        self._clips += [(file, clip, tolerance) for clip in cuts]
+    if not sizes:
+      raise ValueError(f'{path}: no video can be opened; {self._clips[0][1]}')
+    shape = (*(size or sizes[0]), 3)
+    self.columns = {_IMAGE: Column('image', shape, np.dtype(np.uint8))}
+    self.fps = fps or self._shown_fps()
+    self.lengths = np.array(
+      [0 if _is_fault(times) else len(times) for _, times, _ in self._clips],
+      np.int64,
+    )
+
+  def __reduce__(self):
+    return reopen, (type(self), *self._arguments)
+
+  def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
+    """The frames of one clip."""
+    file, times, tolerance = self._clips[index]
+    if _is_fault(times):
+      raise CorruptEpisode(str(times))
+    if not columns:
+      return {}
+    return {_IMAGE: decode.frames_at(file, times, tolerance, self._size)}
+
+  def metadata(self, index: int) -> dict[str, Any]:
+    """The file of a clip and where in it the clip begins, in seconds."""
+    file, times, _ = self._clips[index]
+    start = 0.0 if _is_fault(times) else float(times[0])
+    return {'index': index, 'file': str(file), 'start': start}
+
+  def _shown_fps(self):
+    """The rate of the first clip of two frames or more, as it was shown."""
+    for _, times, _ in self._clips:
+      if not _is_fault(times) and len(times) > 1:
+        return round(float((len(times) - 1) / (times[-1] - times[0])), 3)
+    return None
+
+
+def video_files(path: pathlib.Path) -> list[pathlib.Path]:
+  """The file itself, or all videos below a folder, in the order of names."""
+  if path.is_file():
+    return [path] if path.suffix.lower() in decode.VIDEO else []
+  return sorted(
+    p
+    for p in path.rglob('*')
+    if p.suffix.lower() in decode.VIDEO and p.is_file()
+  )
+
+
+def _probe(file):
+  try:
+    return decode.probe(file)
+  except CorruptEpisode as error:
+    return error
+
+
+def _is_fault(times):
+  return isinstance(times, CorruptEpisode)
+
+
+def _resampled(times, fps):
+  """Times on a grid of `fps`, and how far from one a frame can be."""
+  gap = float(np.diff(times).max()) if len(times) > 1 else 1.0
+  if fps is not None:
+    count = int(np.floor((times[-1] - times[0]) * fps + 1e-6)) + 1
+    times = times[0] + np.arange(count) / fps
+  return times, 0.5 * gap + 1e-3
+
+
+def _cut(times, clip_steps):
+  """Clips of at most `clip_steps`, in lengths that differ by one at most."""
+  count = 1 if clip_steps is None else -(-len(times) // clip_steps)
+  return np.array_split(times, count)

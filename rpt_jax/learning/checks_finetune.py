@@ -1,0 +1,148 @@
+"""What of `config.finetune` and `config.evaluate` cannot be; see `checks`."""
+
+import functools
+from collections.abc import Sequence
+
+import jax
+
+from rpt_jax import domains, vision
+from rpt_jax.domains import Domain
+from rpt_jax.learning import (
+  cells,
+  checks_pretrain,
+  policies,
+  pretraining,
+)
+from rpt_jax.learning.runs import Runs
+from rpt_jax.models import heads
+from rpt_jax.policy import Execution
+from rpt_jax.results import FINETUNE, SCRATCH
+from rpt_jax.settings import Experiment, refuse
+from rpt_jax.types import ACTION, StreamSpec
+from rpt_jax.vision import tuning
+
+
+def check(
+  config: Experiment,
+  places: Sequence[Domain],
+  image: vision.VisionModel | None,
+) -> None:
+  """Raise ValueError for policies that cannot be; `image` gives latents."""
+  c = config.finetune
+  if not config.pretrain:
+    refuse('config.finetune', 'a section', 'config.pretrain beside it')
+  acting = domains.acting(places)
+  if not acting:
+    refuse('config.finetune', 'a section', 'none, as no domain has actions')
+  if not set(c.run_demos) <= set(c.demos):
+    refuse('config.finetune.run_demos', c.run_demos, f'some of demos={c.demos}')
+  if c.scratch.demos:
+    refuse('config.finetune.scratch.demos', c.scratch.demos, '(): all')
+  if c.seeds < 2 and config.pipelines < 2 and not config.tune:
+    refuse(
+      'config.finetune.seeds',
+      c.seeds,
+      'at least 2 in a single pipeline: intervals are over seeds',
+    )
+  for domain in acting:
+    most, what = domain.most_demos()
+    if max(c.demos) > most:
+      refuse('config.finetune.demos', c.demos, f'at most {most}, {what}')
+  _check_tuned(config, image)
+  _check_head(c, places)
+  execution(config.evaluate.execution, c.chunk)
+  runs = Runs(config.pretrain, config.quantize, config.iterations)
+  _check_freeze(c, runs, places)
+  _check_comparisons(config, runs)
+
+
+def _check_freeze(c, runs, places):
+  """The pattern fits the policies of all runs."""
+  if not c.freeze:
+    return
+  discrete = domains.acting(places)[0].discrete
+  kind = (
+    {'kind': 'discrete', 'vocab': 2} if discrete else {'kind': 'continuous'}
+  )
+  names = pretraining.needed(runs.of(1))
+  specs = {name: StreamSpec(name, 'continuous', dim=1) for name in names}
+  action = StreamSpec(ACTION, dim=0 if discrete else 1, **kind)
+  if ACTION in specs:
+    specs[ACTION] = action
+  for run in runs.all().values():
+    model = policies.model(run, specs, action, c)
+    checks_pretrain.check_freeze(model, c.freeze, 'config.finetune.freeze')
+
+
+def _check_head(c, places):
+  """The head gives actions of the domains' kind."""
+  for domain in domains.acting(places):
+    kind = 'discrete' if domain.discrete else 'continuous'
+    action = StreamSpec(ACTION, kind, dim=1, vocab=2)
+    try:
+      heads.make(heads.HeadSpec(action, c.head, c.chunk))
+    except ValueError as error:
+      raise ValueError(f'config.finetune.head.kind: {error}') from error
+
+
+def _check_comparisons(config, runs):
+  c = config.finetune
+  entries = cells.cells(c, runs)
+  for question, pair in config.evaluate.comparisons.items():
+    if any(cells.compared(w, c.run_demos[0]) not in entries for w in pair):
+      raise ValueError(
+        f'config.evaluate.comparisons: {question!r} has {pair}, expected two '
+        f"of {sorted(runs.all())}, '{runs.shared.main}:probe' and "
+        f"'none:{SCRATCH}'"
+      )
+
+
+def _check_tuned(config, image):
+  """Modes fit the image model's parameters, and have a frozen twin."""
+  c, demos = config.finetune.tuned, config.finetune.demos
+  if not c.modes:
+    return
+  if image is None or not image.params:
+    refuse(
+      'config.finetune.tuned.modes',
+      c.modes,
+      f'(), as the encoder {config.encoder!r} has no parameters',
+    )
+  if not c.demos or not set(c.demos) <= set(demos):
+    refuse(
+      'config.finetune.tuned.demos',
+      c.demos,
+      f'some of config.finetune.demos={demos}',
+    )
+  if FINETUNE not in config.finetune.methods or config.finetune.finetune.demos:
+    refuse(
+      'config.finetune.tuned.modes',
+      c.modes,
+      "(), or 'finetune' among config.finetune.methods over the whole curve, "
+      'as tuned policies go on from there',
+    )
+  for mode in c.modes:
+    try:
+      jax.eval_shape(functools.partial(tuning.split, mode=mode), image.params)
+    except ValueError as error:
+      raise ValueError(f'config.finetune.tuned.modes: {error}') from error
+
+
+def execution(words: str, chunk: int) -> Execution:
+  """How policies are played: 'execute:<k>' or 'ensemble:<decay>'.
+
+  Raises ValueError for what means nothing with chunks of that length.
+  """
+  kind, _, number = words.partition(':')
+  try:
+    if kind == 'execute':
+      played = Execution(execute=int(number))
+    else:
+      played = Execution(ensemble=float(number))
+    played.check(chunk)
+  except ValueError as error:
+    raise ValueError(
+      f'config.evaluate.execution: found {words!r}, expected execute:<actions '
+      f'of a chunk played> or ensemble:<decay> ({error})'
+    ) from error
+  return played

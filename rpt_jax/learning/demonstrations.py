@@ -1,0 +1,89 @@
+"""What policies learn from: streams and actions, and whose turn is which.
+
+Seeds differ in the demonstrations they get; all cells of a seed see the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rpt_jax.domains import Domain
+from rpt_jax.episodes import windows
+from rpt_jax.learning import streams
+from rpt_jax.types import ACTION, Array
+
+
+def load(
+  domains: Sequence[Domain],
+  inputs: Mapping[str, Path],
+  names: Sequence[str],
+) -> dict[str, tuple[dict, windows.Windows]]:
+  """Per domain: arrays padded to at least the longest's rows, and its steps.
+
+  The streams `names` and the actions, as recorded; of the table's windows, of
+  one step each, policies see those that end there.
+  """
+  clips = {
+    d.name: streams.read(d, inputs, d.demos, (*names, ACTION)) for d in domains
+  }
+  # A power of two, so that other demonstrations share what is compiled.
+  size = 1 << int(max(c.lengths.sum() for c in clips.values()) - 1).bit_length()
+  demos = {}
+  for name, c in clips.items():
+    table = windows.windows(c.lengths, 1)
+    padded = jax.tree.map(
+      lambda x: _pad_rows(x, size), c.arrays | {'table': table}
+    )
+    demos[name] = jax.tree.map(jnp.asarray, padded), table
+  return demos
+
+
+def picks(
+  table: windows.Windows, num_demos: int, size: int, seed: int, seeds: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Windows of each seed's first demonstrations: [S, N], and their count [S].
+
+  Every seed draws its own order of the demonstrations; fewer demonstrations
+  are a part of more. Rows beyond the count repeat and are never drawn.
+  """
+  picks_SN, counts = [], []
+  for each in range(seeds):
+    order = np.random.default_rng([seed, each])
+    chosen = order.permutation(table.clip.max() + 1)[:num_demos]
+    own = np.flatnonzero(np.isin(table.clip, chosen))
+    picks_SN.append(np.resize(own, size))
+    counts.append(len(own))
+  return np.stack(picks_SN), np.array(counts)
+
+
+def draw(key: Array, step: Array, picks_N: Array, count: Array, size: int):
+  """The windows [size] of a training step: a function of key and step."""
+  place = jax.random.randint(jax.random.fold_in(key, step), (size,), 0, count)
+  return picks_N[place]
+
+
+def batch(
+  data: dict, picks_B: Array, names: Sequence[str], context: int, chunk: int
+) -> dict:
+  """Windows ending at the steps picked, and the actions of their chunks.
+
+  `data` holds 'table', 'action' [N, A] and the inputs `names`, trees of arrays.
+  Discrete targets are [B, S, 1], continuous ones [B, S, A].
+  """
+  table = data['table'].take(picks_B)
+  first_B, steps = table.first - (context - 1), context + chunk - 1
+  rows_BS, valid_BS = windows.future(first_B, table, steps)
+  rows_BT = rows_BS[:, :context]
+  return {
+    'inputs': {name: windows.gather(data[name], rows_BT) for name in names},
+    'targets': {ACTION: windows.gather(data[ACTION], rows_BS)},
+    'valid': valid_BS[:, :context],
+    'target_valid': valid_BS,
+  }
+
+
+def _pad_rows(x, size):
+  return np.pad(x, ((0, size - len(x)),) + ((0, 0),) * (x.ndim - 1))

@@ -1,0 +1,142 @@
+"""The streams of episodes, as they are stored, and the scale of each.
+
+A stream is `latent` (of all cameras, side by side), `latent/<camera>`,
+`proprio`, `action` or `unit`. What a domain lacks, and what a run is not to
+see, is *absent*: its values are zero and `present` [N, M] says so.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rpt_jax import domains as rooms
+from rpt_jax.domains import Domain
+from rpt_jax.episodes import scales, store, windows
+from rpt_jax.types import ACTION, CAMERA, LATENT, StreamSpec
+
+FELT = ('proprio', ACTION)  # What a video does not show.
+Inputs = Mapping[str, Path]
+
+
+def read(
+  domain: Domain, inputs: Inputs, split: str, names: Iterable[str]
+) -> windows.Clips:
+  """Streams of a domain's split; of the `names` those that it has.
+
+  Only where `names` has proprioception or actions is the folder of the stage
+  collect asked for: a run that is action-free need not be given it.
+  """
+  names = tuple(dict.fromkeys(names))
+  latents = store.load(inputs['encode'] / domain.name / split, (LATENT,))
+  latent_ND, arrays = latents.arrays[LATENT], {}
+  if LATENT in names:
+    arrays[LATENT] = latent_ND
+  if any(name.startswith(CAMERA) for name in names):
+    parts = np.split(latent_ND, len(domain.cameras), axis=-1)
+    for camera, x_ND in zip(domain.cameras, parts, strict=True):
+      if f'{CAMERA}{camera}' in names:
+        arrays[f'{CAMERA}{camera}'] = x_ND
+  fields = {s: f for s, f in rooms.felt(domain).items() if s in names}
+  if fields:
+    chosen = tuple(fields.values())
+    labels = rooms.labels(domain, inputs, split, chosen)
+    arrays |= {s: _rows(labels.arrays[field]) for s, field in fields.items()}
+  return windows.Clips(arrays, latents.lengths)
+
+
+def _rows(x):
+  """[N, A], of discrete actions [N, 1]."""
+  return x[:, None] if x.ndim == 1 else x
+
+
+def measure(parts: Sequence[windows.Clips]) -> dict[str, scales.Scale]:
+  """The scale of every stream of numbers over the clips of all parts."""
+  names = dict.fromkeys(k for part in parts for k in part.arrays)
+  return {
+    name: scales.measure(
+      name, (p.arrays[name] for p in parts if name in p.arrays)
+    )
+    for name in names
+    if all(_continuous(p.arrays[name]) for p in parts if name in p.arrays)
+  }
+
+
+def _continuous(x):
+  return np.issubdtype(x.dtype, np.floating)
+
+
+def specs(
+  measured: Mapping[str, scales.Scale], action: StreamSpec | None = None
+) -> dict[str, StreamSpec]:
+  """What a model is told of streams with these scales.
+
+  `action` is what discrete actions are; they have no scale.
+  """
+  by_name = {
+    name: StreamSpec(name, 'continuous', dim=len(mean_D))
+    for name, (mean_D, _) in measured.items()
+  }
+  if action is not None and action.kind == 'discrete':
+    by_name[ACTION] = action
+  return by_name
+
+
+def join(
+  parts: Sequence[windows.Clips],
+  inputs: Sequence[StreamSpec],
+  targets: Sequence[StreamSpec],
+  *,
+  labelled: float = 1.0,
+  seed: int = 0,
+) -> windows.Clips:
+  """Clips of several domains end to end, with `present` [N, M] of the inputs.
+
+  Args:
+    labelled: share of the clips, drawn by `seed`, that come with
+      proprioception and actions; of the others only what a camera sees is
+      there.
+  """
+  lengths = np.concatenate([part.lengths for part in parts])
+  order = np.random.default_rng([seed, len(lengths)])
+  labelled_N = np.repeat(
+    order.permutation(len(lengths)) < round(labelled * len(lengths)), lengths
+  )
+  arrays = {}
+  for spec in dict.fromkeys((*inputs, *targets)):
+    filled = [p.arrays.get(spec.name, _absent(p, spec)) for p in parts]
+    arrays[spec.name] = np.concatenate(filled)
+  present = []
+  for spec in inputs:
+    there_N = np.concatenate([_recorded(part, spec) for part in parts])
+    present.append(there_N & labelled_N if spec.name in FELT else there_N)
+  arrays['present'] = np.stack(present, axis=-1)
+  return windows.Clips(arrays, lengths)
+
+
+def _recorded(part, spec):
+  """bool [N], which steps have a stream; a step has no unit where it is -1."""
+  x = part.arrays.get(spec.name)
+  if x is not None and spec.kind == 'discrete':
+    return (x >= 0).all(axis=1)
+  return np.full(part.lengths.sum(), x is not None)
+
+
+def _absent(part, spec):
+  width = spec.levels if spec.kind == 'discrete' else spec.dim
+  return np.zeros((part.lengths.sum(), width), stored_type(spec))
+
+
+def stored_type(spec: StreamSpec) -> type:
+  """What a stream is stored as: latents in half, numbers as they came."""
+  if spec.kind == 'discrete':
+    return np.int32
+  return np.float16 if spec.name.startswith(LATENT) else np.float32
+
+
+def scaled(arrays: Mapping, measured: Mapping[str, scales.Scale]) -> dict:
+  """The same arrays [..., D], numbers on their scale, all else as it is."""
+  return {
+    name: scales.apply(x, measured[name]) if name in measured else x
+    for name, x in arrays.items()
+  }

@@ -1,0 +1,370 @@
+"""Rows of `results.jsonl`: what stages write and the report reads.
+
+A row is {"stage", "name", "value", "interval": [low, high] or null, "seeds",
+"tags": {...}}. Stages, names and tags that a writer and a reader share are
+named here once, grouped by who writes them.
+"""
+
+import math
+from typing import Any, NamedTuple, TypedDict, Unpack
+
+Row = dict[str, Any]
+
+# Values of the tag `env` where it is no single domain.
+ALL = 'all'  # All of one measure that pretraining may see.
+UNSEEN = 'unseen'  # All of one measure that pretraining never sees.
+MEAN = 'mean'  # Unit quality: the mean over domains.
+# Values of other tags.
+NO_RUN = 'none'  # `run` of a policy that was not pretrained.
+ORACLE = 'oracle'  # `run` whose targets are the true actions of its clips.
+SCRATCH, PROBE, FINETUNE, TUNED = 'scratch', 'probe', 'finetune', 'tuned'
+HEAD_FIRST = 'head_first'  # A probe, then all of it.
+FROZEN = 'frozen'  # `encoder`: nothing of the image model trains.
+COST = 'cost'  # `kind` of what is no result: time, memory.
+# `features`; 'latent/<eyes>' is another encoder's, all others are runs.
+LATENT, RANDOM = 'latent', 'random'
+EDGES = f'{LATENT}/edges'
+PIPELINES, SEEDS = 'pipelines', 'seeds'  # `sample`.
+ENOUGH_PIPELINES = 5  # An interval of fewer decides nothing.
+
+
+class Tags(TypedDict, total=False):
+  """What a row may be tagged with; a reader cannot ask for anything else."""
+
+  kind: str  # COST; results have none.
+  env: str  # Domain, or one of ALL, UNSEEN, MEAN; of `pretrain` none is all.
+  domain: str  # Of `encode`, what `env` is elsewhere.
+  split: str  # 'pretrain', 'heldout', 'demos', 'failures'.
+  episodes: int  # How many the value is of.
+  recipe: str  # How units were made.
+  iteration: int  # Of units, from 1 on.
+  features: str  # LATENT, RANDOM or the run whose trunk gives them.
+  run: str  # Pretraining run, or NO_RUN.
+  method: str  # SCRATCH, PROBE, FINETUNE, HEAD_FIRST, TUNED.
+  demos: int  # Demonstrations that a policy learnt from.
+  least: int  # Fewest demonstrations on the curve that WORTH is read off.
+  most: int  # And the most.
+  eyes: str  # Encoder in the place of the config's; none: its own.
+  steps: int  # Of a training in the grid of `tune`.
+  rate: float  # Its learning rate.
+  pipeline: int  # Of several, the one this is of; none: of all together.
+  sample: str  # What `seeds` of an interval counts: PIPELINES or SEEDS.
+  encoder: str  # What trains of the image model, FROZEN or a mode.
+  measure: str  # What a score is, the name of a `Measure`.
+  question: str  # That a comparison answers.
+  other: str  # Run that is subtracted in a comparison.
+  other_method: str  # Method of that run.
+
+
+class Costs:
+  """Written by the pipeline for every stage, with kind=COST."""
+
+  SECONDS = 'seconds'
+  MEMORY = 'peak_memory_gib'  # GiB, of the process until the stage ended.
+
+
+class Collect:
+  """Of every domain."""
+
+  STAGE = 'collect'
+  # Of every split.
+  EPISODES = 'episodes'
+  FRAMES = 'frames'
+  STEPS = 'steps_per_episode'  # A mean.
+  KEPT = 'kept'  # Share of an expert's attempts, 0 to 1.
+  # Sum of rewards of an episode, a mean.
+  EXPERT_RETURN = 'expert_return'
+  RANDOM_RETURN = 'random_return'
+
+
+class Frames:
+  """Of every domain and split."""
+
+  STAGE = 'frames'
+  FRAMES = 'frames'
+
+
+class See:
+  """Of the image model that was trained: its objective's measures."""
+
+  STAGE = 'see'
+
+  @staticmethod
+  def heldout(measure: str) -> str:
+    """The name of a measure on held-out frames."""
+    return f'heldout_{measure}'
+
+
+class Encode:
+  """Of every domain and split; the width of latents once."""
+
+  STAGE = 'encode'
+  LATENT_DIM = 'latent_dim'
+  FRAMES = 'frames'
+  SKIPPED = 'skipped_episodes'
+
+
+class Quantize:
+  """Of every recipe and domain, and MEAN over domains; see `units.quality`.
+
+  What units tell of a label is `nmi(label)` and `pnmi(label)`, from 0 to 1.
+  """
+
+  STAGE = 'quantize'
+  PERPLEXITY = 'perplexity'  # Units.
+  DEAD = 'dead_units'  # Units never used, over all levels.
+  DISTINCT = 'distinct_per_clip'  # Units.
+  SEGMENT = 'segment_length'  # Steps.
+  # Labels; `clip` is the nuisance.
+  CLIP = 'clip'
+  ACTION = 'action'
+  VELOCITY = 'velocity'
+  STATE = 'state'
+  PHASE = 'phase'
+  INSTRUCTION = 'instruction'
+
+  @staticmethod
+  def nmi(label: str) -> str:
+    """NMI(unit; label)."""
+    return f'nmi_{label}'
+
+  @staticmethod
+  def pnmi(label: str) -> str:
+    """How much of the label is known once the unit is."""
+    return f'pnmi_{label}'
+
+
+class Pretrain:
+  """Of every run: of all held-out windows, and of each domain's.
+
+  Names are those of the objectives' metrics, and LOSS. Of a stream it is
+  `of(measure, stream)`, a mean over the tokens to be filled in or foreseen.
+  """
+
+  STAGE = 'pretrain'
+  LOSS = 'loss'
+  LOSS_BITS = 'loss_bits'
+  # Shares of units named rightly.
+  MASKED_ACCURACY = 'masked_accuracy'
+  UNMASKED_ACCURACY = 'unmasked_accuracy'
+  ACCURACY = 'accuracy'  # Of units to come, all steps ahead.
+  NEXT_ACCURACY = 'accuracy_1'  # Of the next step's alone.
+  MASKED_FRACTION = 'masked_fraction'  # Share of steps or tokens hidden.
+  # Measures of a stream.
+  ERROR = 'error'  # Squared, 1: always the mean; of units: nats / log(vocab).
+  WRONG = 'wrong'  # Share of units named wrongly.
+  # Guesses that need no learning, in the unit of ERROR; of units, of WRONG.
+  COPY_LAST = 'copy_last'
+  INTERPOLATION = 'interpolation'
+  LINEAR = 'linear'
+
+  @staticmethod
+  def of(measure: str, stream: str) -> str:
+    """The name of a stream's measure."""
+    return f'{measure}/{stream}'
+
+  @staticmethod
+  def parts(name: str) -> tuple[str, str]:
+    """(measure, stream) of a name; the stream is '' where it has none."""
+    measure, _, stream = name.partition('/')
+    return measure, stream
+
+
+class Probe:
+  """Of every kind of features and domain: R^2 on held-out clips."""
+
+  STAGE = 'probe'
+  VISIBLE = 'visible'  # Label: what of the state a single frame shows.
+
+  @staticmethod
+  def r2(label: str) -> str:
+    """The name of a label's R^2."""
+    return f'{label}_r2'
+
+  STATE_R2 = 'state_r2'
+  VISIBLE_R2 = 'visible_r2'
+  # Of the image model minus that of `edges`, paired by pipeline.
+  OVER_EDGES = 'visible_r2_over_edges'
+  VELOCITY_R2 = 'velocity_r2'
+  ACTION_R2 = 'action_r2'
+
+
+class Finetune:
+  """Of every cell and domain."""
+
+  STAGE = 'finetune'
+  LOSS = 'loss'
+
+
+class Acting:
+  """Of every cell, domain and group of domains with one measure.
+
+  Differences are of scores, paired by seed.
+  """
+
+  STAGE = 'evaluate'
+  SCORES = 'scores.npz'  # File: {'<domain>/<cell>': [seeds, episodes]}.
+  SCORE = 'score'
+  SUCCESS = 'success'  # Share of all seeds' episodes, 0 to 1.
+  COPY_LAST = 'copy_last'  # Score of repeating the last action; no policy's.
+  # Of cells that end where they are decided: better than scratch (1), worse
+  # (-1) or neither (0) at a level of .05 each, and episodes of a seed until so.
+  DECIDED = 'decided'
+  PAIRS = 'decided_after'
+  OVER_SCRATCH = 'paired_difference'
+  OVER_FROZEN = 'tuning_difference'  # Tuned minus what it went on from.
+  COMPARISON = 'comparison'  # One run minus `other`, which answers `question`.
+  # Demonstrations that scratch needs to score as much. A value or a bound is
+  # null where it is more than the tag `most`, 0 where it is `least` or fewer.
+  WORTH = 'worth'
+
+  @staticmethod
+  def p(difference: str) -> str:
+    """The name of a difference's p, corrected for its table (Holm)."""
+    return f'{difference}_p'
+
+
+class Tune:
+  """Of every cell of the grid and domain, and what it says suits a method."""
+
+  STAGE = 'tune'
+  SCORE = 'tuning_score'
+  STEPS = 'best_steps'
+  RATE = 'best_rate'
+
+
+class Measure(NamedTuple):
+  """What scores are, and how a page speaks of them."""
+
+  name: str  # The tag `measure`.
+  title: str  # Of the section.
+  scale: str  # What 0 and 1 are.
+  score: str  # As an axis is named.
+  scores: str  # Verb before a number.
+  statistic: str  # {seeds}: how many there are.
+  env: str  # One of what policies are scored on.
+  intervals: str  # What is resampled, and what that is worth.
+  note: str = ''  # What a reader must know of it.
+
+
+class Cell(NamedTuple):
+  """What one entry of the results table is about: its tags but the domain."""
+
+  run: str  # Pretraining run, NO_RUN for scratch.
+  method: str  # SCRATCH, PROBE, FINETUNE, HEAD_FIRST, TUNED.
+  demos: int
+  encoder: str = FROZEN  # What trains of the image model.
+  eyes: str = ''  # Encoder in the place of the config's.
+
+  @property
+  def name(self):
+    """`next-finetune-4`, `next-tuned-4-lora8`, `none-scratch-4-edges`."""
+    name = f'{self.run}-{self.method}-{self.demos}'
+    mode = self.encoder.replace(':', '') if self.method == TUNED else ''
+    return '-'.join(part for part in (name, mode, self.eyes) if part)
+
+  @property
+  def tags(self) -> dict[str, Any]:
+    """Of its rows; without `eyes` where they are the config's own."""
+    tags = self._asdict()
+    return tags if self.eyes else {k: v for k, v in tags.items() if k != 'eyes'}
+
+  @property
+  def scratch(self):
+    """The cell that learns as much without pretraining."""
+    return Cell(NO_RUN, SCRATCH, self.demos)
+
+  @property
+  def untuned(self):
+    """The cell that a tuned one goes on from."""
+    return Cell(self.run, FINETUNE, self.demos)
+
+
+def row(
+  stage: str, name: str, value, interval=None, seeds=None, **tags: Unpack[Tags]
+) -> Row:
+  """One tidy line of `results.jsonl`; raises ValueError for an unknown tag.
+
+  JSON has no infinity and no NaN: what is not finite is null.
+  """
+  _check_tags(tags)
+  return {
+    'stage': stage,
+    'name': name,
+    'value': _finite(value),
+    'interval': None if interval is None else [_finite(x) for x in interval],
+    'seeds': seeds,
+    'tags': tags,
+  }
+
+
+def select(
+  rows: list[Row], name: str | None = None, **tags: Unpack[Tags]
+) -> list[Row]:
+  """Rows with this name and these tags, in order.
+
+  A tag given as a tuple accepts any of its values, None accepts rows without
+  it; costs, controls with other eyes and single pipelines of several are left
+  out unless asked for by the tags `kind`, `eyes` and `pipeline`.
+  """
+  _check_tags(tags)
+  tags = dict.fromkeys(('kind', 'eyes', 'pipeline')) | tags
+  return [
+    row
+    for row in rows
+    if (name is None or row['name'] == name)
+    and all(_matches(row['tags'].get(k), v) for k, v in tags.items())
+  ]
+
+
+def latest(rows: list[Row], name: str, **tags: Unpack[Tags]) -> Row | None:
+  """The last such row (a later row replaces an earlier one), or None."""
+  selected = select(rows, name, **tags)
+  return selected[-1] if selected else None
+
+
+def tag(row: Row, key: str) -> Any:
+  """A row's tag, None where it has none; ValueError for an unknown one."""
+  _check_tags((key,))
+  return row['tags'].get(key)
+
+
+def unique(rows: list[Row], key: str) -> list:
+  """Values of a tag in order of appearance, without repeats."""
+  values = (tag(row, key) for row in rows)
+  return list(dict.fromkeys(v for v in values if v is not None))
+
+
+def check(rows: list[Row]) -> list[Row]:
+  """The rows themselves; raises ValueError naming the first malformed one."""
+  for i, row in enumerate(rows):
+    missing = {'stage', 'name', 'value', 'tags'} - set(row)
+    if missing:
+      raise ValueError(
+        f'results row {i}: found {sorted(row)}, expected also '
+        f'{sorted(missing)}: every stage writes all of them'
+      )
+    interval = row.get('interval')
+    if interval is not None and len(interval) != 2:
+      raise ValueError(
+        f'results row {i} ({row["name"]}): found interval {interval}, '
+        'expected [low, high] or null'
+      )
+  return rows
+
+
+def _finite(x) -> float | None:
+  return float(x) if x is not None and math.isfinite(x) else None
+
+
+def _check_tags(tags):
+  unknown = set(tags) - set(Tags.__annotations__)
+  if unknown:
+    raise ValueError(
+      f'tags of a row: found {sorted(unknown)}, expected some of '
+      f'{sorted(Tags.__annotations__)}; a new one is named in results.Tags'
+    )
+
+
+def _matches(value, wanted) -> bool:
+  return value in wanted if isinstance(wanted, tuple) else value == wanted

@@ -1,0 +1,241 @@
+"""Sections of what learns: pretraining, policies, and how they are judged."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from rpt_jax.settings.declare import key, ordered, refuse
+
+
+@dataclasses.dataclass(frozen=True)
+class Init:
+  """The saved model a training begins from, as `sharing.Surgery` has it."""
+
+  path: str = key('', 'folder or id of Hugging Face; empty: begin untrained')
+  new: tuple[str, ...] = key((), 'patterns of what starts untrained')
+  skip: tuple[str, ...] = key((), 'patterns of what is left out')
+  rename: tuple[tuple[str, str], ...] = key((), '(pattern, replacement)')
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One pretraining: an objective, on streams, for targets."""
+
+  objective: Any = key(None, 'how it learns', plugins='objectives')
+  recipe: str = key('', 'of its units; empty: none')
+  streams: tuple[str, ...] = key(
+    (), 'what it reads; empty: config.pretrain.streams'
+  )
+  targets: tuple[str, ...] = key((), 'what it predicts; empty: what it reads')
+  context: int = key(0, 'steps of a window; 0: config.pretrain.context', low=0)
+  labelled: float = key(
+    1.0, 'share of clips with proprioception and actions', low=0, high=1
+  )
+  failures: bool = key(False, 'deliberate failures are learned from, too')
+  init: Init = key(Init(), 'instead of config.pretrain.init')
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrain:
+  """The sequence model and its training."""
+
+  width: int = key(64, 'numbers of a token', low=1)
+  trunk: Any = key(
+    None, 'what mixes tokens', plugins='models/trunks', kind='transformer'
+  )
+  streams: tuple[str, ...] = key(
+    ('latent',),
+    "'latent', 'latent/<camera>', 'proprio', 'unit', 'action'",
+    match=r'latent(/.+)?|proprio|unit|action',
+    length=1,
+    distinct=True,
+  )
+  motion: tuple[str, ...] = key(
+    ('latent',),
+    'streams read with their change since the step before, by trunk and '
+    "policy; 'latent': those of all cameras, too",
+    match=r'latent(/.+)?|proprio|action',
+    distinct=True,
+    absent=(),
+  )
+  context: int = key(8, 'steps of a window', low=1)
+  batch_size: int = key(128, 'windows', low=1)
+  steps: int = key(1200, 'updates', low=1)
+  learning_rate: float = key(1e-3, 'the peak', above=0)
+  warmup: float = key(0.05, 'share of the steps', low=0, high=0.99)
+  weight_decay: float = key(0.01, 'of kernels', low=0)
+  ema: float = key(
+    0.0, 'decay of a running mean, kept instead', low=0, high=0.99999
+  )
+  accumulate: int = key(1, 'micro-batches of a batch', low=1)
+  freeze: str = key('', 'pattern of parameters that stay as they are')
+  init: Init = key(Init(), 'what all runs begin from')
+  runs: Mapping[str, Run] = key({}, 'by name', length=1)
+  main: str = key('', 'the run that gets the whole demo curve')
+
+  def check(self, where: str) -> None:
+    if self.batch_size % self.accumulate:
+      refuse(
+        f'{where}.accumulate',
+        self.accumulate,
+        f'a divisor of batch_size={self.batch_size}',
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+  """How the look of frames changes, see `vision.augment.Augmentation`."""
+
+  shift: int = key(0, 'pixels either way', low=0)
+  crop_scale: tuple[float, float] = key(
+    (1.0, 1.0), 'share of the area kept', above=0, high=1
+  )
+  crop_ratio: tuple[float, float] = key(
+    (3 / 4, 4 / 3), 'width over height', above=0
+  )
+  brightness: float = key(0.0, 'largest step', low=0, high=1)
+  contrast: float = key(
+    0.0, 'largest distance of a factor from 1', low=0, high=1
+  )
+  saturation: float = key(0.0, 'likewise', low=0, high=1)
+  hue: float = key(0.0, 'largest step; 1 is once round', low=0, high=0.5)
+  flip: bool = key(False, 'half of the frames')
+  same_over_time: bool = key(True, 'all frames of a window alike')
+
+  def check(self, where: str) -> None:
+    ordered(self.crop_scale, f'{where}.crop_scale')
+    ordered(self.crop_ratio, f'{where}.crop_ratio')
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuned:
+  """Policies that train on through the image model; no modes: none do."""
+
+  modes: tuple[str, ...] = key(
+    (),
+    "what trains of it: 'frozen' (the control), 'full', 'last:n', 'lora:n'",
+    match=r'frozen|full|(last|lora):[1-9]\d*',
+    distinct=True,
+  )
+  demos: tuple[int, ...] = key(
+    (), 'some of config.finetune.demos', low=1, distinct=True
+  )
+  steps: int = key(100, 'updates', low=1)
+  learning_rate: float = key(5e-4, 'the peak', above=0)
+  batch_size: int = key(8, 'windows', low=1)
+  augment: Augment = key(Augment(), 'of frames')
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """How long and how fast a policy learns: one number, or one for each of
+  `config.finetune.demos`; `demos` are those of them that it is used at, all
+  where it is empty."""
+
+  demos: tuple[int, ...] = key((), 'where it is used', low=1, distinct=True)
+  steps: tuple[int, ...] = key((100,), 'updates', low=1, length=1)
+  learning_rate: tuple[float, ...] = key((1e-3,), 'the peak', above=0, length=1)
+
+
+_PROBE = Method(learning_rate=(1e-2,))
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetune:
+  """Behaviour cloning on few demonstrations.
+
+  Methods have steps and rates of their own, so that each can be given those
+  that suit it (`config.tune`). `head_first` is a probe, and then all of it
+  (LP-FT, Kumar et al. 2022, arXiv 2202.10054).
+  """
+
+  seeds: int = key(5, 'policies of a cell', low=1)
+  demos: tuple[int, ...] = key(
+    (1, 4, 16, 64), 'the curve', low=1, length=1, distinct=True
+  )
+  methods: tuple[str, ...] = key(
+    ('probe', 'finetune'),
+    'what the main run is given over the whole curve, beside scratch',
+    match='probe|finetune|head_first',
+    distinct=True,
+  )
+  run_demos: tuple[int, ...] = key(
+    (4,), 'where all runs are compared', low=1, length=1, distinct=True
+  )
+  run_methods: tuple[str, ...] = key(
+    ('finetune',),
+    'by which methods',
+    match='probe|finetune|head_first',
+    length=1,
+    distinct=True,
+  )
+  scratch: Method = key(Method(), 'of the same model, untrained')
+  probe: Method = key(_PROBE, 'of a head on the frozen trunk')
+  finetune: Method = key(Method(), 'of all but the image model')
+  head_first: Method = key(Method(), 'of all but the image model, after probe')
+  eyes: Mapping[str, Method] = key(
+    {},
+    "controls that learn from scratch on another encoder's latents, by its "
+    "name: 'state', 'positions', 'edges', ...",
+  )
+  chunk: int = key(4, 'actions predicted at once', low=1)
+  head: Any = key(
+    None, 'how they are given', plugins='models/heads', kind='linear'
+  )
+  batch_size: int = key(32, 'windows', low=1)
+  weight_decay: float = key(0.01, 'of kernels', low=0)
+  freeze: str = key('', 'pattern of parameters that stay as they are')
+  tuned: Tuned = key(Tuned(), 'through the image model')
+
+  def check(self, where: str) -> None:
+    methods = {m: getattr(self, m) for m in METHODS}
+    methods |= {f'eyes.{name}': each for name, each in self.eyes.items()}
+    for name, method in methods.items():
+      for field in ('steps', 'learning_rate'):
+        values = getattr(method, field)
+        if len(values) not in (1, len(self.demos)):
+          refuse(
+            f'{where}.{name}.{field}',
+            values,
+            f'one number, or one for each of demos={self.demos}',
+          )
+      if not set(method.demos) <= set(self.demos):
+        some = f'some of demos={self.demos}'
+        refuse(f'{where}.{name}.demos', method.demos, some)
+
+
+METHODS = ('scratch', 'probe', 'finetune', 'head_first')
+
+
+@dataclasses.dataclass(frozen=True)
+class Tune:
+  """A grid that says which steps and rates suit each method.
+
+  A config with this section judges the grid alone, on its own seeds, and
+  trains no other policies: what it says goes into another config.
+  """
+
+  steps: tuple[int, ...] = key(
+    (100, 250, 600), 'updates', low=1, length=1, distinct=True
+  )
+  learning_rate: tuple[float, ...] = key(
+    (1e-3, 3e-3, 1e-2), 'the peak', above=0, length=1, distinct=True
+  )
+  probe_learning_rate: tuple[float, ...] = key(
+    (3e-3, 1e-2, 3e-2), 'of a head alone', above=0, length=1, distinct=True
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+  """How policies are played and compared."""
+
+  episodes: int = key(256, 'of a seed', low=2)
+  execution: str = key(
+    'execute:1',
+    "'execute:<actions of a chunk played>' or 'ensemble:<decay>'",
+    match=r'execute:\d+|ensemble:-?[\d.e-]+',
+  )
+  comparisons: Mapping[str, tuple[str, str]] = key(
+    {}, "question: (run, run); '<run>:probe', 'none:scratch'"
+  )

@@ -1,0 +1,146 @@
+"""TFDS folders kept as TFRecord, converted to ArrayRecord once.
+
+Both containers hold the same serialised `tf.train.Example`, so records are
+verified and copied, never re-encoded, and TensorFlow is not needed.
+"""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import shutil
+import time
+
+from array_record.python import array_record_module
+from tensorflow_datasets.proto import tf_example_pb2
+
+from rpt_jax.episodes.formats import rlds, rlds_reader, tfrecord
+from rpt_jax.episodes.source import Column
+
+_TEMPLATE = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'  # TFDS's default
+_INFO = 'dataset_info.json'
+
+
+def run(
+  directory: str | os.PathLike, destination: str | os.PathLike | None = None
+) -> pathlib.Path:
+  """Converts a prepared TFDS folder; returns the new one.
+
+  `destination` is by default `directory` with '-array_record' at its end.
+  Whole or nothing; what was there is replaced.
+
+  Raises ValueError for a folder that is not TFRecord, a missing, truncated or
+  corrupt shard, and counts that disagree with `dataset_info.json`.
+  """
+  source = pathlib.Path(directory).expanduser().resolve()
+  if destination is None:
+    destination = source.with_name(source.name + '-array_record')
+  if pathlib.Path(destination).resolve() == source:
+    raise ValueError(f'{source}: cannot be converted in place')
+  info = _read_info(source)
+  columns = rlds_reader.columns_of(rlds_reader.open_folder(source))
+  with rlds.replacing(destination) as folder:
+    lengths = {
+      split['name']: _convert_split(source, folder, info, split, columns)
+      for split in info['splits']
+    }
+    for path in source.glob('*'):
+      if path.is_file() and '.tfrecord' not in path.name:
+        shutil.copy2(path, folder / path.name)
+    _write_json(folder / _INFO, _as_array_record(info))
+    _write_json(folder / rlds_reader.LENGTHS, lengths)
+  return pathlib.Path(destination)
+
+
+def _convert_split(source, folder, info, split, columns) -> list[int]:
+  """Copies the shards of a split; steps of each of its episodes."""
+  counts = [int(n) for n in split['shardLengths']]
+
+  def copy(shard):
+    names = [
+      _shard_name(info, split, kind, shard, len(counts))
+      for kind in ('tfrecord', 'array_record')
+    ]
+    return _copy_shard(
+      source / names[0], folder / names[1], counts[shard], columns
+    )
+
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    parts = list(pool.map(copy, range(len(counts))))
+  return sum(parts, [])
+
+
+def _copy_shard(
+  path, target, expected: int, columns: dict[str, Column]
+) -> list[int]:
+  if not path.exists():
+    raise ValueError(f'{path}: missing; dataset_info.json counts it')
+  began, lengths = time.perf_counter(), []
+  writer = array_record_module.ArrayRecordWriter(str(target), 'group_size:1')
+  try:
+    for index, record in enumerate(tfrecord.records(path)):
+      lengths.append(_count(path, index, record, columns))
+      writer.write(record)
+  finally:
+    writer.close()
+  if not len(lengths) == expected == rlds_reader.num_records(target):
+    raise ValueError(
+      f'{path}: {len(lengths)} records, dataset_info.json counts {expected}; '
+      'the shard is truncated, copy it again'
+    )
+  seconds = max(time.perf_counter() - began, 1e-9)
+  rate = path.stat().st_size / 1e6 / seconds
+  print(f'{target.name}: {expected} episodes, {rate:.0f} MB/s', flush=True)
+  return lengths
+
+
+def _count(path, index, record, columns):
+  try:
+    features = tf_example_pb2.Example.FromString(record).features.feature
+  except Exception as error:  # protobuf's DecodeError.
+    raise ValueError(
+      f'{path}: record {index} is no tf.train.Example ({error})'
+    ) from error
+  return rlds_reader.count_steps(features, columns)
+
+
+def _read_info(source):
+  path = source / _INFO
+  if not path.exists():
+    raise ValueError(f'{path}: no such file; give the folder that holds it')
+  info = json.loads(path.read_text())
+  kind = info.get('fileFormat', 'tfrecord')
+  if kind != 'tfrecord' or not info.get('splits'):
+    raise ValueError(
+      f'{path}: file format {kind!r} with {len(info.get("splits", []))} '
+      "splits; expected 'tfrecord' and at least one split"
+    )
+  return info
+
+
+def _shard_name(info, split, kind, shard, total):
+  name = split.get('filepathTemplate', _TEMPLATE).format(
+    DATASET=info['name'],
+    SPLIT=split['name'],
+    FILEFORMAT=kind,
+    SHARD_X_OF_Y=f'{shard:05d}-of-{total:05d}',
+    SHARD_INDEX=f'{shard:05d}',
+    NUM_SHARDS=f'{total:05d}',
+  )
+  if pathlib.PurePath(name).name != name:
+    raise ValueError(
+      f'{_INFO}: a shard of split {split["name"]!r} is called {name!r}; '
+      'expected the name of a file in its folder'
+    )
+  return name
+
+
+def _as_array_record(info):
+  splits = [
+    {'filepathTemplate': _TEMPLATE, **split} for split in info['splits']
+  ]
+  return {**info, 'fileFormat': 'array_record', 'splits': splits}
+
+
+def _write_json(path, value):
+  path.write_text(json.dumps(value, indent=1) + '\n')

@@ -1,0 +1,76 @@
+"""A dataset at a glance: printed, and as a page of frames and histograms."""
+
+import os
+import pathlib
+
+from rpt_jax import episodes
+from rpt_jax.episodes import survey as survey_lib
+from rpt_jax.reporting import dataset
+
+_NUMBERS = {'fps': float, 'clip_steps': int}
+_MAX_PRINTED = 20
+
+
+def run(spec: str, workdir: str | os.PathLike = '') -> pathlib.Path:
+  """Surveys a dataset, prints the summary and writes `dataset.html`.
+
+  `spec` is `path[,key=value,...]` with what `episodes.open` takes, as in
+  `data/bridge,card=bridge` or `clips,fps=10,size=96x128`. The page goes to
+  `workdir`, by default `runs/inspect-<name>`.
+  """
+  path, settings = parse(spec)
+  source = episodes.open(path, **settings)
+  survey = survey_lib.survey(source)
+  folder = pathlib.Path(workdir or pathlib.Path('runs') / _slug(survey.name))
+  folder.mkdir(parents=True, exist_ok=True)
+  page = folder / 'dataset.html'
+  partial = page.with_name(f'.{page.name}.partial-{os.getpid()}')
+  command = f'python -m rpt_jax.main --inspect={spec}'
+  partial.write_text(dataset.render(survey, f'Made by {command}'))
+  os.replace(partial, page)
+  print('\n'.join(summary(survey)))
+  print(f'page: {page}')
+  return page
+
+
+def parse(spec: str) -> tuple[str, dict]:
+  """`path,key=value,...` as (path, arguments of `episodes.open`)."""
+  path, *pairs = spec.split(',')
+  settings = {}
+  for pair in pairs:
+    key, equals, value = pair.partition('=')
+    if not equals or not value:
+      raise ValueError(f'--inspect: found {pair!r}, expected key=value')
+    try:
+      settings[key] = _value(key, value)
+    except ValueError as error:
+      raise ValueError(f'--inspect: {key}={value}: {error}') from error
+  return path, settings
+
+
+def summary(survey: survey_lib.Survey) -> list[str]:
+  """The lines that are printed."""
+  table = [dataset.HEAD, *dataset.rows(survey)]
+  widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+  lines = [dataset.subtitle(survey)]
+  for row in table:
+    cells = (text.ljust(w) for text, w in zip(row, widths, strict=True))
+    lines.append('  ' + '  '.join(cells).rstrip())
+  instructions = [text for text in survey.instructions if text]
+  lines.append(f'instructions: {len(instructions)} different')
+  lines += [f'  {text}' for text in instructions[:_MAX_PRINTED]]
+  lines.append(f'suspicious: {len(survey.warnings)}')
+  lines += [f'  {text}' for text in survey.warnings[:_MAX_PRINTED]]
+  return lines
+
+
+def _value(key, value):
+  if key == 'size':
+    height, width = value.split('x')
+    return int(height), int(width)
+  return _NUMBERS.get(key, str)(value)
+
+
+def _slug(name):
+  kept = ''.join(c if c.isalnum() or c in '-_.' else '-' for c in name)
+  return f'inspect-{kept}'

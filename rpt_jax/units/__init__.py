@@ -1,0 +1,1 @@
+"""Hidden units: k-means over features, quantizers on top, how good they are."""

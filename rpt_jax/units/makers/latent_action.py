@@ -1,0 +1,158 @@
+"""Latent actions: what happened between two frames, clustered.
+
+An inverse model squeezes two successive latents into a narrow code, from which,
+and from the first of them, a forward model gives the second: what the first
+says already need not be in the code (LAPO, Schmidt and Jiang 2023, arXiv
+2312.10812). LAPO quantises codes as they are learnt. Here they are bounded, and
+noise is added in training, so that different changes are pushed apart and equal
+ones together; afterwards they are clustered by the k-means of all recipes.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rpt_jax import settings as keys
+from rpt_jax.types import Array, PyTree
+from rpt_jax.units import makers, transforms
+
+NEEDS = (makers.LATENT,)
+_SCALE = ('standardise',)  # What is done to latents here, of `transforms`.
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """Shapes of both models, and their training."""
+
+  code_width: int = keys.key(4, 'numbers of a code: the bottleneck', low=1)
+  hidden_width: int = keys.key(128, 'numbers of hidden layers', low=1)
+  noise: float = keys.key(
+    0.2, 'deviation of what is added to codes, from -1 to 1, in training', low=0
+  )
+  steps: int = keys.key(1000, 'updates', low=1)
+  batch_size: int = keys.key(128, 'pairs', low=1)
+  learning_rate: float = keys.key(3e-3, 'of Adam, going to 0', above=0)
+
+
+def sizes(settings: Settings, shared) -> tuple[int, int]:
+  """(vocabulary, 1)."""
+  del settings
+  return shared.num_clusters, 1
+
+
+def lookahead(settings: Settings) -> float:
+  """One frame: the unit of t is what happens from t to t + 1."""
+  del settings
+  return 1
+
+
+def fit(settings: Settings, clips, key, shared, mesh):
+  """{'scale', 'models', 'codebook'}, dictionaries all of them.
+
+  Raises ValueError where no clip has two frames.
+  """
+  first_M = np.flatnonzero(followed(clips))
+  if not len(first_M):
+    raise ValueError(
+      f'latent_action: found {len(clips.lengths)} clips of a frame at most, '
+      'expected some of two or more: it learns from what follows what'
+    )
+  x_ND = clips.arrays[makers.LATENT]
+  scale, x_ND = transforms.fit_transform(_SCALE, x_ND, clips.clip_N)
+  init_key, train_key, cluster_key = jax.random.split(key, 3)
+  params = init(settings, x_ND.shape[1], init_key)
+  params = train(settings, params, x_ND, first_M, train_key)
+  code_MD = codes(params, x_ND[first_M], x_ND[first_M + 1])
+  codebook = makers.cluster(code_MD, shared, cluster_key, mesh)
+  return {'scale': scale, 'models': params, 'codebook': codebook}
+
+
+def apply(settings: Settings, fitted, clips, key) -> makers.Units:
+  """Units [N, 1] and codes; -1 and zeros at the last step of every clip."""
+  x_ND = clips.arrays[makers.LATENT]
+  x_ND = transforms.apply(_SCALE, fitted['scale'], x_ND, clips.clip_N)
+  next_ND = jnp.roll(x_ND, -1, axis=0)
+  code_ND = codes(fitted['models'], x_ND, next_ND)
+  n_N = makers.assign(fitted['codebook'], code_ND, key, 0.0)
+  followed_N1 = followed(clips)[:, None]
+  return makers.Units(
+    jnp.where(followed_N1, n_N[:, None], -1), jnp.where(followed_N1, code_ND, 0)
+  )
+
+
+def followed(clips) -> np.ndarray:
+  """bool [N]: whether the next row is of the same clip."""
+  clip_N = clips.clip_N
+  return np.append(clip_N[1:] == clip_N[:-1], False)
+
+
+def init(settings: Settings, width: int, key: Array) -> PyTree:
+  """Parameters 'inverse' and 'forward' for latents of a width."""
+  code, hidden = settings.code_width, settings.hidden_width
+  shapes = {
+    'inverse': {'hidden': (2 * width, hidden), 'out': (hidden, code)},
+    'forward': {'hidden': (width + code, hidden), 'out': (hidden, width)},
+  }
+  keys_4 = iter(jax.random.split(key, 4))
+
+  def layer(shape):
+    kernel = jax.random.normal(next(keys_4), shape) / shape[0] ** 0.5
+    return {'kernel': kernel, 'bias': jnp.zeros(shape[1])}
+
+  return jax.tree.map(layer, shapes, is_leaf=lambda x: isinstance(x, tuple))
+
+
+@jax.jit
+def codes(params: PyTree, now_ND: Array, next_ND: Array) -> Array:
+  """The inverse model: pairs of standardised latents -> codes in (-1, 1)."""
+  # The change rather than the second: it is small beside the latents.
+  pair_NE = jnp.concatenate([now_ND, next_ND - now_ND], axis=1)
+  return jnp.tanh(_perceptron(params['inverse'], pair_NE))
+
+
+def predict(params: PyTree, now_ND: Array, code_NC: Array) -> Array:
+  """The forward model: what the second latents are taken to be."""
+  seen_NE = jnp.concatenate([now_ND, code_NC], axis=1)
+  return now_ND + _perceptron(params['forward'], seen_NE)
+
+
+@functools.partial(jax.jit, static_argnames='settings')
+def train(
+  settings: Settings, params: PyTree, x_ND: Array, first_M: Array, key: Array
+) -> PyTree:
+  """Parameters after all steps on pairs of rows `first_M` and those after them.
+
+  The loss is the squared error of the second latents, which are standardised.
+  """
+  rate = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
+  tx = optax.adam(rate)
+
+  def loss(params, now_BD, next_BD, key):
+    code_BC = codes(params, now_BD, next_BD)
+    noise_BC = settings.noise * jax.random.normal(key, code_BC.shape)
+    guess_BD = predict(params, now_BD, code_BC + noise_BC)
+    return jnp.square(guess_BD - next_BD).mean()
+
+  def step(carry, key):
+    params, state = carry
+    pick, draw = jax.random.split(key)
+    first_B = jax.random.choice(pick, first_M, (settings.batch_size,))
+    slope = jax.grad(loss)(params, x_ND[first_B], x_ND[first_B + 1], draw)
+    updates, state = tx.update(slope, state)
+    return (optax.apply_updates(params, updates), state), None
+
+  start = params, tx.init(params)
+  (params, _), _ = jax.lax.scan(
+    step, start, jax.random.split(key, settings.steps)
+  )
+  return params
+
+
+def _perceptron(params, x_NE):
+  hidden, out = params['hidden'], params['out']
+  h_NH = jax.nn.gelu(x_NE @ hidden['kernel'] + hidden['bias'][None])
+  return h_NH @ out['kernel'] + out['bias'][None]

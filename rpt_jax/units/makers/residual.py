@@ -1,0 +1,59 @@
+"""Codebooks one after the other, each of what those before it left over.
+
+Residual vector quantization (Zeghidour et al. 2021, SoundStream, III-C).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from rpt_jax import settings as keys
+from rpt_jax.units import makers
+
+NEEDS = (makers.LATENT,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How many codebooks, and how a frame is given its units."""
+
+  levels: int = keys.key(2, 'codebooks', low=1)
+  temperature: float = keys.key(
+    0.0, 'of stochastic assignment; 0: nearest', low=0
+  )
+
+
+def sizes(settings: Settings, shared) -> tuple[int, int]:
+  """(vocabulary, levels)."""
+  return shared.num_clusters, settings.levels
+
+
+def lookahead(settings: Settings) -> float:
+  """None: a frame is looked at alone."""
+  del settings
+  return 0
+
+
+def fit(settings: Settings, clips, key, shared, mesh):
+  """{level: codebook}."""
+  rest_ND, fitted = clips.arrays[makers.LATENT], {}
+  for level, level_key in enumerate(jax.random.split(key, settings.levels)):
+    if level:
+      before = fitted[str(level - 1)]
+      n_N = makers.assign(before, rest_ND, level_key, 0.0)
+      rest_ND = rest_ND - before['c_KD'][n_N]
+    fitted[str(level)] = makers.cluster(rest_ND, shared, level_key, mesh)
+  return fitted
+
+
+def apply(settings: Settings, fitted, clips, key) -> makers.Units:
+  """Units [N, levels]."""
+  rest_ND, columns = clips.arrays[makers.LATENT], []
+  heat = makers.temperature(settings.temperature, fitted['0'])
+  for level in range(settings.levels):
+    codebook, level_key = fitted[str(level)], jax.random.fold_in(key, level)
+    n_N = makers.assign(codebook, rest_ND, level_key, heat)
+    columns.append(n_N)
+    rest_ND = rest_ND - codebook['c_KD'][n_N]
+  return makers.Units(jnp.stack(columns, axis=1))

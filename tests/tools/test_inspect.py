@@ -1,0 +1,82 @@
+"""The commands on datasets: --inspect, --convert, --doctor."""
+
+import re
+
+import numpy as np
+import pytest
+
+from rpt_jax.tools import doctor, inspect
+from tests.episodes.formats.test_tfrecord import BRIDGE, needs_bridge
+from tests.episodes.test_survey import clean
+from tests.test_main import command
+
+
+def test_a_page_and_a_summary(tmp_path, capsys):
+  data = tmp_path / 'toy<b>'
+  data.mkdir()
+  for i in range(3):
+    part = clean(i)
+    part['instruction'] = np.array('push <script>')
+    np.savez(data / f'{i}.npz', **part)
+  page = inspect.run(f'{data},size=12x16', tmp_path / 'out')
+  text = page.read_text()
+  printed = capsys.readouterr().out
+  assert '3 episodes, 120 steps' in printed and '3 episodes' in text
+  assert re.search(r'front +image +uint8\[12, 16, 3\]', printed)
+  assert text.count('class="tile"') == 6  # Two cameras, three episodes.
+  assert text.count('histogram of action[') == 2
+  assert text.count('histogram of state[') == 3
+  assert '<script' not in text and 'src="http' not in text
+  assert 'Nothing suspicious' in text
+  assert [p.name for p in page.parent.iterdir()] == ['dataset.html']
+
+
+def test_settings_of_a_spec():
+  path, settings = inspect.parse('a/b,card=droid,fps=10,clip_steps=5,size=2x3')
+  assert path == 'a/b'
+  assert settings == {
+    'card': 'droid',
+    'fps': 10.0,
+    'clip_steps': 5,
+    'size': (2, 3),
+  }
+  for spec in ('a,card', 'a,fps=fast', 'a,size=3'):
+    with pytest.raises(ValueError, match='--inspect'):
+      inspect.parse(spec)
+
+
+def test_the_doctor_names_packages_devices_and_datasets(tmp_path):
+  (tmp_path / 'good').mkdir()
+  np.savez(tmp_path / 'good/0.npz', **clean(0))
+  (tmp_path / 'bad/meta').mkdir(parents=True)
+  (tmp_path / 'bad/meta/info.json').write_text('{}')
+  (tmp_path / 'none').mkdir()
+  text = '\n'.join(doctor.report([str(tmp_path)]))
+  assert re.search(r'\n  jax \d', text) and 'devices: 8 cpu' in text
+  assert 'good: 1 episodes of front, state, wrist, action' in text
+  assert 'bad: cannot be read' in text and 'none:' not in text
+  assert 'below /nowhere:\n  none' in '\n'.join(doctor.report(['/nowhere']))
+
+
+def test_a_missing_extra_says_how_to_install_it(monkeypatch):
+  monkeypatch.setitem(doctor._EXTRAS, 'no-such-package', 'video')
+  assert any(
+    "no-such-package not installed: pip install -e '.[video]'" in line
+    for line in doctor.report([])
+  )
+
+
+@needs_bridge
+def test_convert_then_inspect_from_the_command_line(tmp_path):
+  done = command(f'--convert={BRIDGE}', workdir=tmp_path / 'bridge')
+  assert done.returncode == 0, done.stderr
+  assert '25 episodes' in done.stdout
+  spec = f'--inspect={tmp_path / "bridge"}'
+  done = command(spec, workdir=tmp_path / 'page')
+  assert done.returncode == 0, done.stderr
+  assert 'image_3: every frame seen is black' in done.stdout
+  assert (tmp_path / 'page/dataset.html').stat().st_size > 100_000
+  done = command(f'{spec},card=droid', workdir=tmp_path / 'page2')
+  assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+  assert 'exterior_image_1_left' in done.stderr
+  assert not (tmp_path / 'page2').exists()
