@@ -1,0 +1,125 @@
+"""Which form of pretraining is worth what: units or not, which, and how.
+
+Ten whole pipelines as in `hubert_units`, in which every form of action-free
+pretraining gets the same latents, trunk, windows and number of steps, and is
+then probed and fine-tuned with the same steps and rates on the same few
+demonstrations. `oracle` learns from the true actions of the same clips, and
+`scratch` from nothing.
+
+    python -m rpt_jax.main --config=configs/study.py
+    python -m rpt_jax.main --config=configs/study.py:small
+    python -m rpt_jax.main --config=configs/study.py --config.encoder=edges
+    python -m rpt_jax.main --config=configs/study.py:quicktest
+
+Expected: see configs/README.md. `small` has two pipelines and 100 steps.
+A killed run goes on with the same command.
+"""
+
+from rpt_jax import settings
+
+ENVS = ('Acrobot-v1', 'MountainCar-v0', 'Pendulum-v1')
+DEMOS = (1, 4, 16)
+STACK = ('clip_mean', 'stack:1')
+# {form: (objective, recipe, what it predicts)}
+FORMS = {
+  'next': ('next_units', 'clip_mean_stack', ('unit',)),
+  'next_raw': ('next_units', 'raw', ('unit',)),
+  'next_delta': ('next_units', 'delta', ('unit',)),
+  'next_stochastic': ('next_units', 'stochastic', ('unit',)),
+  'latent_action': ('next_units', 'latent_action', ('unit',)),
+  'unit_latent': ('next_units', 'clip_mean_stack', ('unit', 'latent')),
+  'latent': ('latent_regression', '', ('latent',)),
+  'teacher': ('latent_regression', '', ('latent',)),
+  'next_stream': ('next_streams', '', ('latent',)),
+  'masked': ('masked_units', 'clip_mean_stack', ('unit',)),
+  'masked_stream': ('masked_streams', '', ('latent',)),
+  'oracle': ('next_units', 'actions', ('unit',)),
+}
+QUESTIONS = {
+  'subtracting the mean of the clip, with a change': ('next', 'next_raw'),
+  'what a frame shows, or its change': ('next', 'next_delta'),
+  'the nearest unit, or one drawn': ('next', 'next_stochastic'),
+  'latent actions, or units of frames': ('latent_action', 'next'),
+  'units, or latents': ('next', 'latent'),
+  'units and latents, or units': ('unit_latent', 'next'),
+  'latents, or features of a teacher': ('latent', 'teacher'),
+  'generative, or masked: units': ('next', 'masked'),
+  'generative, or masked: latents': ('next_stream', 'masked_stream'),
+  'a second iteration': ('next_2', 'next'),
+  'true actions, or units': ('oracle', 'next'),
+}
+# What `hubert_units:tune` chose for DEMOS.
+METHODS = {
+  'scratch': ((100, 100, 250), (1e-3, 3e-3, 3e-3)),
+  'probe': ((100, 100, 250), (1e-2, 3e-2, 1e-2)),
+  'finetune': ((100, 100, 250), (1e-3,)),
+}
+
+
+def get_config(arg=''):
+  """`arg`: '' (all of it), 'small' or 'quicktest'."""
+  arg = settings.argument(arg, ('small', 'quicktest'))
+  config = settings.base('quantize', 'pretrain', 'finetune')
+  config.title = 'Forms of pretraining'
+  config.question = 'Which one makes few demonstrations go furthest?'
+  config.domains.gymnax = settings.plugin('domains', 'gymnax', envs=ENVS)
+  config.pipelines = 10
+  config.iterations = 2
+  config.eyes = ('edges',)
+  config.image_model = settings.plugin('vision/pretraining', 'foreground')
+  config.image_model.steps = 800
+  config.domains.gymnax.score_episodes = 256
+  config.quantize.recipes = _recipes()
+  config.pretrain.main, config.pretrain.steps = 'next', 300
+  config.pretrain.runs = {k: _run(*form) for k, form in FORMS.items()}
+  config.pretrain.runs.teacher.objective.teacher = 0.99
+  config.finetune.update(seeds=1, batch_size=16, demos=DEMOS)
+  config.finetune.update(run_demos=DEMOS, run_methods=('probe', 'finetune'))
+  for name, (steps, rates) in METHODS.items():
+    how = {'steps': steps, 'learning_rate': rates}
+    config.finetune[name] = settings.section(settings.Method, **how)
+  config.evaluate.episodes = 64
+  config.evaluate.comparisons = {
+    f'{question} ({words})': tuple(f'{run}{method}' for run in runs)
+    for question, runs in QUESTIONS.items()
+    for words, method in (('probe', ':probe'), ('fine-tuned', ''))
+  }
+  if arg == 'small':
+    config.pipelines, config.pretrain.steps = 2, 100
+    config.finetune.run_demos = (4,)
+  if arg == 'quicktest':
+    _quicktest(config)
+  return config
+
+
+def _recipes():
+  """All ways of making units, of as many each."""
+  recipes = settings.recipes(
+    clip_mean_stack=STACK, raw=(), delta=('delta:1',), stochastic=STACK
+  )
+  recipes['stochastic'].maker.temperature = 0.25
+  recipes |= settings.recipes('latent_action', latent_action=('clip_mean',))
+  return recipes | settings.recipes('actions', actions=())
+
+
+def _run(objective, recipe, targets):
+  """One form of pretraining, which reads latents."""
+  objective = settings.plugin('objectives', objective)
+  run = {'objective': objective, 'recipe': recipe, 'targets': targets}
+  return settings.section(settings.Run, **run)
+
+
+def _quicktest(config):
+  """Every stage and form on almost nothing: does it work?"""
+  config.pipelines = 2
+  gymnax = config.domains.gymnax
+  gymnax.update(envs=ENVS[:1], demos=4, score_episodes=32)
+  gymnax.update(pretrain_clips=8, heldout_clips=4, clip_length=16)
+  config.saving.update(log_steps=1, save_steps=1)
+  config.image_model.update(steps=4, frames=4)
+  config.quantize.update(num_clusters=8, max_iterations=3, trunk_layer=1)
+  config.quantize.recipes.latent_action.maker.steps = 4
+  config.pretrain.update(steps=4, batch_size=8, trunk={'depth': 1})
+  config.finetune.update(demos=(1, 4), run_demos=(4,), batch_size=8)
+  settings.all_methods(config.finetune, steps=4, learning_rate=1e-3)
+  config.evaluate.episodes = 8
