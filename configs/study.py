@@ -31,6 +31,8 @@ FORMS = {
   'latent': ('latent_regression', '', ('latent',)),
   'teacher': ('latent_regression', '', ('latent',)),
   'next_stream': ('next_streams', '', ('latent',)),
+  'next_causal': ('next_units', 'causal', ('unit',)),
+  'generate': ('generate_units', 'causal', ('unit',)),
   'masked': ('masked_units', 'clip_mean_stack', ('unit',)),
   'masked_stream': ('masked_streams', '', ('latent',)),
   'oracle': ('next_units', 'actions', ('unit',)),
@@ -43,6 +45,8 @@ QUESTIONS = {
   'units, or latents': ('next', 'latent'),
   'units and latents, or units': ('unit_latent', 'next'),
   'latents, or features of a teacher': ('latent', 'teacher'),
+  'unit after unit, or k steps at once': ('generate', 'next_causal'),
+  'units that see the clip, or its past': ('next', 'next_causal'),
   'generative, or masked: units': ('next', 'masked'),
   'generative, or masked: latents': ('next_stream', 'masked_stream'),
   'a second iteration': ('next_2', 'next'),
@@ -73,8 +77,10 @@ def get_config(arg=''):
   config.pretrain.main, config.pretrain.steps = 'next', 300
   config.pretrain.runs = {k: _run(*form) for k, form in FORMS.items()}
   config.pretrain.runs.teacher.objective.teacher = 0.99
+  config.pretrain.runs.next_causal.objective.horizon = 8
+  config.pretrain.runs.generate.streams = ('latent', 'unit')
   config.finetune.update(seeds=1, batch_size=16, demos=DEMOS)
-  config.finetune.update(run_demos=DEMOS, run_methods=('probe', 'finetune'))
+  config.finetune.update(run_demos=(1, 4), run_methods=('probe', 'finetune'))
   for name, (steps, rates) in METHODS.items():
     how = {'steps': steps, 'learning_rate': rates}
     config.finetune[name] = settings.section(settings.Method, **how)
@@ -97,6 +103,7 @@ def _recipes():
   recipes = settings.recipes(
     clip_mean_stack=STACK, raw=(), delta=('delta:1',), stochastic=STACK
   )
+  recipes |= settings.recipes(causal=('running_mean', 'stack:1'))
   recipes['stochastic'].maker.temperature = 0.25
   recipes |= settings.recipes('latent_action', latent_action=('clip_mean',))
   return recipes | settings.recipes('actions', actions=())

@@ -57,9 +57,10 @@ class Tags(TypedDict, total=False):
 
 
 class Costs:
-  """Written by the pipeline for every stage, with kind=COST."""
+  """With kind=COST; seconds and memory are of every stage."""
 
   SECONDS = 'seconds'
+  FLOPS = 'flops'  # Of the products of a pretraining, all steps of it.
   MEMORY = 'peak_memory_gib'  # GiB, of the process until the stage ended.
 
 

@@ -95,10 +95,12 @@ def loss_fn(
   run: PretrainingRun,
   model: sequence.SequenceModel,
   constants: Constants,
+  heldout: bool = False,
 ) -> Callable:
   """(params, batch of `batches`, key, teacher=None) -> (loss, metrics).
 
-  `teacher` are the parameters that the objective asks for, if it does.
+  `teacher` are the parameters that the objective asks for, if it does; where
+  windows are `heldout`, it may measure more on them.
   """
   names = tuple(stream.name for stream in model.streams)
   masks = ('valid', 'present', SETTINGS)
@@ -117,7 +119,10 @@ def loss_fn(
     apply = sequence.bind(model, params, constants)
     if teacher is not None:
       teacher = sequence.bind(model, teacher, constants)
-    return run.objective.loss(apply, windows, key, traced, teacher)
+    value, metrics = run.objective.loss(apply, windows, key, traced, teacher)
+    if heldout and hasattr(run.objective, 'heldout'):
+      metrics |= run.objective.heldout(apply, windows, key, traced)
+    return value, metrics
 
   return loss
 

@@ -17,6 +17,8 @@ and, where it asks for them,
   reach(settings)      steps of targets beyond the window
   check_window(settings, context)
                        ValueError 'key: ...' where a window does not do
+  heldout(apply, batch, key, settings)
+                       more metrics, of windows that it did not learn from
   teacher(settings)    decay of the running mean of the weights that it learns
                        from; 0: none
   rates(settings)      {path pattern: factor of the learning rate}

@@ -57,7 +57,7 @@ def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
 
   Returns:
     (loss, metrics as (sum, count)); the `copy_` ones belong to predicting
-    that nothing changes.
+    that nothing changes, those that end in a number to so many steps ahead.
   """
   del teacher
   steps, present_BTM = settings.horizon, batch.get('present')
@@ -67,11 +67,10 @@ def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
   metrics = {
     'loss_bits': (nats / jnp.log(2.0), jnp.ones(())),
     'accuracy': targets_lib.pair(units['right'], units['valid']),
-    'accuracy_1': targets_lib.pair(
-      units['right'][:, :, 0], units['valid'][:, :, 0]
-    ),
     'copy_accuracy': targets_lib.pair(units['same'], units['valid']),
   }
+  for measure, each in (('accuracy', 'right'), ('copy_accuracy', 'same')):
+    metrics |= targets_lib.by_step(measure, units[each], units['valid'])
   if 'latent' not in reads:
     return nats, metrics
   latents = _latents(apply.head('latent'), reads['latent'], batch, steps, key)

@@ -9,6 +9,8 @@ import numpy as np
 
 from rpt_jax.types import Array
 
+STEPS = (1, 4, 8)  # Ahead, that measures are given at.
+
 
 def ahead(
   x_BS: Array, batch: dict, first: int, steps: int
@@ -50,6 +52,15 @@ def mean(x: Array, valid: Array) -> Array:
 def pair(x: Array, valid: Array) -> tuple[Array, Array]:
   """(sum of `x` where `valid`, count), as metrics are reported."""
   return jnp.where(valid, x, 0.0).sum(), valid.sum().astype(jnp.float32)
+
+
+def by_step(measure: str, x_K: Array, valid_K: Array) -> dict:
+  """{'<measure>_<k>': (sum, count)} of [..., K], k steps ahead, in `STEPS`."""
+  return {
+    f'{measure}_{k}': pair(x_K[..., k - 1], valid_K[..., k - 1])
+    for k in STEPS
+    if k <= x_K.shape[-1]
+  }
 
 
 def check(streams, expected, objective):

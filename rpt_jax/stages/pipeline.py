@@ -61,7 +61,8 @@ def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
   Args:
     config: as `settings.read` gives it.
     workdir: created if missing; one job at a time may use it.
-    only: names of stages to run; their inputs must be there already.
+    only: names of stages to run, of which a pipeline's folder stands for all
+      that are in it; their inputs must be there already.
     overwrite: empty the stages' directories first.
 
   Returns:
@@ -94,12 +95,15 @@ def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
 
 
 def _chosen(names, only):
-  """The stages called so, or so in every pipeline; ValueError for others."""
-  short = {name: name.rpartition('/')[2] for name in names}
-  unknown = sorted(set(only) - {*short, *short.values()})
+  """Stages called so, or so in every pipeline, or in the pipeline called so.
+
+  Raises ValueError for other names.
+  """
+  answers = {name: {name, *name.split('/')} for name in names}
+  unknown = sorted(set(only) - set().union(*answers.values()))
   if unknown:
     raise ValueError(f'--stages: unknown {unknown}; this config has {names}')
-  return [name for name in names if {name, short[name]} & set(only)]
+  return [name for name in names if answers[name] & set(only)]
 
 
 def artifact(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:

@@ -49,7 +49,7 @@ def run(config, inputs, directory, iteration=1):
     with folder.replacing(directory / name / PRETRAINED) as partial:
       text['constants'] = training.constants
       folder.write(partial, training.model, params, corpus.scales, **text)
-    rows += run_rows
+    rows += [*run_rows, training.cost_row()]
   return rows
 
 
@@ -111,7 +111,7 @@ class _Training:
   """One run on the mesh."""
 
   def __init__(self, each: PretrainingRun, corpus, mesh, seed):
-    self.run, self.model = each, each.model(corpus.specs)
+    self.run, self.model, self._flops = each, each.model(corpus.specs), 0.0
     self._corpus, self._mesh, self._seed = corpus, mesh, seed
     self.constants = pretraining.constants(
       self.model,
@@ -129,6 +129,7 @@ class _Training:
     clips, parts = self._corpus.clips(self.run, 'pretrain', self._seed)
     batch_at = self._batches(clips, parts=parts)
     flops = costs.flops(trained.step, trained.shapes, batch_at(0))
+    self._flops = c.steps * flops
     tokens = c.batch_size * self.model.context * len(self.model.streams)
 
     def init():
@@ -163,7 +164,10 @@ class _Training:
         name: slice(*ends)
         for name, *ends in zip(names, starts, stops, strict=True)
       }
-    evaluate, rows = jax.jit(self._loss), []
+    judge = pretraining.loss_fn(
+      self.run, self.model, self.constants, heldout=True
+    )
+    evaluate, rows = jax.jit(judge), []
     for env, part in chosen.items():
       batch_at, metrics = self._batches(clips, chosen=part), []
       for i in range(_HELDOUT_BATCHES):
@@ -177,6 +181,12 @@ class _Training:
       row = functools.partial(results.row, results.Pretrain.STAGE, **tags)
       rows += [row(m, np.nanmean([x[m] for x in metrics])) for m in metrics[0]]
     return rows
+
+  def cost_row(self):
+    """What the training of `fit` comes to."""
+    tags = {'kind': results.COST, 'run': self.run.name}
+    stage, name = results.Pretrain.STAGE, results.Costs.FLOPS
+    return results.row(stage, name, self._flops, **tags)
 
   def _batches(self, clips, **how):
     about = self._mesh, self._seed, self._corpus.scales
