@@ -52,6 +52,7 @@ class Tags(TypedDict, total=False):
   encoder: str  # What trains of the image model, FROZEN or a mode.
   measure: str  # What a score is, the name of a `Measure`.
   question: str  # That a comparison answers.
+  predictor: str  # Name of what is cheap to measure of a pretraining.
   other: str  # Run that is subtracted in a comparison.
   other_method: str  # Method of that run.
 
@@ -215,6 +216,8 @@ class Acting:
   OVER_SCRATCH = 'paired_difference'
   OVER_FROZEN = 'tuning_difference'  # Tuned minus what it went on from.
   COMPARISON = 'comparison'  # One run minus `other`, which answers `question`.
+  # Of runs by the tag `predictor` and by their scores: from -1 to 1.
+  RANK = 'rank_correlation'
   # Demonstrations that scratch needs to score as much. A value or a bound is
   # null where it is more than the tag `most`, 0 where it is `least` or fewer.
   WORTH = 'worth'

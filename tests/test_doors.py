@@ -36,6 +36,14 @@ ROWS = {
     'hubert_units',
     ['--config.finetune.head.kind=flow', CONTINUOUS],
   ),
+  'generate_units': (
+    'hubert_units',
+    [
+      '--config.pretrain.runs.next.objective.kind=generate_units',
+      "--config.pretrain.runs.next.streams=('latent', 'unit')",
+      '--config.pretrain.runs.next.recipe=raw',  # It does not look ahead.
+    ],
+  ),
   'latent_regression': (
     'hubert_units',
     [

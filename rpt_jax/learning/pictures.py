@@ -74,6 +74,47 @@ def timelines(domains, names, inputs) -> list[frames.Timeline]:
 
 def gallery(domains, name, recipe, inputs) -> frames.Gallery:
   """Frames of one recipe's commonest units, the nearest to their mean."""
+  unit_N, nearest = _units(domains, name, recipe, inputs)
+  units, counts = np.unique(unit_N[unit_N >= 0], return_counts=True)
+  common = np.argsort(-counts, kind='stable')[:_GALLERY_UNITS]
+  rows = [nearest(unit)[:_GALLERY_FRAMES] for unit in units[common]]
+  shown = _shown(domains, inputs, np.concatenate(rows))
+  shape = (len(common), -1, *shown.shape[1:])
+  return frames.Gallery(
+    name, units[common].tolist(), shown.reshape(shape), counts[common].tolist()
+  )
+
+
+def futures(domains, name, recipe, path, inputs) -> list[frames.Timeline]:
+  """Of every domain a window and what came, and what was drawn in its place.
+
+  A unit that is drawn is shown as the frame nearest to its mean, black where no
+  held-out frame has it. `path` is of what `pretraining.futures` has drawn.
+  """
+  unit_N, nearest = _units(domains, name, recipe, inputs)
+  with np.load(path) as drawn:
+    row_BS, unit_SBK = drawn['row_BS'], drawn['unit_SBKL'][..., 0]
+  strips, steps = [], unit_SBK.shape[-1]
+  for b, domain in enumerate(domains):
+    prompt, came = row_BS[b, :-steps], row_BS[b, -steps:]
+    lines = {'what came': (came, unit_N[came])}
+    for s, unit_K in enumerate(unit_SBK[:, b]):
+      lines[f'drawn, {s + 1}'] = [_first(nearest(u)) for u in unit_K], unit_K
+    for title, (rows, unit_K) in lines.items():
+      rows = np.concatenate([prompt, rows]).astype(int)
+      shown = _shown(domains, inputs, np.maximum(rows, 0))
+      shown[rows < 0] = 0
+      units = {name: np.concatenate([unit_N[prompt], unit_K])}
+      strips.append(frames.Timeline(f'{domain.name}: {title}', shown, units))
+  return strips
+
+
+def _first(rows):
+  return rows[0] if len(rows) else -1
+
+
+def _units(domains, name, recipe, inputs):
+  """(held-out units [N], unit -> rows of frames, nearest to its mean first)."""
   folder = inputs['quantize'] / name
   if (folder / 'heldout_code.npy').exists():
     x_ND = np.load(folder / 'heldout_code.npy')
@@ -84,18 +125,14 @@ def gallery(domains, name, recipe, inputs) -> frames.Gallery:
     fitted = checkpoint.load_params(folder / 'fitted.safetensors')
     x_ND = recipes.transformed(recipe, fitted, clips)
   unit_N = np.load(folder / 'heldout.npy')[:, 0]
-  units, counts = np.unique(unit_N[unit_N >= 0], return_counts=True)
-  common = np.argsort(-counts, kind='stable')[:_GALLERY_UNITS]
-  nearest = []
-  for unit in units[common]:
-    mean_D = x_ND[unit_N == unit].mean(0)
-    distance_N = jnp.square(x_ND - mean_D[None]).sum(1)
-    nearest.append(np.argsort(distance_N)[:_GALLERY_FRAMES])
-  shown = _shown(domains, inputs, np.concatenate(nearest))
-  shape = (len(common), -1, *shown.shape[1:])
-  return frames.Gallery(
-    name, units[common].tolist(), shown.reshape(shape), counts[common].tolist()
-  )
+
+  def nearest(unit):
+    own_ND = x_ND[unit_N == unit]
+    if not len(own_ND):
+      return np.zeros(0, int)
+    return np.argsort(jnp.square(x_ND - own_ND.mean(0)[None]).sum(1))
+
+  return unit_N, nearest
 
 
 def _shown(domains, inputs, rows_N):

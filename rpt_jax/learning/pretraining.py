@@ -14,7 +14,7 @@ from rpt_jax.learning import streams
 from rpt_jax.learning.runs import PretrainingRun
 from rpt_jax.models import heads, sequence
 from rpt_jax.training import optimizer, sharding, step, trainer
-from rpt_jax.types import UNIT, Batch, StreamSpec
+from rpt_jax.types import UNIT, Batch, PyTree, StreamSpec
 
 SETTINGS = 'settings'  # Of the objective: numbers that are traced.
 Constants = Mapping[str, dict[str, np.ndarray]]  # {head: {name: array}}
@@ -102,20 +102,10 @@ def loss_fn(
   `teacher` are the parameters that the objective asks for, if it does; where
   windows are `heldout`, it may measure more on them.
   """
-  names = tuple(stream.name for stream in model.streams)
-  masks = ('valid', 'present', SETTINGS)
 
   def loss(params, batch, key, teacher=None):
     traced = dataclasses.replace(run.settings.objective, **batch[SETTINGS])
-    arrays = {k: x for k, x in batch.items() if k not in masks}
-    steps = slice(None, model.context)
-    windows = Batch(
-      inputs={name: arrays[name][:, steps] for name in names},
-      targets=arrays,
-      valid=batch['valid'][:, steps],
-      target_valid=batch['valid'],
-      present=batch['present'][:, steps],
-    )
+    windows = _windows(model, batch)
     apply = sequence.bind(model, params, constants)
     if teacher is not None:
       teacher = sequence.bind(model, teacher, constants)
@@ -125,6 +115,61 @@ def loss_fn(
     return value, metrics
 
   return loss
+
+
+def _windows(model, batch) -> Batch:
+  """A batch of `batches` as objectives take it."""
+  masks, steps = ('valid', 'present', SETTINGS), slice(None, model.context)
+  arrays = {k: x for k, x in batch.items() if k not in masks}
+  return Batch(
+    inputs={s.name: arrays[s.name][:, steps] for s in model.streams},
+    targets=arrays,
+    valid=batch['valid'][:, steps],
+    target_valid=batch['valid'],
+    present=batch['present'][:, steps],
+  )
+
+
+def futures(
+  run: PretrainingRun,
+  model: sequence.SequenceModel,
+  params: PyTree,
+  clips: windows.Clips,
+  parts: Sequence[Part],
+  measured: Mapping[str, scales.Scale],
+  key: jax.Array,
+  draws: int,
+) -> dict[str, np.ndarray]:
+  """What a run that generates units makes of a window of every part.
+
+  Returns:
+    'row_BS', the steps of each window, around the middle of the longest clip of
+    its part, counted over all `clips`; 'unit_SBKL', the units drawn in the
+    place of the last K of them, `draws` times.
+  """
+  ends = np.cumsum(clips.lengths)
+  stops = np.cumsum([len(part.clips.lengths) for part in parts])
+  longest = [
+    start + int(np.argmax(part.clips.lengths))
+    for start, part in zip((0, *stops[:-1]), parts, strict=True)
+  ]
+  half = int(clips.lengths[longest].min()) // 2
+  if not half:
+    raise ValueError(
+      f'pretrain {run.name}: found held-out clips of a frame, expected two or '
+      'more: it generates what follows'
+    )
+  prompt, steps = min(run.context, half), min(run.reach, half)
+  middle_B = ends[longest] - clips.lengths[longest] // 2
+  row_BS = middle_B[:, None] + np.arange(-prompt, steps)[None]
+  seen = windows.gather(clips.arrays, row_BS[:, :prompt])
+  batch = streams.scaled(seen, measured)
+  batch = _windows(
+    model, batch | {'valid': np.ones(row_BS[:, :prompt].shape, bool)}
+  )
+  apply, keys = sequence.bind(model, params), jax.random.split(key, draws)
+  unit_SBKL = [run.objective.futures(apply, batch, k, steps) for k in keys]
+  return {'row_BS': row_BS, 'unit_SBKL': np.stack(unit_SBKL)}
 
 
 def make_trainer(

@@ -15,6 +15,7 @@ from rpt_jax.units import recipes as recipes_lib
 
 PRETRAINED = 'pretrained'  # Folder of a run, for `rpt_jax.from_pretrained`.
 SCALES = 'scales.safetensors'
+FUTURES = 'futures.npz'  # Of a run that generates units.
 TRUNK_RECIPE = 'trunk'  # Units of the features of the iteration before.
 Specs = Mapping[str, StreamSpec]
 

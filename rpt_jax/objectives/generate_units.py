@@ -130,10 +130,10 @@ def futures(
   or the likeliest ones.
   """
   _, there_BTM = tokens.inputs(batch, apply.streams)
-  is_unit_M = _units(apply.streams)
+  is_unit_11M = _units(apply.streams)
   names = [s.name for s in apply.streams if s.timed]
   windows = {name: batch['inputs'][name] for name in names}
-  start = windows, batch['valid'], there_BTM & ~is_unit_M
+  start = windows, batch['valid'], there_BTM & ~is_unit_11M
 
   def step(carry, key):
     windows, valid_BT, present_BTM = carry
@@ -148,7 +148,7 @@ def futures(
     new[UNIT] = unit_BL.astype(windows[UNIT].dtype)
     windows = {k: _moved(x, new[k]) for k, x in windows.items()}
     true_B = jnp.ones(len(valid_BT), bool)
-    present_BM = jnp.broadcast_to(is_unit_M, present_BTM[:, 0].shape)
+    present_BM = jnp.broadcast_to(is_unit_11M[0], present_BTM[:, 0].shape)
     carry = windows, _moved(valid_BT, true_B), _moved(present_BTM, present_BM)
     return carry, new[UNIT]
 
@@ -157,8 +157,8 @@ def futures(
 
 
 def _units(streams):
-  """bool [M], which stream is the units."""
-  return jnp.asarray([s.name == UNIT for s in streams if s.timed])
+  """bool [1, 1, M], which stream is the units."""
+  return jnp.asarray([[[s.name == UNIT for s in streams if s.timed]]])
 
 
 def _moved(x_BT, new_B):

@@ -18,7 +18,12 @@ from rpt_jax.results import (
 )
 
 _LEVEL = 0.05
-_DIFFERENCES = (Acting.OVER_SCRATCH, Acting.OVER_FROZEN, Acting.COMPARISON)
+_DIFFERENCES = (
+  Acting.OVER_SCRATCH,
+  Acting.OVER_FROZEN,
+  Acting.COMPARISON,
+  Acting.RANK,
+)
 
 
 def unseeing(rows: Sequence[results.Row]) -> list[str]:

@@ -13,6 +13,7 @@ from rpt_jax.reporting import (
   choices,
   controls,
   evidence,
+  foretelling,
   learned,
   sight,
   tidy,
@@ -76,6 +77,7 @@ def write(
     findings += worth.findings(scored, run, say)
     findings += controls.findings(scored, say)
     findings += choices.findings(scored, say)
+    findings += foretelling.findings(scored, say)
   findings += learned.findings(rest, run)
   findings += levers(rows, base_recipe)
   for name, scored in acting.items():

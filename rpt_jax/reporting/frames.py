@@ -49,7 +49,24 @@ class Rollout(NamedTuple):
   outcome: str = ''  # 'succeeded' or 'failed', of this episode
 
 
-def timelines(doc: html.Document, clips: Sequence[Timeline]) -> str:
+UNITS_IN_TIME = (
+  'Units along held-out clips. Time runs to the right; every block is a run '
+  'of one unit, with its number where there is room, and a unit keeps its '
+  'colour from clip to clip within a recipe. One colour for a whole clip is '
+  'the collapse onto clip identity (“dog, dog, dog”); blocks that change '
+  'with the motion are what is wanted.'
+)
+FUTURES = (
+  'Futures that the model draws. The first half of every strip is the prompt, '
+  'frames of a held-out clip; the second is what came, and beneath it what '
+  'the model drew instead, unit after unit, each shown as the held-out frame '
+  'nearest to the mean of its unit. Blocks below are units.'
+)
+
+
+def timelines(
+  doc: html.Document, clips: Sequence[Timeline], caption: str = UNITS_IN_TIME
+) -> str:
   """Filmstrips with one coloured strip of units a recipe below each."""
   if not clips:
     return ''
@@ -66,14 +83,7 @@ def timelines(doc: html.Document, clips: Sequence[Timeline]) -> str:
         lines.append(f'<span class="name">{html.escape(name)}</span>')
         lines.append(pictures.unit_strip(units_TL[:, level]))
     body.append(f'<div class="clip">{"".join(lines)}</div>')
-  return doc.figure(
-    f'<div class="scroll">{"".join(body)}</div>',
-    'Units along held-out clips. Time runs to the right; every block is a run '
-    'of one unit, with its number where there is room, and a unit keeps its '
-    'colour from clip to clip within a recipe. One colour for a whole clip is '
-    'the collapse onto clip identity (“dog, dog, dog”); blocks that change '
-    'with the motion are what is wanted.',
-  )
+  return doc.figure(f'<div class="scroll">{"".join(body)}</div>', caption)
 
 
 def galleries(

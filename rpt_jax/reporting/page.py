@@ -12,6 +12,7 @@ from rpt_jax.reporting import (
   choices,
   controls,
   findings,
+  foretelling,
   frames,
   html,
   learned,
@@ -55,6 +56,7 @@ class Content:
   unseen: Sequence[str] = ()
   base_recipe: str | None = None
   timelines: Sequence[frames.Timeline] = ()
+  futures: Sequence[frames.Timeline] = ()
   galleries: Sequence[frames.Gallery] = ()
   samples: frames.Samples | None = None
   rollouts: Sequence[frames.Rollout] = ()
@@ -109,6 +111,10 @@ def compose(content: Content) -> str:
         for part in choices.comparisons(doc, scored, content.measures[name])
       ),
       *acting.variants(doc, rest, acted, content.runs, content.measures),
+      *(
+        foretelling.section(doc, scored, content.measures[name])
+        for name, scored in acted.items()
+      ),
     ],
   )
   doc.section(
@@ -145,6 +151,11 @@ def _acting(doc, content, rest, acted, run):
 def _pictures(doc, content, rest, run):
   doc.section(
     'timelines', 'Units in time', [frames.timelines(doc, content.timelines)]
+  )
+  doc.section(
+    'futures',
+    'What the model foresees',
+    [frames.timelines(doc, content.futures, frames.FUTURES)],
   )
   doc.section(
     'galleries',

@@ -7,7 +7,8 @@ interval (`evals.intervals`). Only scores of one measure are taken together.
 Rows: scores, differences paired by pipeline to scratch and to the untuned
 policy, comparisons of pretraining runs, and what a pretraining is worth in
 demonstrations, of domains seen in pretraining ('all') and of unseen ones; of
-several pipelines the means of what other stages have measured.
+several pipelines the means of what other stages have measured, and whether
+that foretells scores.
 """
 
 import json
@@ -16,7 +17,7 @@ import numpy as np
 
 from rpt_jax import domains, results
 from rpt_jax.evals import intervals
-from rpt_jax.learning import cells, choosing, scores
+from rpt_jax.learning import cells, choosing, predictors, scores
 from rpt_jax.learning.runs import Runs
 from rpt_jax.results import (
   ALL,
@@ -51,7 +52,8 @@ def run(config, inputs, directory):
       least = min(x.shape[1] for x in each)  # Pipelines may end at others.
       score[domain.name, cell] = np.stack([x[:, :least] for x in each])
   comparisons = config.evaluate.comparisons, config.finetune.run_demos
-  return rows + _rows_by_measure(judged, score, *comparisons)
+  foretold = [_rows(own) for own in pipelines], runs.all()
+  return rows + _rows_by_measure(judged, score, comparisons, foretold)
 
 
 def _pipelines(inputs):
@@ -110,8 +112,8 @@ def _over_edges(pipelines):
   return rows
 
 
-def _rows_by_measure(judged, score, comparisons, demos):
-  """Scores, differences, comparisons; one measure has nothing of another."""
+def _rows_by_measure(judged, score, comparisons, foretold):
+  """Scores and what is made of them; one measure has nothing of another."""
   rows = []
   for name in dict.fromkeys(domain.measure.name for domain in judged):
     alike = [domain for domain in judged if domain.measure.name == name]
@@ -128,6 +130,7 @@ def _rows_by_measure(judged, score, comparisons, demos):
       about = alike[0].measure, own, groups
       rows += scores.score_rows(*about)
       rows += scores.difference_rows(*about)
-      rows += scores.comparison_rows(*about, comparisons, demos)
+      rows += scores.comparison_rows(*about, *comparisons)
       rows += scores.worth_rows(*about)
+      rows += predictors.rank_rows(*about, *foretold)
   return rows

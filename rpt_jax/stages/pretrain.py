@@ -2,8 +2,9 @@
 
 What runs read and predict is theirs to say; a run that names neither
 proprioception nor actions is given no folder that holds any. Writes
-`<run>/pretrained` (for `rpt_jax.from_pretrained`), the learning curve, and
-`scales.safetensors`, the scale of every stream.
+`<run>/pretrained` (for `rpt_jax.from_pretrained`), the learning curve, the
+futures that a run draws which generates units, and `scales.safetensors`, the
+scale of every stream.
 """
 
 import functools
@@ -14,7 +15,13 @@ import numpy as np
 from rpt_jax import domains, files, results, settings, sharing
 from rpt_jax.learning import cards, pretraining, streams
 from rpt_jax.learning.pretraining import Part
-from rpt_jax.learning.runs import PRETRAINED, SCALES, PretrainingRun, Runs
+from rpt_jax.learning.runs import (
+  FUTURES,
+  PRETRAINED,
+  SCALES,
+  PretrainingRun,
+  Runs,
+)
 from rpt_jax.sharing import folder
 from rpt_jax.training import (
   costs,
@@ -29,7 +36,7 @@ from rpt_jax.vision import hub
 
 _SPLITS = ('pretrain', 'heldout')
 _FAILURES = 'failures'
-_HELDOUT_BATCHES = 8
+_HELDOUT_BATCHES, _DRAWS = 8, 3
 
 
 def run(config, inputs, directory, iteration=1):
@@ -49,6 +56,8 @@ def run(config, inputs, directory, iteration=1):
     with folder.replacing(directory / name / PRETRAINED) as partial:
       text['constants'] = training.constants
       folder.write(partial, training.model, params, corpus.scales, **text)
+    if hasattr(each.objective, 'futures') and distributed.is_first():
+      files.write_arrays(directory / name / FUTURES, training.futures(params))
     rows += [*run_rows, training.cost_row()]
   return rows
 
@@ -181,6 +190,12 @@ class _Training:
       row = functools.partial(results.row, results.Pretrain.STAGE, **tags)
       rows += [row(m, np.nanmean([x[m] for x in metrics])) for m in metrics[0]]
     return rows
+
+  def futures(self, params):
+    """Units drawn after held-out windows, as the page shows them."""
+    clips, parts = self._corpus.clips(self.run, 'heldout', self._seed)
+    about = clips, parts, self._corpus.scales, jax.random.key(self._seed)
+    return pretraining.futures(self.run, self.model, params, *about, _DRAWS)
 
   def cost_row(self):
     """What the training of `fit` comes to."""

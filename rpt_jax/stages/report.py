@@ -8,7 +8,7 @@ import numpy as np
 from rpt_jax import domains, results, settings
 from rpt_jax.domains.playing import Played
 from rpt_jax.learning import cells, pictures, seeing
-from rpt_jax.learning.runs import Runs
+from rpt_jax.learning.runs import FUTURES, Runs
 from rpt_jax.provenance import provenance
 from rpt_jax.reporting import frames, page
 from rpt_jax.results import Acting, See
@@ -77,9 +77,21 @@ def _trunks(pretrain, quantize, places, inputs):
   shown = main or next(iter(recipes))  # Of a run without units: any.
   return trunks | {
     'base_recipe': 'raw' if 'raw' in recipes else None,
+    'futures': _futures(pretrain.runs, recipes, places, inputs),
     'timelines': pictures.timelines(places, recipes, inputs),
     'galleries': [pictures.gallery(places, shown, recipes[shown], inputs)],
   }
+
+
+def _futures(runs, recipes, places, inputs):
+  """What those runs drew that generate units."""
+  strips = []
+  for name, run in runs.items():
+    path = inputs['pretrain'] / name / FUTURES
+    if path.exists():
+      recipe = run.recipe, recipes[run.recipe]
+      strips += pictures.futures(places, *recipe, path, inputs)
+  return strips
 
 
 def _notes(places, judged):

@@ -1,10 +1,12 @@
-"""A training step of a 384 x 12 trunk, 80 tokens, batch 64, against PyTorch.
+"""A training step of a trunk, 80 tokens a window, against PyTorch.
 
-Forward, backward and AdamW on CPU; the peer is the same network in eager f32
-PyTorch with `scaled_dot_product_attention`. Steps are interleaved and medians
-compared, so that a busy machine slows both.
+Forward, backward and AdamW; the peer is the same network in PyTorch with
+`scaled_dot_product_attention`: on a CPU eager and in f32, on a GPU compiled,
+its products in bf16 (autocast) and its AdamW fused. Steps are interleaved and
+medians compared, so that a busy machine slows both.
 """
 
+import functools
 import statistics
 import time
 
@@ -15,45 +17,61 @@ import optax
 from rpt_jax.models.transformer import Transformer
 from rpt_jax.training import memory
 
-WIDTH, DEPTH, HEADS, TOKENS, BATCH = 384, 12, 6, 80, 64
-STEPS = 7
+TOKENS, STEPS = 80, 7
+# Width, depth, heads, batch: S, and on a GPU what fills it.
+CPU, GPU = ((384, 12, 6, 64),), ((384, 12, 6, 512), (1024, 24, 16, 64))
 
 
-def run() -> list[dict]:
+def run():
   """Seconds per step of both, and their ratio (above 1: ours is faster)."""
+  sizes = GPU if jax.default_backend() == 'gpu' else CPU
+  yield from (_row(*size) for size in sizes)
+
+
+def _row(width, depth, heads, batch):
   memory.keep_freed_memory()
-  shape = (BATCH, TOKENS, WIDTH)
+  size, shape = (width, depth, heads), (batch, TOKENS, width)
   x_BTD = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-  steps = {'ours': _ours(x_BTD), 'peer': _peer(x_BTD)}
+  steps = {'ours': _ours(x_BTD, *size), 'peer': _peer(x_BTD, *size)}
   seconds = {name: [] for name in steps}
   for step in steps.values():
     step()  # Compile, allocate.
+    step()
   for _ in range(STEPS):
     for name, step in steps.items():
       began = time.perf_counter()
       step()
       seconds[name].append(time.perf_counter() - began)
   ours, peer = (statistics.median(seconds[name]) for name in steps)
-  return [
-    {
-      'name': f'trunk step {WIDTH}x{DEPTH}, {BATCH} x {TOKENS} tokens, seconds '
-      '(peer: torch SDPA f32)',
-      'ours': ours,
-      'peer': peer,
-      'ratio': peer / ours,
-      'target': 1.1,
-    }
-  ]
+  tokens = batch * TOKENS
+  # Six for each weight and token, and of attention both products, three times.
+  flops = (
+    6 * tokens * depth * 12 * width**2 + 12 * tokens * depth * TOKENS * width
+  )
+  return {
+    'name': f'trunk step {width}x{depth}, {batch} x {TOKENS} tokens, seconds '
+    f'(peer: torch SDPA {_PEER[jax.default_backend()]})',
+    'ours': ours,
+    'peer': peer,
+    'ratio': peer / ours,
+    'teraflops': flops / ours / 1e12,
+    'target': 1.1,
+  }
 
 
-def _ours(x_BTD):
-  model = Transformer(WIDTH, DEPTH, HEADS)
+_PEER = {'cpu': 'f32', 'gpu': 'compiled, bf16'}
+
+
+def _ours(x_BTD, width, depth, heads):
+  model = Transformer(width, depth, heads)
   params = jax.jit(model.init)(jax.random.key(0), x_BTD)
   tx = optax.adamw(1e-4)
   state = [params, jax.jit(tx.init)(params)]
 
-  @jax.jit
-  def update(params, opt_state):
+  x_BTD = jax.device_put(x_BTD)
+
+  @functools.partial(jax.jit, donate_argnums=(0, 1))
+  def update(params, opt_state, x_BTD):
     def loss(params):
       return (model.apply(params, x_BTD)[0] ** 2).mean()
 
@@ -61,12 +79,12 @@ def _ours(x_BTD):
     return optax.apply_updates(params, updates), opt_state
 
   def step():
-    state[:] = jax.block_until_ready(update(*state))
+    state[:] = jax.block_until_ready(update(*state, x_BTD))
 
   return step
 
 
-def _peer(x_BTD):
+def _peer(x_BTD, width, depth, heads):
   import torch
   from torch import nn
   from torch.nn import functional as F
@@ -75,30 +93,37 @@ def _peer(x_BTD):
     def __init__(self):
       super().__init__()
       self.norm_attention, self.norm_mlp = (
-        nn.LayerNorm(WIDTH),
-        nn.LayerNorm(WIDTH),
+        nn.LayerNorm(width),
+        nn.LayerNorm(width),
       )
-      self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+      self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
       self.up, self.down = (
-        nn.Linear(WIDTH, 4 * WIDTH),
-        nn.Linear(4 * WIDTH, WIDTH),
+        nn.Linear(width, 4 * width),
+        nn.Linear(4 * width, width),
       )
 
     def forward(self, x):
-      qkv = self.qkv(self.norm_attention(x)).view(BATCH, TOKENS, 3, HEADS, -1)
+      qkv = self.qkv(self.norm_attention(x)).view(batch, TOKENS, 3, heads, -1)
       q, k, v = qkv.permute(2, 0, 3, 1, 4)
       h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-      x = x + self.out(h.reshape(BATCH, TOKENS, WIDTH))
+      x = x + self.out(h.reshape(batch, TOKENS, width))
       h = F.gelu(self.up(self.norm_mlp(x)), approximate='tanh')
       return x + self.down(h)
 
-  model = nn.Sequential(*(Block() for _ in range(DEPTH)))
-  optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-  x = torch.from_numpy(x_BTD)
+  device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
+  batch, on_gpu = len(x_BTD), device == 'cuda'
+  model = nn.Sequential(*(Block() for _ in range(depth))).to(device)
+  optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=on_gpu)
+  x = torch.from_numpy(x_BTD).to(device)
+  forward = torch.compile(model) if on_gpu else model
 
   def step():
     optimizer.zero_grad(set_to_none=True)
-    (model(x) ** 2).mean().backward()
+    with torch.autocast(device, torch.bfloat16, enabled=on_gpu):
+      loss = (forward(x).float() ** 2).mean()
+    loss.backward()
     optimizer.step()
+    if on_gpu:
+      torch.cuda.synchronize()
 
   return step

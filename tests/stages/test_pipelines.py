@@ -88,11 +88,15 @@ def test_a_second_run_does_nothing_again(both):
   assert after == before
 
 
-def test_stages_are_named_for_one_pipeline_or_for_all(both, tmp_path):
+def test_stages_are_named_for_one_pipeline_or_for_all(both, capsys):
   workdir, _ = both
   config = json.loads((workdir / 'config.json').read_text())
   experiment = settings.read(settings.Experiment, config)
   pipeline.run(experiment, workdir, only=('probe', 'compare'))
+  capsys.readouterr()
+  pipeline.run(experiment, workdir, only=('pipeline_1',))
+  lines = capsys.readouterr().out.splitlines()
+  assert lines and all('] pipeline_1/' in line for line in lines)
   with pytest.raises(ValueError, match='unknown .*pipeline_2/probe'):
     pipeline.run(experiment, workdir, only=('pipeline_2/probe',))
 
