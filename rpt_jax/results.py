@@ -214,6 +214,7 @@ class Acting:
   DECIDED = 'decided'
   PAIRS = 'decided_after'
   OVER_SCRATCH = 'paired_difference'
+  BOOTSTRAP = 'paired_difference_bootstrap'  # The same, by another interval.
   OVER_FROZEN = 'tuning_difference'  # Tuned minus what it went on from.
   COMPARISON = 'comparison'  # One run minus `other`, which answers `question`.
   # Of runs by the tag `predictor` and by their scores: from -1 to 1.

@@ -82,6 +82,26 @@ def difference_rows(
   return rows
 
 
+def bootstrap_rows(measure: Measure, scores: Scores) -> list[Row]:
+  """Rows `paired_difference_bootstrap`, a check of those of single domains.
+
+  The same gains over scratch with the interval of the hierarchical bootstrap,
+  which draws episodes, too, and assumes no shape.
+  """
+  scores, sample = sampled(_whole(scores))
+  rows = []
+  for (env, cell), ours_PSN in scores.items():
+    scratch_PSN = scores.get((env, cell.scratch))
+    if cell == cell.scratch or scratch_PSN is None or len(ours_PSN) < 2:
+      continue
+    gain_PSN = np.subtract(ours_PSN, scratch_PSN, dtype=np.float64)
+    value, *interval = intervals.hierarchical_bootstrap(gain_PSN)
+    tags = cell.tags | _about(measure, scores, env, sample)
+    about = Acting.STAGE, Acting.BOOTSTRAP, value, interval, len(gain_PSN)
+    rows.append(results.row(*about, **tags))
+  return rows
+
+
 def comparison_rows(
   measure: Measure,
   scores: Scores,

@@ -27,6 +27,7 @@ from rpt_jax.results import (
   COST,
   FINETUNE,
   HEAD_FIRST,
+  PIPELINES,
   PROBE,
   SCRATCH,
   Acting,
@@ -73,6 +74,7 @@ def write(
     for method in () if decided else _METHODS:
       findings += few_demonstrations(differences, method, say)
     findings += aggregate(scored, run, say)
+    findings += checked(scored, say)
     findings += probe_or_all(scored, run, say)
     findings += worth.findings(scored, run, say)
     findings += controls.findings(scored, say)
@@ -86,6 +88,33 @@ def write(
   findings += probes(rows)
   findings += costs(rows)
   return findings
+
+
+def checked(rows, say: Measure) -> list[Finding]:
+  """How often the hierarchical bootstrap says of a gain what its interval says.
+
+  Of the gains of single domains, over whole pipelines.
+  """
+  gains = results.select(rows, Acting.OVER_SCRATCH, sample=PIPELINES)
+  gains = [row for row in gains if row['tags']['env'] not in words.GROUPS]
+  pairs = [
+    (row, results.latest(rows, Acting.BOOTSTRAP, **row['tags']))
+    for row in gains
+  ]
+  sides = [(tidy.side(a), tidy.side(b)) for a, b in pairs if b]
+  if not sides:
+    return []
+  more = sum(a == 0 and b != 0 for a, b in sides)
+  return [
+    Finding(
+      'fact',
+      f'A check of intervals: of {len(sides)} gains over scratch the '
+      'hierarchical bootstrap, which assumes no shape and is too narrow for '
+      f'few pipelines, puts {sum(a == b for a, b in sides)} on the same side '
+      f'of zero, or on none, as the t-interval does, and takes {more} for '
+      'decided that it does not.',
+    )
+  ]
 
 
 def few_demonstrations(differences, method: str, say: Measure) -> list[Finding]:

@@ -130,6 +130,7 @@ def _rows_by_measure(judged, score, comparisons, foretold):
       about = alike[0].measure, own, groups
       rows += scores.score_rows(*about)
       rows += scores.difference_rows(*about)
+      rows += scores.bootstrap_rows(*about[:2])
       rows += scores.comparison_rows(*about, *comparisons)
       rows += scores.worth_rows(*about)
       rows += predictors.rank_rows(*about, *foretold)

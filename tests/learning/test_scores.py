@@ -56,6 +56,18 @@ def test_differences_are_to_scratch_on_as_many_demonstrations():
   assert row['interval'][0] > 0.4
 
 
+def test_the_bootstrap_is_of_the_same_gains():
+  x = outcomes()
+  gains = scores.difference_rows(measures.SUCCESS, x, GROUPS)
+  checks = scores.bootstrap_rows(measures.SUCCESS, x)
+  assert len(checks) == 6  # Both runs in three domains.
+  for check in checks:
+    row = results.latest(gains, 'paired_difference', **check['tags'])
+    assert check['value'] == pytest.approx(row['value'])
+    low, high = check['interval']
+    assert row['interval'][0] < low < row['value'] < high
+
+
 def test_a_comparison_is_one_run_minus_the_other():
   x = outcomes()
   questions = {'masked over generative': ('rpt', 'next')}
