@@ -79,11 +79,12 @@ def _seed(rows, weight_N, num_clusters, key, init_size) -> Array:
 
 def _fit_lloyd(rows, weight_N, key, num_clusters, settings, init):
   """Returns the best of the restarts: centroids, inertia, counts, steps."""
-  init_KD, restarts, init_size = init
+  init_KD, restarts, _ = init
 
   def attempt(key):
     if init_KD is None:
-      c_KD = _seed(rows, weight_N, num_clusters, key, init_size)
+      _, draw = jax.random.split(key)
+      c_KD = seeding.greedy_plus_plus(rows, num_clusters, draw)
     else:
       c_KD = init_KD - rows.offset_D[None, :]
     c_KD, steps = lloyd.lloyd(rows, c_KD, settings)
@@ -119,21 +120,20 @@ def _fit_minibatch(rows, weight_N, key, num_clusters, settings, init):
     'settings',
     'restarts',
     'init_size',
-    'num_rows',
+    'chunk',
     'mesh',
   ),
 )
 def _fit(
-  x_ND, weight_N, init_KD, key, *, num_clusters, settings, restarts,
-  init_size, num_rows, mesh,
+  x_ND, weight_N, all_weight_M, init_KD, key, *, num_clusters, settings,
+  restarts, init_size, chunk, mesh,
 ):  # fmt: skip
-  chunk, _ = rows_lib.layout(num_rows, mesh.shape[rows_lib.AXIS])
   run = _fit_minibatch if settings.batch_size else _fit_lloyd
 
-  def local(x_ND, weight_N, all_weight_N, init_KD, key):
+  def local(x_ND, weight_N, all_weight_M, init_KD, key):
     rows = rows_lib.make_rows(x_ND, weight_N, chunk)
     init = (init_KD, restarts, init_size)
-    c_KD, *rest = run(rows, all_weight_N, key, num_clusters, settings, init)
+    c_KD, *rest = run(rows, all_weight_M, key, num_clusters, settings, init)
     inertia, count_K, steps = rest
     c_KD = c_KD + rows.offset_D[None, :]
     return Codebook(c_KD, rows.offset_D, inertia, count_K, steps)
@@ -146,7 +146,7 @@ def _fit(
     out_specs=same,
     check_vma=False,
   )
-  return run_sharded(x_ND, weight_N, weight_N[:num_rows], init_KD, key)
+  return run_sharded(x_ND, weight_N, all_weight_M, init_KD, key)
 
 
 def fit(
@@ -200,21 +200,23 @@ def fit(
         f'{(num_clusters, x_ND.shape[1])}'
       )
     init_KD = jnp.asarray(init_KD, jnp.float32)
-  init_size = 3 * max(batch_size, num_clusters) if batch_size else num_rows
-  init_size = min(init_size, num_rows)
+  # Minibatches are drawn from the rows; Lloyd looks at all of them, and what is
+  # compiled for it need not know how many there are.
+  drawn_from = num_rows if batch_size else 0
+  init_size = min(3 * max(batch_size, num_clusters), drawn_from)
   mesh = rows_lib.flat(mesh) if mesh else rows_lib.one_device_mesh()
-  _, padded = rows_lib.layout(num_rows, mesh.shape[rows_lib.AXIS])
+  chunk, padded = rows_lib.layout(num_rows, mesh.shape[rows_lib.AXIS])
   x_ND = rows_lib.place(x_ND, padded, mesh)
   _check_finite(_all_finite(x_ND))
   fitted = _fit(
     x_ND,
     rows_lib.place(np.ones(num_rows, np.float32), padded, mesh),
-    *rows_lib.replicate((init_KD, key), mesh),
+    *rows_lib.replicate((np.ones(drawn_from, np.float32), init_KD, key), mesh),
     num_clusters=num_clusters,
     settings=settings,
     restarts=restarts,
     init_size=init_size,
-    num_rows=num_rows,
+    chunk=chunk,
     mesh=mesh,
   )
   return rows_lib.local(fitted)

@@ -22,6 +22,7 @@ from rpt_jax.types import Array, PyTree
 
 AXIS = 'data'
 CHUNK = 2048
+_COPIED = 2**20  # Rows at most that one device pads.
 
 
 class Rows(NamedTuple):
@@ -51,9 +52,13 @@ def flat(mesh: jax.sharding.Mesh) -> jax.sharding.Mesh:
 
 
 def layout(num_rows: int, devices: int) -> tuple[int, int]:
-  """Returns rows per chunk and rows padded to whole chunks per device."""
+  """Returns rows per chunk and rows padded to whole chunks per device.
+
+  Data of about as many rows then share what is compiled. Much data on one
+  device is not padded, as that copies it.
+  """
   chunk = chunk_size(num_rows)
-  if devices == 1:
+  if devices == 1 and num_rows > _COPIED:
     return chunk, num_rows
   group = chunk * devices
   return chunk, -(-num_rows // group) * group
