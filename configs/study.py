@@ -8,11 +8,13 @@ demonstrations. `oracle` learns from the true actions of the same clips, and
 
     python -m rpt_jax.main --config=configs/study.py
     python -m rpt_jax.main --config=configs/study.py:small
+    python -m rpt_jax.main --config=configs/study.py:horizon
     python -m rpt_jax.main --config=configs/study.py --config.encoder=edges
     python -m rpt_jax.main --config=configs/study.py:quicktest
 
-Expected: see configs/README.md. `small` has two pipelines and 100 steps.
-A killed run goes on with the same command.
+Expected: see configs/README.md. `small` has two pipelines and 100 steps;
+`horizon` asks how far ahead, and whether units may see the whole clip. A killed
+run goes on with the same command.
 """
 
 from rpt_jax import settings
@@ -46,11 +48,23 @@ QUESTIONS = {
   'units and latents, or units': ('unit_latent', 'next'),
   'latents, or features of a teacher': ('latent', 'teacher'),
   'unit after unit, or k steps at once': ('generate', 'next_causal'),
-  'units that see the clip, or its past': ('next', 'next_causal'),
   'generative, or masked: units': ('next', 'masked'),
   'generative, or masked: latents': ('next_stream', 'masked_stream'),
   'a second iteration': ('next_2', 'next'),
   'true actions, or units': ('oracle', 'next'),
+}
+# Of `horizon`: {run: (recipe, steps ahead)}, and what is asked of them.
+HORIZONS = {
+  'clip_4': ('clip_mean_stack', 4),
+  'clip_8': ('clip_mean_stack', 8),
+  'past_4': ('causal', 4),
+  'past_8': ('causal', 8),
+}
+OF_HORIZONS = {
+  '8 steps ahead, or 4: units that see the clip': ('clip_8', 'clip_4'),
+  '8 steps ahead, or 4: units that see its past': ('past_8', 'past_4'),
+  'the past, or the clip: 4 steps ahead': ('past_4', 'clip_4'),
+  'the past, or the clip: 8 steps ahead': ('past_8', 'clip_8'),
 }
 # What `hubert_units:tune` chose for DEMOS.
 METHODS = {
@@ -61,8 +75,8 @@ METHODS = {
 
 
 def get_config(arg=''):
-  """`arg`: '' (all of it), 'small' or 'quicktest'."""
-  arg = settings.argument(arg, ('small', 'quicktest'))
+  """`arg`: '' (all of it), 'small', 'horizon' or 'quicktest'."""
+  arg = settings.argument(arg, ('small', 'horizon', 'quicktest'))
   config = settings.base('quantize', 'pretrain', 'finetune')
   config.title = 'Forms of pretraining'
   config.question = 'Which one makes few demonstrations go furthest?'
@@ -85,17 +99,35 @@ def get_config(arg=''):
     how = {'steps': steps, 'learning_rate': rates}
     config.finetune[name] = settings.section(settings.Method, **how)
   config.evaluate.episodes = 64
-  config.evaluate.comparisons = {
-    f'{question} ({words})': tuple(f'{run}{method}' for run in runs)
-    for question, runs in QUESTIONS.items()
-    for words, method in (('probe', ':probe'), ('fine-tuned', ''))
-  }
+  config.evaluate.comparisons = _by_both(QUESTIONS)
   if arg == 'small':
     config.pipelines, config.pretrain.steps = 2, 100
     config.finetune.run_demos = (4,)
+  if arg == 'horizon':
+    _horizon(config)
   if arg == 'quicktest':
     _quicktest(config)
   return config
+
+
+def _by_both(questions):
+  """Every question of frozen probes, and of fine-tuned policies."""
+  return {
+    f'{question} ({words})': tuple(f'{run}{method}' for run in runs)
+    for question, runs in questions.items()
+    for words, method in (('probe', ':probe'), ('fine-tuned', ''))
+  }
+
+
+def _horizon(config):
+  """How far ahead `next` looks, and what its units may see."""
+  config.update(pipelines=5, iterations=1)
+  settings.keep(config.quantize.recipes, 'clip_mean_stack', 'causal')
+  config.pretrain.main, config.pretrain.runs = 'clip_4', {}
+  for name, (recipe, steps) in HORIZONS.items():
+    config.pretrain.runs[name] = _run('next_units', recipe, ('unit',))
+    config.pretrain.runs[name].objective.horizon = steps
+  config.evaluate.comparisons = _by_both(OF_HORIZONS)
 
 
 def _recipes():

@@ -17,7 +17,7 @@ ARGUMENTS = {
   'mae': ('', 'S', 'B', 'L', 'quicktest'),
   'robot_video': ('', 'mae', 'bridge', 'video', 'quicktest'),
   'rpt': ('', 'study', 'action_free', 'g1', 'quicktest', 'S', 'B', 'L'),
-  'study': ('', 'small', 'quicktest'),
+  'study': ('', 'small', 'horizon', 'quicktest'),
   'scale': ('', 'S', 'L,16', 'XL,256', 'quicktest'),
 }
 SPECS = [f'{name}:{a}' for name, each in ARGUMENTS.items() for a in each]
