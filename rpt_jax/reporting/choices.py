@@ -24,6 +24,11 @@ class Answer(NamedTuple):
   second: results.Row
 
   @property
+  def method(self) -> str:
+    """How the first run is learnt with."""
+    return words.METHODS[self.difference['tags']['method']]
+
+  @property
   def runs(self) -> tuple[str, str]:
     """What both are called; the second with its method where that differs."""
     tags = self.difference['tags']
@@ -69,7 +74,7 @@ def comparisons(doc: html.Document, rows, say: Measure) -> list[str]:
     }
     rows_of = {group: of for group, of in rows_of.items() if of}
     questions = list(dict.fromkeys(a.question for a in of_demos))
-    title = f'fine-tuned on {tidy.demonstrations(demos)}'
+    title = f'with {tidy.demonstrations(demos)}'
     picture = plots.comparisons(rows_of, questions, title, limits, say.score)
     panels.append(html.image(picture, f'Differences, {title}', 'plot'))
     tables.append(
@@ -85,7 +90,7 @@ def comparisons(doc: html.Document, rows, say: Measure) -> list[str]:
   figure = doc.figure(
     html.legend(legend) + ''.join(panels),
     f'One choice at a time. {say.score.capitalize()} of the first run minus '
-    'that of the second, both fine-tuned on the same demonstrations and paired '
+    'that of the second, both with the same demonstrations and paired '
     f'over {over}, with 95 % intervals. {say.intervals} Filled: '
     'the difference decides, as said under the findings.',
     'one' if len(panels) == 1 else 'wide',
@@ -110,7 +115,7 @@ def findings(rows, say: Measure) -> list[Finding]:
         f'{words.over(a.group, say).lower()}, “{first}” {say.scores} '
         f'{tidy.number(a.first["value"])} and “{second}” '
         f'{tidy.number(a.second["value"])}, a paired difference of '
-        f'{tidy.with_interval(a.difference, sign=True)} (fine-tuning, '
+        f'{tidy.with_interval(a.difference, sign=True)} ({a.method}, '
         f'{tidy.demonstrations(a.demos)}){f"; but {doubt}" if doubt else ""}.',
       )
     )

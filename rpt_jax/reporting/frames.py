@@ -60,7 +60,8 @@ FUTURES = (
   'Futures that the model draws. The first half of every strip is the prompt, '
   'frames of a held-out clip; the second is what came, and beneath it what '
   'the model drew instead, unit after unit, each shown as the held-out frame '
-  'nearest to the mean of its unit. Blocks below are units.'
+  'nearest to the mean of its unit, black where none has it. Blocks below are '
+  'units.'
 )
 
 
