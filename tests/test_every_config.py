@@ -14,13 +14,14 @@ def skip_without_data(config):
   if config in ('rpt', 'scale'):
     if missing := scene.missing():
       pytest.skip(missing)
-  elif config != 'hubert_units' and not (ROOT.parent / 'shared/data').exists():
+  elif config not in ('hubert_units', 'study') and not (ROOT.parent / 'shared/data').exists():
     pytest.skip('no recorded data beside the repository')
 
 
-# What `mae` does, `robot_video` does, too; `scale` is `rpt`. Of `robot_video`
-# every stage has tests of its own on recorded data, and two minutes are much.
-SLOW = ('mae', 'robot_video', 'scale')
+# What `mae` does, `robot_video` does, too; `scale` is `rpt`, and `study` is
+# `hubert_units` with more runs. Of `robot_video` every stage has tests of its
+# own on recorded data, and two minutes are much.
+SLOW = ('mae', 'robot_video', 'scale', 'study')
 
 
 @pytest.mark.parametrize(
