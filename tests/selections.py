@@ -41,6 +41,11 @@ _EYES = {
   'sight.findings(visible_r2)',
   'sight.section(visible_r2, features)',
 }
+_SEVERAL_PIPELINES = {
+  'findings.checked(paired_difference, sample)',
+  'foretelling.findings(rank_correlation)',
+  'foretelling.section(rank_correlation)',
+}
 _ENDED_EARLY = {'findings.write(decided)'}
 _TABLES_OF_DECISIONS = {
   'simulator._gain(decided, env, method)',
@@ -53,6 +58,7 @@ NOT_APPLICABLE = {
     *_SIMULATOR,
     *_ORACLE,
     *_ENDED_EARLY,
+    *_SEVERAL_PIPELINES,
     *_TUNED,
     *_INSTRUCTIONS,
     'measures.unit_quality(pnmi_phase)',
@@ -64,6 +70,7 @@ NOT_APPLICABLE = {
     *_ORACLE,
     *_EYES,
     *_ENDED_EARLY,
+    *_SEVERAL_PIPELINES,
   },
   'rpt': {
     *_TUNED,
@@ -73,6 +80,7 @@ NOT_APPLICABLE = {
     *_ORACLE,
     *_EYES,
     *_ENDED_EARLY,
+    *_SEVERAL_PIPELINES,
     *_TABLES_OF_DECISIONS,
   },
 }

@@ -7,6 +7,7 @@ from tests import selections
 from tests.commands import ROOT, finish
 from tests.reporting import fake_success
 
+RECORDED = ('mae', 'robot_video')
 CONFIGS = sorted(p.stem for p in (ROOT / 'configs').glob('*.py'))
 
 
@@ -14,7 +15,7 @@ def skip_without_data(config):
   if config in ('rpt', 'scale'):
     if missing := scene.missing():
       pytest.skip(missing)
-  elif config not in ('hubert_units', 'study') and not (ROOT.parent / 'shared/data').exists():
+  elif config in RECORDED and not (ROOT.parent / 'shared/data').exists():
     pytest.skip('no recorded data beside the repository')
 
 
