@@ -54,8 +54,7 @@ def get_config(arg=''):
     'next': _run('next_units', 'clip_mean_stack'),
     'oracle': _run('next_units', 'actions'),
   }
-  config.pretrain.steps = 300
-  config.image_model.steps = 800
+  config.pretrain.steps, config.image_model.steps = 300, 1000
   config.domains.gymnax.score_episodes = 256
   config.finetune.update(seeds=1, batch_size=16, demos=DEMOS)
   config.finetune.methods = ('probe', 'finetune', 'head_first')
@@ -70,7 +69,7 @@ def get_config(arg=''):
   config.evaluate.episodes = 64
   if arg == 'tune':
     config.update(seed=9000, pipelines=1)
-    config.image_model.steps, config.pretrain.steps = 1000, 600
+    config.pretrain.steps = 600
     config.domains.gymnax.score_episodes = 1024
     config.tune = settings.section(settings.Tune)
     settings.keep(config.pretrain.runs, 'next')

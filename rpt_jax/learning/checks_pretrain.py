@@ -9,7 +9,7 @@ from rpt_jax import domains, settings
 from rpt_jax.learning.runs import PretrainingRun, Runs
 from rpt_jax.learning.streams import FELT
 from rpt_jax.models import sequence, trunks, visibility
-from rpt_jax.results import NO_RUN
+from rpt_jax.results import NO_RUN, RANDOM
 from rpt_jax.settings import Experiment, refuse
 from rpt_jax.training import optimizer
 from rpt_jax.types import ACTION, CAMERA, LATENT, UNIT, StreamSpec
@@ -59,12 +59,13 @@ def _check_names(config):
   c = config.pretrain
   runs = Runs(c, config.quantize, config.iterations)
   later = [runs.main_name(i) for i in range(2, config.iterations + 1)]
-  for name in (NO_RUN, *later):
+  for name in (NO_RUN, LATENT, RANDOM, *later):
     if name in c.runs:
       raise ValueError(
         f'config.pretrain.runs.{name}: found a run of that name, expected '
-        'another: it is taken by policies that were not pretrained, or by a '
-        'later iteration of the main run'
+        'another: it is taken by policies that were not pretrained, by '
+        'features of the image model or of an untrained trunk, or by a later '
+        'iteration of the main run'
       )
 
 

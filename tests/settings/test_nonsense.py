@@ -138,7 +138,8 @@ ROWS = [
   (H, ['pretrain.main='], 'pretrain.main'),
   (H, ['pretrain.runs={}'], 'pretrain.runs'),
   (H, ['pretrain.runs.next=next_units'], _NEXT),
-  (H, [f'pretrain.runs.none={_RUN}'], 'pretrain.runs.none'),
+  *((H, [f'pretrain.runs.{name}={_RUN}'], f'pretrain.runs.{name}')
+    for name in ('none', 'latent', 'random')),
   (H, ['iterations=2', f'pretrain.runs.next_2={_RUN}'],
    'pretrain.runs.next_2'),
   (H, [f'pretrain.runs.a/b={_RUN}'], 'pretrain.runs'),
