@@ -66,7 +66,7 @@ def get_config(arg=''):
     config.finetune.eyes.state.demos = (64,)
     config.finetune.eyes.positions.demos = (64,)
     config.finetune.eyes.edges.demos = (4, 64)
-  config.evaluate.episodes = 64
+  config.evaluate.episodes = 48
   if arg == 'tune':
     config.update(seed=9000, pipelines=1)
     config.pretrain.steps = 600

@@ -37,7 +37,8 @@ OF_FEATURES = (
 )
 OF_UNITS = (
   Quantize.nmi(Quantize.CLIP),
-  *(Quantize.pnmi(x) for x in (Quantize.ACTION, Quantize.VELOCITY)),
+  Quantize.pnmi(Quantize.ACTION),
+  Quantize.pnmi(Quantize.VELOCITY),
   Quantize.pnmi(Quantize.STATE),
 )
 OF_PRETRAINING = (Pretrain.LOSS_BITS,)

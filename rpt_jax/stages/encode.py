@@ -25,8 +25,11 @@ from rpt_jax.learning import encoders
 from rpt_jax.training import distributed, sharding
 
 
-def run(config, inputs, directory):
-  """Write latents of all splits; rows: their width, frames, skipped ones."""
+def run(config, inputs, directory, splits=()):
+  """Write latents of all splits; rows: their width, frames, skipped ones.
+
+  Where `splits` are named, nothing is encoded of others.
+  """
   places = domains.of(config)
   encoder = encoders.load(config.encoder, config.encode, inputs, places)
   cameras = max(len(domain.cameras) for domain in places)
@@ -36,6 +39,8 @@ def run(config, inputs, directory):
     views = _views(domain, encoder)
     encode = _compiled(encoder, encoder.shown.get(domain.name))
     for split in domain.splits:
+      if splits and split not in splits:
+        continue
       source = domain.source(inputs['collect'], split)
       folder = directory / domain.name / split
       rows += _encode_split(source, views, folder, encode, config.encode)

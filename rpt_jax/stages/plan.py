@@ -17,6 +17,7 @@ from rpt_jax.settings import Experiment
 from rpt_jax.vision import hub
 
 PIPELINE = 'pipeline_'  # How the folder of one of several begins.
+_PROBED = ('pretrain', 'heldout')  # Splits of what no policy looks at.
 _SHARED = ('seed', 'mesh', 'precision', 'domains')
 
 
@@ -133,8 +134,10 @@ def _controls(config):
     encode = encoders.encode_of(config.encode, eyes)
     own = dataclasses.replace(config, encoder=eyes, encode=encode)
     own = _only(own, ('encoder', 'encode'))
-    name = encoders.stage(eyes)
-    stages[eyes] = Stage(name, 'encode', own, {'collect': 'collect'})
+    name, inputs = encoders.stage(eyes), {'collect': 'collect'}
+    acts = config.finetune and eyes in config.finetune.eyes
+    only = {} if acts else {'splits': _PROBED}
+    stages[eyes] = Stage(name, 'encode', own, inputs, only)
   return stages
 
 
