@@ -70,6 +70,7 @@ def test_tuned_policies_are_scored_on_frames_they_see_anew(judged):
     if row['tags'].get('method') == 'tuned'
   }
   names = ('score', 'paired_difference', 'paired_difference_p')
+  names += ('paired_difference_bootstrap',)
   names += ('tuning_difference', 'tuning_difference_p')
   assert written == {(n, cell.encoder) for n in names for cell in tuned}
   assert json.dumps(rows)

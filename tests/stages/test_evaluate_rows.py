@@ -41,7 +41,8 @@ def rows():
     for cell, gain in ((SCRATCH, 0.5), (OURS, 1.0))
   }
   question = {'ours over scratch': ('next', 'none:scratch')}
-  return compare._rows_by_measure(PLACES, score, question, (1,))
+  comparisons, foretold = (question, (1,)), ([[], [], []], {})
+  return compare._rows_by_measure(PLACES, score, comparisons, foretold)
 
 
 def test_numbers_of_unlike_scales_are_not_averaged(rows):

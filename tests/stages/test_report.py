@@ -87,7 +87,9 @@ def test_a_config_without_units_has_a_page(config, inputs, tmp_path):
 
 
 @pytest.mark.parametrize('main, shown', [('rpt', 'a'), ('units', 'clip_mean')])
-def test_units_of_a_page_whose_main_run_has_none(main, shown, monkeypatch):
+def test_units_of_a_page_whose_main_run_has_none(
+  main, shown, monkeypatch, tmp_path
+):
   """Those of the first recipe; else those that the main run learns from."""
   config = rpt.get_config('quicktest')
   config.iterations = 1
@@ -97,7 +99,9 @@ def test_units_of_a_page_whose_main_run_has_none(main, shown, monkeypatch):
   c = checks.experiment(config)
   monkeypatch.setattr(pictures, 'timelines', lambda places, *_: places)
   monkeypatch.setattr(pictures, 'gallery', lambda places, name, *_: name)
-  trunks = report._trunks(c.pretrain, c.quantize, domains.of(c), {})
+  inputs = {'pretrain': tmp_path}
+  trunks = report._trunks(c.pretrain, c.quantize, domains.of(c), inputs)
+  assert trunks['futures'] == []  # No run generates units.
   assert trunks['galleries'] == [shown]
   assert [place.name for place in trunks['timelines']] == ['coffee-button-v3']
   assert trunks['main_run'] == main and trunks['base_recipe'] is None
