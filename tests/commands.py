@@ -7,8 +7,6 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
-# One device as users have it, compiled with as little care as in `conftest`.
-XLA_FLAGS = '--xla_backend_optimization_level=1'
 
 
 def start(config, workdir, *flags):
@@ -25,7 +23,7 @@ def start(config, workdir, *flags):
     command += ['--config.pipelines=1', '--config.finetune.seeds=2']
     command += ['--config.iterations=2']
     command += [] if given else [f"{envs}('CartPole-v1', 'Pendulum-v1')"]
-  environment = os.environ | {'XLA_FLAGS': XLA_FLAGS, 'PYTHONUNBUFFERED': '1'}
+  environment = os.environ | {'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
   return subprocess.Popen(
     [*command, *flags, f'--workdir={workdir}'],
     cwd=ROOT,

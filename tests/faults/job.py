@@ -137,7 +137,7 @@ def start(directory, *faults, steps=tiny.STEPS, seconds=0.0, **environment):
   return subprocess.Popen(
     [*map(str, arguments), str(seconds), *faults],
     cwd=ROOT,
-    env=os.environ | {'XLA_FLAGS': commands.XLA_FLAGS} | environment,
+    env=os.environ | {'XLA_FLAGS': ''} | environment,
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
