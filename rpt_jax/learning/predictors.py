@@ -17,7 +17,6 @@ from rpt_jax.learning.runs import PretrainingRun
 from rpt_jax.learning.scores import Groups, Scores
 from rpt_jax.results import (
   ALL,
-  NO_RUN,
   ORACLE,
   PIPELINES,
   Acting,
@@ -61,7 +60,7 @@ def rank_rows(
   """
   if len(rows_P) < 2:
     return []
-  rivals = [r for r in runs if r not in (NO_RUN, ORACLE)]
+  rivals = [run for run in runs if run != ORACLE]
   settings = dict.fromkeys((c.method, c.demos) for _, c in scores)
   rows = []
   for method, demos in settings:

@@ -35,10 +35,11 @@ def run(config, inputs, directory):
   """Rows alone; `inputs` are all stages of all pipelines, by their names."""
   del directory
   pipelines = _pipelines(inputs)
-  rows = _means(pipelines) if len(pipelines) > 1 else []
-  rows += _over_edges(pipelines)
+  rows_P = [_rows(own) for own in pipelines]
+  rows = _means(rows_P) if len(pipelines) > 1 else []
+  rows += _over_edges(rows_P)
   if config.tune:
-    grid = rows if len(pipelines) > 1 else _rows(pipelines[0])
+    grid = rows if len(pipelines) > 1 else rows_P[0]
     return rows + choosing.rows(grid)
   if not config.finetune:
     return rows
@@ -52,7 +53,7 @@ def run(config, inputs, directory):
       least = min(x.shape[1] for x in each)  # Pipelines may end at others.
       score[domain.name, cell] = np.stack([x[:, :least] for x in each])
   comparisons = config.evaluate.comparisons, config.finetune.run_demos
-  foretold = [_rows(own) for own in pipelines], runs.all()
+  foretold = rows_P, runs.all()
   return rows + _rows_by_measure(judged, score, comparisons, foretold)
 
 
@@ -71,11 +72,11 @@ def _rows(own):
   return [r for path in artifacts for r in json.loads(path.read_text())['rows']]
 
 
-def _means(pipelines):
+def _means(rows_P):
   """The mean over pipelines of every row that all of them have."""
   values, first = {}, {}
-  for own in pipelines:
-    for row in _rows(own):
+  for own in rows_P:
+    for row in own:
       key = row['stage'], row['name'], json.dumps(row['tags'], sort_keys=True)
       values.setdefault(key, []).append(row['value'])
       first.setdefault(key, row)
@@ -84,7 +85,7 @@ def _means(pipelines):
     row = first[key]
     if results.tag(row, 'kind') == COST or None in each:
       continue
-    if len(each) < len(pipelines) or not np.isfinite(each).all():
+    if len(each) < len(rows_P) or not np.isfinite(each).all():
       continue
     value, *interval = intervals.t_interval(each)
     tags = row['tags'] | {'sample': PIPELINES}
@@ -93,11 +94,11 @@ def _means(pipelines):
   return rows
 
 
-def _over_edges(pipelines):
+def _over_edges(rows_P):
   """What the image model shows of the state beyond `edges`, where both do."""
   gains = {}
-  for own in pipelines:
-    visible = results.select(_rows(own), Probe.VISIBLE_R2)
+  for own in rows_P:
+    visible = results.select(own, Probe.VISIBLE_R2)
     for edges in results.select(visible, features=EDGES):
       env = edges['tags']['env']
       ours = results.latest(visible, Probe.VISIBLE_R2, features=LATENT, env=env)

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from rpt_jax.models.transformer import Transformer
-from rpt_jax.training import memory
+from rpt_jax.training import costs, memory
 
 TOKENS, STEPS = 80, 7
 # Width, depth, heads, batch: S, and on a GPU what fills it.
@@ -32,7 +32,8 @@ def _row(width, depth, heads, batch):
   memory.keep_freed_memory()
   size, shape = (width, depth, heads), (batch, TOKENS, width)
   x_BTD = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-  steps = {'ours': _ours(x_BTD, *size), 'peer': _peer(x_BTD, *size)}
+  step, flops = _ours(x_BTD, *size)
+  steps = {'ours': step, 'peer': _peer(x_BTD, *size)}
   seconds = {name: [] for name in steps}
   for step in steps.values():
     step()  # Compile, allocate.
@@ -43,11 +44,6 @@ def _row(width, depth, heads, batch):
       step()
       seconds[name].append(time.perf_counter() - began)
   ours, peer = (statistics.median(seconds[name]) for name in steps)
-  tokens = batch * TOKENS
-  # Six for each weight and token, and of attention both products, three times.
-  flops = (
-    6 * tokens * depth * 12 * width**2 + 12 * tokens * depth * TOKENS * width
-  )
   return {
     'name': f'trunk step {width}x{depth}, {batch} x {TOKENS} tokens, seconds '
     f'(peer: torch SDPA {_PEER[jax.default_backend()]})',
@@ -63,6 +59,7 @@ _PEER = {'cpu': 'f32', 'gpu': 'compiled, bf16'}
 
 
 def _ours(x_BTD, width, depth, heads):
+  """(a step, the FLOPs of its products)."""
   model = Transformer(width, depth, heads)
   params = jax.jit(model.init)(jax.random.key(0), x_BTD)
   tx = optax.adamw(1e-4)
@@ -81,7 +78,7 @@ def _ours(x_BTD, width, depth, heads):
   def step():
     state[:] = jax.block_until_ready(update(*state, x_BTD))
 
-  return step
+  return step, costs.flops(update, *state, x_BTD)
 
 
 def _peer(x_BTD, width, depth, heads):
