@@ -8,6 +8,8 @@ actions, and rolled out against the same model from scratch and a frozen probe,
 in the tasks it was pretrained on and in one it has never seen.
 
     python -m rpt_jax.main --config=configs/rpt.py
+    python -m rpt_jax.main --config=configs/rpt.py:conclusive
+    python -m rpt_jax.main --config=configs/rpt.py:tune
     python -m rpt_jax.main --config=configs/rpt.py:study
     python -m rpt_jax.main --config=configs/rpt.py:action_free
     python -m rpt_jax.main --config=configs/rpt.py:g1
@@ -33,12 +35,17 @@ from rpt_jax import settings
 from rpt_jax.models import presets
 
 CAMERAS = ('corner2', 'gripperPOV', 'topview')
+# Of `conclusive`: what pretraining sees, and what it does not.
+SEEN = ('drawer-open-v3', 'window-open-v3', 'faucet-open-v3', 'door-close-v3')
+UNSEEN = ('door-open-v3', 'window-close-v3')
 SIZES = ('S', 'B', 'L')
 
 
 def get_config(arg=''):
   """`arg`: '' (the default), or as above."""
   change = {
+    'conclusive': _conclusive,
+    'tune': _tune,
     'study': _study,
     'action_free': _action_free,
     'g1': _g1,
@@ -136,6 +143,39 @@ def _study(config):
       'units added over none': ('units', 'rpt'),
     }
   )
+
+
+def _conclusive(config):
+  """Is RPT worth anything, and is masked or generative the better way?
+
+  Twelve whole pipelines, as intervals must hold how pretrainings differ. No
+  cell ends early: what decides in one pipeline would bias the mean over all.
+  """
+  config.title = 'RPT: masked, generative, or nothing'
+  config.pipelines = 12
+  tasks = config.domains.metaworld
+  tasks.update(tasks=SEEN, unseen=UNSEEN, cameras=CAMERAS[:2], size=64)
+  tasks.update(pretrain=75, heldout=10, demos=10)
+  config.frames.size, config.image_model.patch = 64, 16
+  _smaller(config)
+  config.pretrain.streams = (*_latents(CAMERAS[:2]), 'proprio', 'action')
+  config.pretrain.runs = {'rpt': _masked(), 'next': _generative()}
+  config.finetune.update(seeds=1, methods=('finetune',), run_demos=(2, 10))
+  config.finetune.batch_size = 8
+  config.evaluate.comparisons = {
+    'masked pretraining, or none': ('rpt', 'none:scratch'),
+    'generative pretraining, or none': ('next', 'none:scratch'),
+    'masked, or generative': ('rpt', 'next'),
+  }
+
+
+def _tune(config):
+  """How long and how fast `conclusive` should learn, on a seed of its own."""
+  _conclusive(config)
+  config.update(seed=9000, pipelines=1)
+  config.domains.metaworld.update(tasks=SEEN[:2], unseen=UNSEEN[:1])
+  config.tune = settings.section(settings.Tune, steps=(75, 150, 300))
+  config.tune.learning_rate = (4e-4, 1e-3, 3e-3)
 
 
 def _action_free(config):

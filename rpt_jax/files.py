@@ -1,18 +1,162 @@
-"""Files that are written whole or not at all."""
+"""Files: what they may name, what they say, and writing them whole or not.
 
+Nothing that is read is believed: a name leads no further than its folder, JSON
+has the keys that are needed, and what is no regular file is never opened.
+"""
+
+import contextlib
+import errno
 import json
 import os
 import pathlib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+_MAX_JSON = 1 << 28  # bytes; the tables of the largest datasets stay below.
+# A compressor makes no more of a byte than this (deflate: 1032).
+_MAX_RATIO = 1100
+_FREE = 1 << 26  # bytes that may be declared without being there.
+
+
+def inside(folder: str | os.PathLike, name: str) -> pathlib.Path:
+  """The path of what a file calls `name`, which must lie in `folder`.
+
+  Links are followed: one that leads out of the folder is refused, but for those
+  of Hugging Face's cache, whose snapshots are links to its blobs. Raises
+  ValueError; whether there is such a file is not asked.
+  """
+  root = pathlib.Path(folder).resolve()
+  homes = [root]
+  if root.parent.name == 'snapshots':
+    blobs = root.parents[1] / 'blobs'
+    homes += [blobs] if blobs == blobs.resolve() else []
+  text = str(name)
+  ends = pathlib.PurePath(text).is_absolute() or '\0' in text
+  target = root if ends else (root / text).resolve()
+  if ends or not any(target.is_relative_to(home) for home in homes):
+    raise ValueError(
+      f'{folder}: found a name that leads out of this folder, {text[:200]!r}; '
+      'expected that of a file in it; copy what belongs to it into the folder'
+    )
+  return pathlib.Path(folder) / text
+
+
+def fill(template: str, told_by: str | os.PathLike, **fields: int | str) -> str:
+  """A template that the file `told_by` holds, with its `{fields}` filled in.
+
+  `{name}` and, of numbers, `{name:03d}` are all that is understood: what else
+  Python's own format can do may take all memory, or look into objects. Raises
+  ValueError for any other brace.
+  """
+
+  def one(match):
+    name, width = match.groups()
+    value = fields.get(name)
+    if value is None or width and not isinstance(value, int):
+      return match[0]
+    return f'{value:0{width or 0}d}' if width else str(value)
+
+  pattern = r'\{(\w+)(?::0?(\d{1,2})d)?\}'
+  known = {name for name, value in fields.items() if value is not None}
+  filled = re.sub(pattern, one, str(template))
+  if re.search(r'[{}]', re.sub(pattern, '', str(template))) or '{' in filled:
+    raise ValueError(
+      f'{told_by}: found the name {str(template)[:200]!r}, expected one with '
+      f'{{{"}, {".join(sorted(known))}}} alone, numbers as {{name:03d}}'
+    )
+  return filled
+
+
+def regular(path: str | os.PathLike) -> pathlib.Path:
+  """The path, if it is a file; ValueError for a pipe, a device or a folder."""
+  path = pathlib.Path(path)
+  if not path.exists():
+    raise ValueError(f'{path}: no such file')
+  if not path.is_file():
+    raise ValueError(f'{path}: found no regular file, expected one')
+  return path
+
+
+def holds(path: str | os.PathLike, what: str, declared: int, stored: int):
+  """Raises ValueError where `declared` bytes cannot be in `stored` ones."""
+  if declared > _FREE and declared > _MAX_RATIO * stored:
+    raise ValueError(
+      f'{path}: {what} declares {declared} bytes and holds {stored}; the file '
+      'is damaged, copy it again'
+    )
+
+
+def read_json(
+  path: str | os.PathLike,
+  *keys: str,
+  kind: type = dict,
+  mend: str = 'bring it back or remove it',
+) -> Any:
+  """The value in a JSON file: of a `kind`, an object with all of `keys`.
+
+  Raises ValueError, naming the file and what may `mend` it, for anything else.
+  """
+  path = regular(path)
+  try:
+    size = path.stat().st_size
+    if size > _MAX_JSON:
+      raise ValueError(f'{size} bytes')
+    value = json.loads(path.read_bytes())
+  except (OSError, ValueError, RecursionError) as error:
+    why = 'it is empty' if not path.stat().st_size else error
+    raise ValueError(
+      f'{path}: no JSON ({why}); {mend}'
+    ) from error
+  if not isinstance(value, kind):
+    raise ValueError(
+      f'{path}: found {_NAMES[type(value)]}, expected {_NAMES[kind]}; {mend}'
+    )
+  missing = [key for key in keys if key not in value]
+  if missing:
+    raise ValueError(
+      f'{path}: found no {", ".join(map(repr, missing))}, expected '
+      f'{", ".join(map(repr, keys))}; {mend}'
+    )
+  return value
+
+
+_NAMES = {
+  dict: 'an object',
+  list: 'a list',
+  str: 'a text',
+  int: 'a number',
+  float: 'a number',
+  bool: 'true or false',
+  type(None): 'null',
+}
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+  """A place beside `path` to write to, which then takes its place.
+
+  Raises OSError, naming `path`, where that fails; what was there is kept.
+  """
+  path = pathlib.Path(path)
+  partial = path.with_name(f'{path.name}.partial')
+  try:
+    yield partial
+    os.replace(partial, path)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      partial.unlink(missing_ok=True)
+    raise OSError(
+      error.errno, error.strerror or str(error), str(path)
+    ) from error
+
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes beside the file, then renames."""
-  partial = path.with_name(f'{path.name}.partial')
-  partial.write_text(text)
-  os.replace(partial, path)
+  """Writes UTF-8; errors as `writing`."""
+  with writing(path) as partial:
+    partial.write_text(text, 'utf-8')
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -20,9 +164,28 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   write_text(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
 
 
+def write_array(path: pathlib.Path, array: np.ndarray) -> None:
+  """Writes a .npy; errors as `writing`."""
+  with writing(path) as partial, open(partial, 'wb') as file:
+    np.save(file, array)
+
+
 def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-  """Writes a compressed .npz, and the folder it lies in."""
+  """Writes a compressed .npz and its folder; errors as `writing`."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  partial = path.with_name(f'{path.stem}.partial.npz')
-  np.savez_compressed(partial, **arrays)
-  os.replace(partial, path)
+  with writing(path) as partial, open(partial, 'wb') as file:
+    np.savez_compressed(file, **arrays)
+
+
+def reserve(path: str | os.PathLike) -> None:
+  """Takes the disk that a sparse file will need before it is mapped.
+
+  A map that cannot be written ends the process without a word. Raises OSError,
+  naming the file, where there is too little.
+  """
+  with open(path, 'r+b') as file:
+    try:
+      os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    except OSError as error:
+      if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -27,8 +27,8 @@ FLOORS = (
   ('objectives', 'units', 'sharing'),
   ('vision', 'models'),
   ('episodes', 'envs', 'training'),
-  ('settings', 'results', 'files', 'provenance'),
-  ('precision', 'target', 'types'),
+  ('settings', 'results', 'provenance'),
+  ('files', 'precision', 'target', 'types'),
 )
 NOUNS = (
   'envs',
@@ -43,8 +43,8 @@ NOUNS = (
   'units',
   'vision',
 )
-OPEN = {'precision', 'target', 'types'}  # Files that lie in no room, to all.
-ABOVE = {*NOUNS, *OPEN, 'files', 'provenance', 'results', 'settings'}
+OPEN = {'files', 'precision', 'target', 'types'}  # Files that lie in no room, to all.
+ABOVE = {*NOUNS, *OPEN, 'provenance', 'results', 'settings'}
 # What a room may import beside itself and those: a room, or a file of it.
 ALLOWED = {
   'settings': set(),
@@ -111,11 +111,7 @@ WHOLE = (
 OF_MODELS = ('sharing/', 'vision/')
 # Who may import what: one owner each.
 OWNERS = {
-  'array_record': (
-    'episodes/formats/rlds',
-    'episodes/store.py',
-    'tools/convert.py',
-  ),
+  'array_record': ('episodes/formats/records.py',),
   'av': ('episodes/decode.py',),
   'flax': ('models/', 'vision/'),
   'grain': ('episodes/loader.py',),

@@ -14,14 +14,13 @@ expert, who is measured alone.
 import contextlib
 import dataclasses
 import functools
-import json
 import zlib
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from rpt_jax import envs, episodes, results
+from rpt_jax import envs, episodes, files, results
 from rpt_jax.domains import measures, playing
 from rpt_jax.domains.playing import Played, Scored
 from rpt_jax.envs import behaviours, rollout
@@ -216,7 +215,7 @@ class Gymnax:
     return Played(np.asarray(returns_SN), film=film)
 
   def score(self, played: Played, collected: Path) -> Scored:
-    rows = json.loads((collected / f'{self.name}.json').read_text())
+    rows = files.read_json(collected / f'{self.name}.json', kind=list)
     bounds = [
       results.select(rows, name)[0]['value']
       for name in (Collect.RANDOM_RETURN, Collect.EXPERT_RETURN)

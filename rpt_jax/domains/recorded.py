@@ -11,7 +11,6 @@ policies on streams do and those on latents do not.
 import contextlib
 import dataclasses
 import functools
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from rpt_jax import episodes, results
+from rpt_jax import episodes, files, results
 from rpt_jax.domains import measures
 from rpt_jax.domains.playing import Played, Scored
 from rpt_jax.episodes import scales, statistics
@@ -192,7 +191,7 @@ class Recorded:
     if fields:
       table = statistics.cached(CACHE, source, fields, train)
       statistics.save(directory / STATISTICS, table)
-    (directory / INDEX).write_text(json.dumps(index) + '\n')
+    files.write_json(directory / INDEX, index)
     rows = []
     for split, chosen in (('pretrain', train), ('heldout', heldout)):
       frames = source.lengths[chosen].sum()
@@ -247,7 +246,7 @@ class Recorded:
     return self._index(collected)['fps']
 
   def _index(self, collected):
-    return json.loads((collected / self.name / INDEX).read_text())
+    return files.read_json(collected / self.name / INDEX)
 
 
 class Subset:

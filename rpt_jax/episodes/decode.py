@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from rpt_jax import files
 from rpt_jax.episodes.errors import CorruptEpisode, needs
 
 ANIMATED = ('.gif', '.webp')
@@ -22,10 +23,24 @@ VIDEO = ('.mp4', '.webm', '.mkv', '.mov', '.avi', '.m4v', *ANIMATED)
 def image(data: bytes) -> np.ndarray:
   """An encoded image (JPEG, PNG, ...) as uint8 [H, W, 3].
 
-  Raises OSError where Pillow cannot decode it.
+  Raises OSError where Pillow cannot decode it, or it declares more pixels than
+  can be in so many bytes.
   """
-  with Image.open(io.BytesIO(data)) as opened:
-    return np.asarray(opened.convert('RGB'))
+  with opened(data) as image:
+    return np.asarray(image.convert('RGB'))
+
+
+@contextlib.contextmanager
+def opened(data: bytes):
+  """Pillow's image of encoded bytes, not yet decoded; errors as `image`."""
+  try:
+    with Image.open(io.BytesIO(data)) as image:
+      files.holds(
+        'image', image.format, 3 * image.width * image.height, len(data)
+      )
+      yield image
+  except (Image.DecompressionBombError, ValueError, SyntaxError) as error:
+    raise OSError(str(error)) from error
 
 
 def resize(image_THWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -153,18 +168,26 @@ def _is_animated(path):
 
 
 def _probe_animated(path):
-  with Image.open(path) as opened:
+  with _animation(path) as opened:
     times = [time for time, _ in _frames_animated(opened)]
     return np.array(times), (opened.height, opened.width)
 
 
 def _decode_animated(path, size):
-  with Image.open(path) as opened:
+  with _animation(path) as opened:
     for time, frame in _frames_animated(opened):
       if size is not None:
         frame = _fit(frame, size)
       pixels = np.asarray(frame)
       yield _Frame(time, lambda pixels=pixels: pixels)
+
+
+@contextlib.contextmanager
+def _animation(path):
+  with Image.open(path) as opened:
+    declared = 3 * opened.width * opened.height
+    files.holds(path, 'a frame', declared, os.path.getsize(path))
+    yield opened
 
 
 def _frames_animated(opened):

@@ -5,12 +5,12 @@ says where clips begin and end, how fast they run, and what they are told to do.
 """
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
+from rpt_jax import files
 from rpt_jax.episodes import windows
 
 
@@ -67,14 +67,12 @@ class Frames:
 
 def save_clips(path: pathlib.Path, lengths, rates, texts) -> None:
   """Writes what is known of the clips beside the frames at `path`."""
-  partial = path.with_name(f'.{path.stem}.clips.partial.npz')
-  np.savez(
-    partial,
-    lengths=np.asarray(lengths, np.int32),
-    rates=np.asarray(rates, np.float32),
-    texts=np.asarray(texts, np.str_),
-  )
-  os.replace(partial, path.with_suffix('.clips.npz'))
+  clips = {
+    'lengths': np.asarray(lengths, np.int32),
+    'rates': np.asarray(rates, np.float32),
+    'texts': np.asarray(texts, np.str_),
+  }
+  files.write_arrays(path.with_suffix('.clips.npz'), clips)
 
 
 def load(paths: Sequence[pathlib.Path]) -> Frames:

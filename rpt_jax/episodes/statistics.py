@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rpt_jax import files
 from rpt_jax.episodes.errors import CorruptEpisode
 
 VERSION = 1
@@ -103,15 +104,13 @@ def save(path: str | os.PathLike, table: Table) -> None:
     name: {k: np.asarray(v).tolist() for k, v in one._asdict().items()}
     for name, one in table.streams.items()
   }
-  partial = path.with_name(f'.{path.name}.partial-{os.getpid()}')
-  partial.write_text(json.dumps({**table.provenance, 'streams': streams}))
-  os.replace(partial, path)
+  files.write_json(path, {**table.provenance, 'streams': streams})
 
 
 def load(path: str | os.PathLike) -> Table:
   """Reads a table; ValueError where it is not one of this version."""
   try:
-    provenance = json.loads(pathlib.Path(path).read_text())
+    provenance = files.read_json(path, 'streams')
     streams = {
       name: Statistics(
         count=one.pop('count'),

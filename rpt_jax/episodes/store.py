@@ -7,7 +7,6 @@ to read. So a killed writer goes on with the shards that are not there.
 """
 
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -16,10 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from safetensors import numpy as safetensors
 
+from rpt_jax import files
+from rpt_jax.episodes.formats import records
 from rpt_jax.episodes.windows import Clips
 from rpt_jax.types import Array
 
 MANIFEST = 'manifest.json'
+_ENTRY = 'file', 'bytes', 'sha256', 'episodes', 'lengths', 'skipped'
 
 
 class Shard(NamedTuple):
@@ -64,10 +66,10 @@ def write_shard(
   directory.mkdir(parents=True, exist_ok=True)
   path = directory / shard.name
   partial = path.with_name(f'.{path.name}.partial')
-  try:
-    _write_records(partial, episodes.values())
-  except RuntimeError as error:
-    raise OSError(f'{path}: cannot be written ({error})') from error
+  with records.Writer(partial) as writer:
+    for arrays in episodes.values():
+      flat = {k: np.ascontiguousarray(x) for k, x in arrays.items()}
+      writer.write(safetensors.save(flat))
   lengths = [len(next(iter(x.values()))) for x in episodes.values()]
   entry = {
     'file': path.name,
@@ -78,7 +80,7 @@ def write_shard(
     'skipped': {str(k): why for k, why in skipped.items()},
   }
   os.replace(partial, path)
-  _write_json(_entry(path), entry)
+  files.write_json(_entry(path), entry)
 
 
 def read_entry(directory: pathlib.Path, shard: Shard) -> dict | None:
@@ -90,7 +92,7 @@ def read_entry(directory: pathlib.Path, shard: Shard) -> dict | None:
   path = directory / shard.name
   if not (path.exists() and _entry(path).exists()):
     return None
-  entry = json.loads(_entry(path).read_text())
+  entry = files.read_json(_entry(path), *_ENTRY)
   seen = {*entry['episodes'], *map(int, entry['skipped'])}
   intact = (
     seen == set(range(shard.start, shard.stop))
@@ -111,7 +113,7 @@ def finished(directory: pathlib.Path, shards: Sequence[Shard]) -> list[dict]:
 
 def seal(directory: pathlib.Path, entries: Sequence[dict]) -> None:
   """Gathers entries into `manifest.json`; a killed seal is done again."""
-  _write_json(directory / MANIFEST, {'shards': entries})
+  files.write_json(directory / MANIFEST, {'shards': entries})
   for entry in entries:
     _entry(directory / entry['file']).unlink(missing_ok=True)
 
@@ -121,7 +123,7 @@ def manifest(directory: pathlib.Path) -> dict:
   path = directory / MANIFEST
   if not path.exists():
     raise ValueError(f'{path}: no such file; these streams were never finished')
-  return json.loads(path.read_text())
+  return files.read_json(path, 'shards')
 
 
 def kept(directory: pathlib.Path) -> list[int]:
@@ -151,9 +153,9 @@ def iterate(
   no such stream.
   """
   for entry in manifest(directory)['shards']:
-    path = directory / entry['file']
-    records = _records(path, entry)
-    for record, length in zip(records, entry['lengths'], strict=True):
+    path = files.inside(directory, entry['file'])
+    whole = _records(path, entry)
+    for record, length in zip(whole, entry['lengths'], strict=True):
       yield _episode(path, record, names, length)
 
 
@@ -162,16 +164,6 @@ def concatenate(parts: Sequence[Clips]) -> Clips:
   names = parts[0].arrays
   arrays = {k: np.concatenate([p.arrays[k] for p in parts]) for k in names}
   return Clips(arrays, np.concatenate([p.lengths for p in parts]))
-
-
-def _write_records(path, episodes):
-  from array_record.python import array_record_module
-
-  writer = array_record_module.ArrayRecordWriter(str(path), 'group_size:1')
-  for arrays in episodes:
-    flat = {k: np.ascontiguousarray(x) for k, x in arrays.items()}
-    writer.write(safetensors.save(flat))
-  writer.close()
 
 
 def _records(path, entry):
@@ -185,19 +177,16 @@ def _records(path, entry):
     )
   if not expected:
     return []
-  from array_record.python import array_record_module
-
   try:
-    reader = array_record_module.ArrayRecordReader(str(path))
-    records = reader.read_all()
+    whole = records.read_all(path)
   except (RuntimeError, ValueError) as error:
     raise ValueError(f'{path}: damaged ({error}); encode again') from error
-  if len(records) != expected:
+  if len(whole) != expected:
     raise ValueError(
-      f'{path}: {len(records)} records, its manifest counts {expected}; '
+      f'{path}: {len(whole)} records, its manifest counts {expected}; '
       'encode again'
     )
-  return records
+  return whole
 
 
 def _episode(path, record, names, length):
@@ -223,9 +212,3 @@ def _entry(path):
 def _sha256(path):
   with open(path, 'rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def _write_json(path, value):
-  partial = path.with_name(f'.{path.name}.partial')
-  partial.write_text(json.dumps(value, indent=1) + '\n')
-  os.replace(partial, path)

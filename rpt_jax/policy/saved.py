@@ -16,7 +16,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from rpt_jax import vision
+from rpt_jax import files, vision
 from rpt_jax.policy.execution import Execution
 from rpt_jax.sharing import card as cards
 from rpt_jax.sharing import folder as folders
@@ -25,6 +25,7 @@ from rpt_jax.training import checkpoint, distributed
 from rpt_jax.training.optimizer import path_name
 from rpt_jax.vision import hub, weights
 
+_ENCODER_FILE = f'{ENCODER}.safetensors'
 _PARTS = ('model', 'params', 'scales', 'constants')
 
 
@@ -119,12 +120,12 @@ def _write_image(partial, policy):
   model = vision.load(what, **settings)
   _check_same(policy, model, what, settings)
   path = pathlib.Path(what)
-  if path.is_dir():
+  if what not in vision.CONTROLS and not path.exists():
+    path = hub.download(str(what))  # It was loaded from there: it is cached.
+  if path.is_dir() or path.is_file():
+    what = ENCODER if path.is_dir() else _ENCODER_FILE
     if distributed.is_first():  # All of a job come here; one writes.
-      _copy(path, partial / ENCODER)
-    what = ENCODER
-  elif path.is_file():
-    what = path.absolute()
+      _copy(path, partial / what)
   digest, tuned = _digest(model.params), policy.image.params
   own = _digest(tuned) != digest
   if own:
@@ -134,7 +135,10 @@ def _write_image(partial, policy):
 
 
 def _copy(model, folder):
-  """What an image model's folder holds that is of it."""
+  """An image model's file, or what its folder holds that is of it."""
+  if model.is_file():
+    shutil.copy(model, folder)
+    return
   folder.mkdir()
   for pattern in hub.FILES:
     for file in model.glob(pattern):
@@ -174,8 +178,14 @@ def _read_image(folder, entry):
   what, settings, digest, own = weights.require(
     entry, folder / CONFIG, 'load', 'settings', 'sha256', 'own_params'
   )
-  if what == ENCODER:
-    what = folder / ENCODER
+  if what not in vision.CONTROLS:
+    if what not in (ENCODER, _ENCODER_FILE):
+      raise ValueError(
+        f'{folder / CONFIG}: its image model is {str(what)[:200]!r}, expected '
+        f'{ENCODER!r} or {_ENCODER_FILE!r} in this folder, as nothing that is '
+        'named in it is read from elsewhere; save the policy again'
+      )
+    what = files.inside(folder, what)
   model = vision.load(what, **settings)
   if _digest(model.params) != digest:
     raise ValueError(

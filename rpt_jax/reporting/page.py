@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rpt_jax import results
+from rpt_jax import files, results
 from rpt_jax.reporting import (
   acting,
   choices,
@@ -80,9 +80,8 @@ def write(path: str | os.PathLike, content: Content) -> int:
     )
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(path.name + '.part')
-  part.write_bytes(data)
-  os.replace(part, path)
+  with files.writing(path) as partial:
+    partial.write_bytes(data)
   return len(data)
 
 

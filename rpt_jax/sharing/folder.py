@@ -5,7 +5,7 @@ model.safetensors     parameters of the sequence model
 scales.safetensors    mean/<stream> and std/<stream>
 constants.safetensors <head>/<name>: what heads have that is not learned, if any
 README.md             the model card
-encoder/              a policy's image model, where it was a folder
+encoder/              a policy's image model, or encoder.safetensors
 image.safetensors     its parameters, where training changed them
 
 Nothing in it is ever executed. How a policy acts is `policy/saved.py`'s.
@@ -24,7 +24,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from rpt_jax import settings
+from rpt_jax import files, settings
 from rpt_jax.models import heads as heads_lib
 from rpt_jax.models import sequence, trunks
 from rpt_jax.models.heads import HeadSpec
@@ -46,6 +46,7 @@ FILES = (
   CONSTANTS,
   IMAGE,
   CARD,
+  f'{ENCODER}.safetensors',
   *(f'{ENCODER}/{f}' for f in hub.FILES),
 )
 _SIZES = ('width', 'context', 'visibility')  # Of a SequenceModel.
@@ -121,8 +122,8 @@ def write(
     'origin': origin or {},
     'acting': acting,
   }
-  (folder / CARD).write_text(card or cards.text(model))
-  (folder / CONFIG).write_text(json.dumps(config, indent=2) + '\n')
+  files.write_text(folder / CARD, card or cards.text(model))
+  files.write_text(folder / CONFIG, json.dumps(config, indent=2) + '\n')
 
 
 def read(folder: str | os.PathLike) -> dict:
@@ -133,7 +134,7 @@ def read(folder: str | os.PathLike) -> dict:
   """
   folder = pathlib.Path(folder).absolute()
   path = folder / CONFIG
-  config = weights.read_json(path)
+  config = files.read_json(path)
   header = config.get('format'), config.get('version')
   if header != (FORMAT, VERSION):
     raise ValueError(
@@ -186,7 +187,7 @@ def load_scales(path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 def _ours(folder):
   try:
-    return weights.read_json(folder / CONFIG).get('format') == FORMAT
+    return files.read_json(folder / CONFIG).get('format') == FORMAT
   except ValueError:
     return False
 

@@ -6,8 +6,6 @@ its numbers range over. The rows of a domain lie in `<domain>.json` beside its
 folder: what was collected whole before a kill is not collected again.
 """
 
-import json
-
 from rpt_jax import domains, files
 
 
@@ -19,5 +17,5 @@ def run(config, inputs, directory):
     done = directory / f'{domain.name}.json'
     if not done.exists():
       files.write_json(done, domain.collect(directory / domain.name))
-    rows += json.loads(done.read_text())
+    rows += files.read_json(done, kind=list)
   return rows

@@ -15,7 +15,7 @@ import json
 
 import numpy as np
 
-from rpt_jax import domains, results
+from rpt_jax import domains, files, results
 from rpt_jax.evals import intervals
 from rpt_jax.learning import cells, choosing, predictors, scores
 from rpt_jax.learning.runs import Runs
@@ -69,7 +69,9 @@ def _pipelines(inputs):
 def _rows(own):
   """All rows of one pipeline."""
   artifacts = [path / 'artifact.json' for path in own.values()]
-  return [r for path in artifacts for r in json.loads(path.read_text())['rows']]
+  return [
+    r for path in artifacts for r in files.read_json(path, 'rows')['rows']
+  ]
 
 
 def _means(rows_P):

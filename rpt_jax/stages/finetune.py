@@ -9,8 +9,6 @@ initialised, and in the order of windows; cells share them, so that differences
 between methods are paired.
 """
 
-import json
-
 import numpy as np
 
 from rpt_jax import domains, files, results
@@ -45,7 +43,7 @@ def run(config, inputs, directory):
         if distributed.is_first():
           files.write_json(done, np.asarray(loss_S, float).tolist())
         distributed.wait(f'{domain.name} {cell.name}')
-      rows.append(_loss_row(domain, cell, json.loads(done.read_text())))
+      rows.append(_loss_row(domain, cell, files.read_json(done, kind=list)))
   return rows
 
 

@@ -12,7 +12,7 @@ import os
 import jax
 import numpy as np
 
-from rpt_jax import domains, results
+from rpt_jax import domains, files, results
 from rpt_jax.episodes import CorruptEpisode, reading
 from rpt_jax.episodes import frames as stored
 from rpt_jax.training import distributed
@@ -53,9 +53,10 @@ def _write(source, cameras, path, settings):
   size = settings.size
   resize = jax.jit(lambda x: preprocessing.resize(x, (size, size), 'bilinear'))
   total = int(source.lengths.sum()) * len(cameras)
-  out = np.lib.format.open_memmap(
-    partial, mode='w+', dtype=np.uint8, shape=(total, size, size, 3)
-  )
+  shape = (total, size, size, 3)
+  np.lib.format.open_memmap(partial, 'w+', np.uint8, shape)
+  files.reserve(partial)
+  out = np.lib.format.open_memmap(partial, 'r+')
   label = f'{path.parent.name}/{path.stem}'
   budget = reading.Budget(len(source), settings.error_budget, label)
   reader = reading.read_ahead(
@@ -69,9 +70,7 @@ def _write(source, cameras, path, settings):
         count += real
   out.flush()
   if count < total:  # Some episodes were skipped.
-    shorter = path.with_name(f'.{path.stem}.shorter.partial.npy')
-    np.save(shorter, out[:count])
-    os.replace(shorter, partial)
+    files.write_array(partial, out[:count])
   return kept
 
 

@@ -37,6 +37,7 @@ from rpt_jax.stages import owned
 from rpt_jax.stages.plan import PIPELINE, Stage, plan
 from rpt_jax.training import checkpoint, distributed
 
+_ARTIFACT = 'wanted', 'files', 'content', 'rows', 'costs'
 # Neither results nor inputs: what differs between two equal runs.
 _TRANSIENT = re.compile(
   r'^(wanted|artifact)\.json$|'
@@ -109,7 +110,7 @@ def _chosen(names, only):
 def artifact(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
   """The artifact of a finished stage, or None."""
   path = workdir / name / 'artifact.json'
-  return json.loads(path.read_text()) if path.exists() else None
+  return files.read_json(path, *_ARTIFACT) if path.exists() else None
 
 
 def collect_rows(workdir: pathlib.Path, stages: tuple[Stage, ...]) -> list[Row]:
@@ -167,7 +168,7 @@ def _prepare(stage, workdir, label):
     print(f'{label}: done before, skipped', flush=True)
     return None
   started = directory / 'wanted.json'
-  before = json.loads(started.read_text()) if started.exists() else None
+  before = files.read_json(started) if started.exists() else None
   if done or before != wanted:
     if before and not done and any(directory.rglob('checkpoints/*')):
       raise ValueError(_changed(directory, before, wanted))

@@ -10,7 +10,7 @@ the iteration before has trained (HuBERT).
 import jax
 import numpy as np
 
-from rpt_jax import domains, results
+from rpt_jax import domains, files, results
 from rpt_jax.episodes import store, windows
 from rpt_jax.learning import features, labels, streams
 from rpt_jax.learning.runs import TRUNK_RECIPE, Runs
@@ -121,10 +121,10 @@ def _quantize(clips, recipe, c, seed, mesh, directory):
     of_split = recipes.apply(recipe, fitted, clips[split], apply_key)
     units[split] = np.asarray(of_split.unit_NL)
     if distributed.is_first():
-      np.save(directory / f'{split}.npy', units[split])
+      files.write_array(directory / f'{split}.npy', units[split])
       if of_split.code_ND is not None:
         code_ND = np.asarray(of_split.code_ND)
-        np.save(directory / f'{split}_code.npy', code_ND)
+        files.write_array(directory / f'{split}_code.npy', code_ND)
   return units
 
 

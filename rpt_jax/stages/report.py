@@ -1,11 +1,10 @@
 """One self-contained page from the artifacts of all stages before."""
 
 import itertools
-import json
 
 import numpy as np
 
-from rpt_jax import domains, results, settings
+from rpt_jax import domains, files, results, settings
 from rpt_jax.domains.playing import Played
 from rpt_jax.learning import cells, pictures, seeing
 from rpt_jax.learning.runs import FUTURES, Runs
@@ -57,7 +56,7 @@ def _rows(inputs, pipeline):
   """What is drawn: results of all pipelines together, and all costs."""
   rows = []
   for name, path in inputs.items():
-    artifact = json.loads((path / 'artifact.json').read_text())
+    artifact = files.read_json(path / 'artifact.json', 'rows', 'costs')
     rows += artifact['costs']
     if not (pipeline and '/' in name):
       rows += artifact['rows']
@@ -127,12 +126,12 @@ def _losses(runs, inputs):
   curves = {}
   if See.STAGE in inputs:
     curve = inputs[See.STAGE] / 'curve.json'
-    curves[See.STAGE] = json.loads(curve.read_text())
+    curves[See.STAGE] = files.read_json(curve, kind=list)
   for iteration in range(1, runs.iterations + 1) if runs else ():
     stage = 'pretrain' if iteration == 1 else f'pretrain_{iteration}'
     for name in runs.of(iteration):
       path = inputs[stage] / name / 'curve.json'
-      curves[f'pretrain/{name}'] = json.loads(path.read_text())
+      curves[f'pretrain/{name}'] = files.read_json(path, kind=list)
   return curves
 
 

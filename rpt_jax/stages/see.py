@@ -5,7 +5,6 @@ Reads the frames of the `pretrain` split alone; writes `model/` (which
 """
 
 import jax
-import numpy as np
 
 from rpt_jax import domains, files, results
 from rpt_jax.episodes import frames
@@ -48,7 +47,7 @@ def run(config, inputs, directory):
   if distributed.is_first():
     objective.save(model, params, directory / 'model')
     files.write_json(directory / 'curve.json', history)
-    np.savez(directory / 'pictures.npz', **shown)
+    files.write_arrays(directory / 'pictures.npz', shown)
   return [
     results.row(See.STAGE, See.heldout(name), value)
     for name, value in measured.items()

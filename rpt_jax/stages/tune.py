@@ -8,7 +8,6 @@ a killed stage goes on at the next one.
 
 import functools
 import itertools
-import json
 
 import numpy as np
 
@@ -58,7 +57,7 @@ def run(config, inputs, directory):
           if distributed.is_first():
             files.write_json(path, np.concatenate(scores).tolist())
         distributed.await_file(path)
-        scores = json.loads(path.read_text())
+        scores = files.read_json(path, kind=list)
         grid = itertools.product(config.tune.steps, rates)
         tags = cell.tags | {'env': domain.name}
         rows += [

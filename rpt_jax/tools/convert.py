@@ -5,20 +5,17 @@ verified and copied, never re-encoded, and TensorFlow is not needed.
 """
 
 import concurrent.futures
-import json
 import os
 import pathlib
 import shutil
 import time
 
-from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
-from rpt_jax.episodes.formats import rlds, rlds_reader, tfrecord
+from rpt_jax import files
+from rpt_jax.episodes.formats import records, rlds, rlds_reader, tfrecord
+from rpt_jax.episodes.formats.rlds_features import INFO, TEMPLATE, shard_name
 from rpt_jax.episodes.source import Column
-
-_TEMPLATE = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'  # TFDS's default
-_INFO = 'dataset_info.json'
 
 
 def run(
@@ -47,8 +44,8 @@ def run(
     for path in source.glob('*'):
       if path.is_file() and '.tfrecord' not in path.name:
         shutil.copy2(path, folder / path.name)
-    _write_json(folder / _INFO, _as_array_record(info))
-    _write_json(folder / rlds_reader.LENGTHS, lengths)
+    files.write_json(folder / INFO, _as_array_record(info))
+    files.write_json(folder / rlds_reader.LENGTHS, lengths)
   return pathlib.Path(destination)
 
 
@@ -58,7 +55,7 @@ def _convert_split(source, folder, info, split, columns) -> list[int]:
 
   def copy(shard):
     names = [
-      _shard_name(info, split, kind, shard, len(counts))
+      shard_name(source / INFO, info, split, kind, shard, len(counts))
       for kind in ('tfrecord', 'array_record')
     ]
     return _copy_shard(
@@ -76,14 +73,11 @@ def _copy_shard(
   if not path.exists():
     raise ValueError(f'{path}: missing; dataset_info.json counts it')
   began, lengths = time.perf_counter(), []
-  writer = array_record_module.ArrayRecordWriter(str(target), 'group_size:1')
-  try:
+  with records.Writer(target) as writer:
     for index, record in enumerate(tfrecord.records(path)):
       lengths.append(_count(path, index, record, columns))
       writer.write(record)
-  finally:
-    writer.close()
-  if not len(lengths) == expected == rlds_reader.num_records(target):
+  if not len(lengths) == expected == records.count(target):
     raise ValueError(
       f'{path}: {len(lengths)} records, dataset_info.json counts {expected}; '
       'the shard is truncated, copy it again'
@@ -105,10 +99,10 @@ def _count(path, index, record, columns):
 
 
 def _read_info(source):
-  path = source / _INFO
+  path = source / INFO
   if not path.exists():
     raise ValueError(f'{path}: no such file; give the folder that holds it')
-  info = json.loads(path.read_text())
+  info = files.read_json(path, 'name')
   kind = info.get('fileFormat', 'tfrecord')
   if kind != 'tfrecord' or not info.get('splits'):
     raise ValueError(
@@ -118,29 +112,6 @@ def _read_info(source):
   return info
 
 
-def _shard_name(info, split, kind, shard, total):
-  name = split.get('filepathTemplate', _TEMPLATE).format(
-    DATASET=info['name'],
-    SPLIT=split['name'],
-    FILEFORMAT=kind,
-    SHARD_X_OF_Y=f'{shard:05d}-of-{total:05d}',
-    SHARD_INDEX=f'{shard:05d}',
-    NUM_SHARDS=f'{total:05d}',
-  )
-  if pathlib.PurePath(name).name != name:
-    raise ValueError(
-      f'{_INFO}: a shard of split {split["name"]!r} is called {name!r}; '
-      'expected the name of a file in its folder'
-    )
-  return name
-
-
 def _as_array_record(info):
-  splits = [
-    {'filepathTemplate': _TEMPLATE, **split} for split in info['splits']
-  ]
+  splits = [{'filepathTemplate': TEMPLATE, **split} for split in info['splits']]
   return {**info, 'fileFormat': 'array_record', 'splits': splits}
-
-
-def _write_json(path, value):
-  path.write_text(json.dumps(value, indent=1) + '\n')

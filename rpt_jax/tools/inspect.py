@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from rpt_jax import episodes
+from rpt_jax import episodes, files
 from rpt_jax.episodes import survey as survey_lib
 from rpt_jax.reporting import dataset
 
@@ -24,10 +24,8 @@ def run(spec: str, workdir: str | os.PathLike = '') -> pathlib.Path:
   folder = pathlib.Path(workdir or pathlib.Path('runs') / _slug(survey.name))
   folder.mkdir(parents=True, exist_ok=True)
   page = folder / 'dataset.html'
-  partial = page.with_name(f'.{page.name}.partial-{os.getpid()}')
   command = f'python -m rpt_jax.main --inspect={spec}'
-  partial.write_text(dataset.render(survey, f'Made by {command}'))
-  os.replace(partial, page)
+  files.write_text(page, dataset.render(survey, f'Made by {command}'))
   print('\n'.join(summary(survey)))
   print(f'page: {page}')
   return page

@@ -12,7 +12,6 @@ and says which step all restore.
 """
 
 import hashlib
-import json
 import logging
 import os
 import pathlib
@@ -24,6 +23,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from rpt_jax import files
 from rpt_jax.training import distributed, sharding
 from rpt_jax.training.optimizer import path_name
 from rpt_jax.types import PyTree
@@ -88,8 +88,8 @@ class Checkpoints:
     if step is None:
       return None
     folder = self._directory / str(step)
-    manifest = json.loads((folder / MANIFEST).read_text())
-    wrong = _differences(manifest['arrays'], _arrays(state))
+    saved = files.read_json(folder / MANIFEST, 'arrays')['arrays']
+    wrong = _differences(saved, _arrays(state))
     if wrong:
       raise ValueError(
         f'checkpoint {folder} is of another model: {"; ".join(wrong[:5])}; '
@@ -145,16 +145,14 @@ class Checkpoints:
 def _seal(folder, state):
   """Writes the manifest, which makes a step count."""
   manifest = {'arrays': _arrays(state), 'files': _hashes(folder)}
-  partial = folder / f'{MANIFEST}.partial'
-  partial.write_text(json.dumps(manifest, sort_keys=True))
-  os.replace(partial, folder / MANIFEST)
+  files.write_json(folder / MANIFEST, manifest)
 
 
 def _damage(folder):
   """What of a step is not as its manifest says; None: it is intact."""
   try:
-    expected = json.loads((folder / MANIFEST).read_text())['files']
-    return next(iter(_differences(expected, _hashes(folder))), None)
+    saved = files.read_json(folder / MANIFEST, 'files')['files']
+    return next(iter(_differences(saved, _hashes(folder))), None)
   except (ValueError, TypeError, KeyError) as error:
     return f'{MANIFEST}: {error!r}'
 
@@ -203,10 +201,14 @@ def save_params(path, params: PyTree) -> None:
   # own: so in a folder, which a resumed stage drops with all that a kill left.
   partial = path.with_name(path.name + '.partial')
   partial.mkdir(parents=True, exist_ok=True)
-  safetensors.save_file(
-    {path_name(p): x for p, x in leaves}, partial / path.name
-  )
-  os.replace(partial / path.name, path)
+  try:
+    safetensors.save_file(
+      {path_name(p): x for p, x in leaves}, partial / path.name
+    )
+    os.replace(partial / path.name, path)
+  except (SafetensorError, OSError) as error:
+    shutil.rmtree(partial, ignore_errors=True)
+    raise OSError(f'{path}: cannot be written ({error})') from error
   shutil.rmtree(partial)
 
 
@@ -217,7 +219,7 @@ def load_params(path, like: PyTree | None = None) -> PyTree:
   (arrays or shapes), or a file that is damaged.
   """
   try:
-    flat = safetensors.load_file(path)
+    flat = safetensors.load_file(files.regular(path))
   except (SafetensorError, OSError) as error:
     raise ValueError(
       f'{path}: not a whole safetensors file ({error}); write it again'

@@ -5,7 +5,6 @@ model wants is in its folder's preprocessor_config.json (transformers).
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from rpt_jax import files
 from rpt_jax.types import Array
 
 CONFIGS = ('preprocessor_config.json', 'processor_config.json')
@@ -96,11 +96,11 @@ class Preprocess:
     folder = pathlib.Path(folder)
     for path in (folder / name for name in CONFIGS):
       if path.exists():
-        config = _read(path)
+        config = files.read_json(path)
         preprocess = _parse(path, config.get('image_processor', config))
         return preprocess.at(image_size) if image_size else preprocess
     path = folder / 'config.json'
-    config = _read(path)
+    config = files.read_json(path)
     kind = config.get('model_type')
     if kind not in PUBLISHED:
       raise ValueError(
@@ -157,18 +157,6 @@ _PROCESSORS = {
   'SiglipImageProcessor': (PUBLISHED['siglip'], 'square'),
   'ViTImageProcessor': (PUBLISHED['vit'], 'square'),
 }
-
-
-def _read(path):
-  try:
-    config = json.loads(path.read_text())
-  except (OSError, ValueError) as error:
-    raise ValueError(f'{path}: cannot be read: {error}') from error
-  if not isinstance(config, dict):
-    raise ValueError(
-      f'{path}: found a {type(config).__name__}, expected object'
-    )
-  return config
 
 
 def _parse(path, config):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rpt_jax import files
 from rpt_jax.types import Array
 from rpt_jax.vision import weights
 
@@ -43,7 +44,7 @@ def load(
     ) from error
   settings = {}
   if (folder / 'tokenizer_config.json').exists():
-    settings = weights.read_json(folder / 'tokenizer_config.json')
+    settings = files.read_json(folder / 'tokenizer_config.json')
   if (folder / FILE).exists():
     tokenizer = _from_file(tokenizers, folder / FILE)
   elif (folder / 'vocab.json').exists() and (folder / 'merges.txt').exists():
@@ -123,7 +124,7 @@ def _length(folder, settings):
   """Tokens of a sentence: what the text tower has positions for."""
   config = {}
   if (folder / weights.CONFIG).exists():
-    config = weights.read_json(folder / weights.CONFIG)
+    config = files.read_json(folder / weights.CONFIG)
     config = config.get('text_config', config)
   length = config.get('max_position_embeddings')
   length = length or settings.get('model_max_length')

@@ -13,6 +13,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
+from rpt_jax import files
+
 CONFIG, WEIGHTS = 'config.json', 'model.safetensors'
 INDEX = f'{WEIGHTS}.index.json'
 _FLOATS = ('F64', 'F32', 'F16', 'BF16')
@@ -56,40 +58,26 @@ def open_tensors(path: str | os.PathLike) -> Tensors:
     return Tensors(path, *_contents(path))
   if not (path / INDEX).exists():
     return Tensors(path / WEIGHTS, *_contents(path / WEIGHTS))
-  index = read_json(path / INDEX)
-  listed = index.get('weight_map')
+  listed = files.read_json(path / INDEX, 'weight_map')['weight_map']
   if not isinstance(listed, dict):
-    raise ValueError(f"{path / INDEX}: no 'weight_map' of names to files")
-  shapes, files = {}, {}
-  for name in sorted(set(listed.values())):
-    part_shapes, part_files = _contents(path / name)
+    raise ValueError(f'{path / INDEX}: weight_map: no map of names to files')
+  shapes, places = {}, {}
+  for name in sorted(set(map(str, listed.values()))):
+    part_shapes, part_places = _contents(files.inside(path, name))
     shapes |= part_shapes
-    files |= part_files
-  missing = sorted(listed.keys() - files.keys())
+    places |= part_places
+  missing = sorted(listed.keys() - places.keys())
   if missing:
     raise ValueError(f'{path / INDEX}: {_some(missing)} in none of its files')
-  return Tensors(path / INDEX, shapes, files)
-
-
-def read_json(path: pathlib.Path) -> dict:
-  """The object in a JSON file; ValueError where absent or none."""
-  if not path.exists():
-    raise ValueError(f'{path}: no such file; give the folder of a saved model')
-  try:
-    content = json.loads(path.read_text())
-  except (ValueError, RecursionError) as error:
-    raise ValueError(f'{path}: no JSON: {error}') from error
-  if not isinstance(content, dict):
-    raise ValueError(
-      f'{path}: found a {type(content).__name__}, expected object'
-    )
-  return content
+  return Tensors(path / INDEX, shapes, places)
 
 
 def read_config(folder: str | os.PathLike) -> dict:
   """config.json of a model; ValueError where it has no 'model_type'."""
   path = pathlib.Path(folder) / CONFIG
-  config = read_json(path)
+  if not path.exists():
+    raise ValueError(f'{path}: no such file; give the folder of a saved model')
+  config = files.read_json(path)
   if not isinstance(config.get('model_type'), str):
     raise ValueError(
       f"{path}: no 'model_type', so what the weights are is unknown; expected "
@@ -147,9 +135,7 @@ def write(
 
 def _contents(path):
   """({name: shape}, {name: path}) of one file, from its header alone."""
-  if not path.is_file():
-    raise ValueError(f'{path}: no such file')
-  with _opened(path) as file:
+  with _opened(files.regular(path)) as file:
     names = list(file.keys())
     shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
   return shapes, dict.fromkeys(names, path)
@@ -176,6 +162,5 @@ def _some(names, separator=', '):
 
 
 def _write(path, content):
-  partial = path.with_name(f'.{path.name}.partial-{os.getpid()}')
-  partial.write_bytes(content)
-  os.replace(partial, path)
+  with files.writing(path) as partial:
+    partial.write_bytes(content)

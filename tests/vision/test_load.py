@@ -235,7 +235,7 @@ def test_a_missing_file_is_named(folder):
 @pytest.mark.parametrize(
   'text, message',
   [
-    ('[]', 'found a list, expected object'),
+    ('[]', 'found a list, expected an object'),
     ('{"model', 'no JSON'),
     ('{}', "no 'model_type'"),
     ('{"model_type": "nothing"}', "'nothing' is no image model"),

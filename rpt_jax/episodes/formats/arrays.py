@@ -5,14 +5,17 @@ may have a prefix, as in `observation/image`. Pickled objects are refused: they
 are code.
 """
 
+import math
 import os
 import pathlib
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 
+from rpt_jax import files
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import (
   Column,
@@ -23,6 +26,18 @@ from rpt_jax.episodes.source import (
 )
 
 _INSTRUCTION = 'instruction'
+# Of files that are none, were cut off, or were made to do harm.
+_ERRORS = (
+  OSError,
+  EOFError,
+  KeyError,
+  ValueError,
+  MemoryError,
+  NotImplementedError,
+  RuntimeError,
+  zipfile.BadZipFile,
+  zlib.error,
+)
 
 
 class ArrayStore:
@@ -38,7 +53,7 @@ class ArrayStore:
     root = pathlib.Path(path)
     self.name, self.path = root.stem, str(path)
     self._files = _files(root, split)
-    heads = [_headers(file) for file in self._files]
+    heads = [_headers_if_readable(file) for file in self._files]
     readable = [head for head in heads if head]
     if not readable:
       raise ValueError(f'{path}: {self._files[0]} is no readable .npz')
@@ -58,15 +73,16 @@ class ArrayStore:
     """The named arrays of one file; no other is read."""
     file = self._files[index]
     try:
+      _headers(file)
       with np.load(file) as arrays:
         return {c: arrays[c] for c in columns}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except _ERRORS as error:
       raise CorruptEpisode(f'{file}: cannot be read ({error})') from error
 
   def metadata(self, index: int) -> dict[str, Any]:
     """The file, and its instruction where it has one."""
     metadata = {'file': str(self._files[index])}
-    if _INSTRUCTION in (_headers(self._files[index]) or {}):
+    if _INSTRUCTION in (_headers_if_readable(self._files[index]) or {}):
       with np.load(self._files[index]) as arrays:
         metadata[_INSTRUCTION] = text(arrays[_INSTRUCTION].item())
     return metadata
@@ -78,37 +94,52 @@ class ArrayStore:
 
 def _files(root, split):
   folder = root if split == 'all' else root / split
-  files = [root] if root.is_file() else sorted(folder.rglob('*.npz'))
-  if not files or root.is_file() and split != 'all':
+  paths = [root] if root.is_file() else sorted(folder.rglob('*.npz'))
+  if not paths or root.is_file() and split != 'all':
     splits = sorted({p.parent.name for p in root.glob('*/*.npz')})
     raise ValueError(
       f"{root}: no split {split!r}; it has {splits} and 'all': a split is a "
       'folder of .npz files'
     )
-  return files
+  return paths
 
 
-def _headers(file) -> dict[str, tuple] | None:
-  """{key: (shape, dtype)} without reading arrays; None where unreadable."""
+def _headers_if_readable(file) -> dict[str, tuple] | None:
+  """`_headers`, None where they cannot be read."""
   try:
-    with zipfile.ZipFile(file) as archive:
-      return {
-        name.removesuffix('.npy'): _header(archive, name)
-        for name in archive.namelist()
-      }
-  except (OSError, ValueError, zipfile.BadZipFile):
+    return _headers(file)
+  except _ERRORS:
     return None
 
 
-def _header(archive, name):
-  with archive.open(name) as stream:
+def _headers(file) -> dict[str, tuple]:
+  """{key: (shape, dtype)} without reading arrays.
+
+  Raises some of `_ERRORS`, also for arrays that are larger than what is there.
+  """
+  with zipfile.ZipFile(files.regular(file)) as archive:
+    return {
+      each.filename.removesuffix('.npy'): _header(archive, each)
+      for each in archive.infolist()
+    }
+
+
+def _header(archive, entry):
+  with archive.open(entry) as stream:
     version = npy.read_magic(stream)
     read = {
       (1, 0): npy.read_array_header_1_0,
       (2, 0): npy.read_array_header_2_0,
     }[version]
     shape, _, dtype = read(stream)
-    return shape, dtype
+  declared = math.prod(shape) * dtype.itemsize
+  about = archive.filename, entry.filename
+  files.holds(*about, declared, min(entry.compress_size, _size(archive)))
+  return shape, dtype
+
+
+def _size(archive):
+  return os.path.getsize(archive.filename)
 
 
 def _column(shape, dtype) -> Column:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rpt_jax import files
 from rpt_jax.episodes.errors import CorruptEpisode, needs
 from rpt_jax.episodes.source import Column, reopen, short_names, sole_image
 
@@ -33,11 +34,10 @@ class Hdf5Store:
     self.name, self.path = pathlib.Path(path).stem, str(path)
     with _open(path) as file:
       self._demos = _demos(file, split, path)
-      self._env_args = json.loads(file['data'].attrs.get('env_args', '{}'))
-      self.columns = _columns(file['data'][self._demos[0]])
-      self.lengths = np.array(
-        [_length(file['data'][demo]) for demo in self._demos], np.int64
-      )
+      demos = [_own(file, f'data/{demo}') for demo in self._demos]
+      self._env_args = _attribute(file['data'], 'env_args', path)
+      self.columns = _columns(demos[0])
+      self.lengths = np.array([_length(demo) for demo in demos], np.int64)
     self.fps = self._env_args.get('env_kwargs', {}).get('control_freq')
     self.defaults = _defaults(self.columns)
 
@@ -49,17 +49,17 @@ class Hdf5Store:
     demo = self._demos[index]
     with _open(self.path) as file:
       try:
-        group = file['data'][demo]
-        return {c: group[c][()] for c in columns}
-      except (OSError, KeyError, RuntimeError) as error:
+        group = _own(file, f'data/{demo}')
+        return {c: _values(group, c) for c in columns}
+      except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise CorruptEpisode(f'{self.path}: {demo}: {error}') from error
 
   def metadata(self, index: int) -> dict[str, Any]:
     """The demo's name and its environment's; the instruction if it has one."""
     demo = self._demos[index]
     with _open(self.path) as file:
-      attributes = file['data'][demo].attrs
-      meta = json.loads(attributes.get('ep_meta', '{}'))
+      group = _own(file, f'data/{demo}')
+      attributes, meta = group.attrs, _attribute(group, 'ep_meta', self.path)
       simple = {
         k: v.item() if isinstance(v, np.generic) else v
         for k, v in attributes.items()
@@ -74,19 +74,19 @@ class Hdf5Store:
 
 
 def _demos(file, split, path):
-  if 'data' not in file or not len(file['data']):
+  if 'data' not in file or not len(_own(file, 'data')):
     raise ValueError(
       f"{path}: no group 'data' with demonstrations; it has {list(file)}, "
       'expected the layout of robomimic'
     )
   names = list(file['data'])
-  masks = file.get('mask', {})
+  masks = _own(file, 'mask') if 'mask' in file else {}
   if split != 'all':
     if split not in masks:
       raise ValueError(
         f"{path}: no split {split!r}; it has {sorted(masks)} and 'all'"
       )
-    names = [bytes(name).decode() for name in masks[split][()]]
+    names = [bytes(name).decode() for name in _values(masks, split)]
     if missing := sorted(set(names) - set(file['data'])):
       raise ValueError(f'{path}: mask/{split} names {missing[0]}: not in data')
   return sorted(names, key=lambda n: [int(x) for x in re.findall(r'\d+', n)])
@@ -123,7 +123,49 @@ def _defaults(columns):
 
 def _length(demo) -> int:
   """Steps of a demonstration, from the shape of its actions."""
-  return len(demo['actions']) if 'actions' in demo else 0
+  return len(_own(demo, 'actions')) if 'actions' in demo else 0
+
+
+def _own(group, name):
+  """What a file calls `name`; ValueError where it lies in another file.
+
+  HDF5 opens those by itself, whatever they are.
+  """
+  import h5py
+
+  for part in name.split('/'):
+    if isinstance(group.get(part, getlink=True), h5py.ExternalLink):
+      raise ValueError(
+        f'{group.file.filename}: {group.name}/{part} is a link to another '
+        'file, expected it in this one; write the file again with h5repack'
+      )
+    group = group[part]
+  stored = isinstance(group, h5py.Dataset)
+  if stored and (group.external or group.is_virtual):
+    raise ValueError(
+      f'{group.file.filename}: {group.name} keeps its bytes in another file, '
+      'expected them in this one; write the file again with h5repack'
+    )
+  return group
+
+
+def _values(group, name):
+  """The array of a dataset, which must hold what it declares."""
+  data = _own(group, name)
+  stored = data.id.get_storage_size()
+  files.holds(data.file.filename, data.name, data.nbytes, stored)
+  return data[()]
+
+
+def _attribute(group, name, path):
+  """The object in an attribute that is JSON, {} where there is none."""
+  try:
+    value = json.loads(group.attrs.get(name, '{}'))
+  except (TypeError, ValueError, RecursionError) as error:
+    raise ValueError(
+      f'{path}: {group.name}: attribute {name} is no JSON ({error})'
+    ) from error
+  return value if isinstance(value, dict) else {}
 
 
 @contextlib.contextmanager
@@ -133,7 +175,7 @@ def _open(path):
   except ImportError as error:
     raise needs('h5py', 'hdf5') from error
   try:
-    file = h5py.File(path, 'r')
+    file = h5py.File(files.regular(path), 'r')
   except OSError as error:
     raise ValueError(
       f'{path}: not a readable HDF5 file ({error}); copy it again'

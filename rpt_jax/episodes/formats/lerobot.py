@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rpt_jax import files
 from rpt_jax.episodes import decode
 from rpt_jax.episodes.errors import CorruptEpisode, needs
 from rpt_jax.episodes.source import (
@@ -22,6 +23,7 @@ from rpt_jax.episodes.source import (
   sole_image,
 )
 
+_INFO = 'meta/info.json'
 _FIELDS = {'action': 'action', 'reward': 'next.reward'}
 
 
@@ -100,7 +102,9 @@ class LeRobotStore:
     return _dense(values).reshape(len(values), *column.shape)
 
   def _image(self, value):
-    data = value['bytes'] or (self._root / value['path']).read_bytes()
+    data = value['bytes']
+    if not data:
+      data = files.regular(files.inside(self._root, value['path'])).read_bytes()
     return decode.image(data)
 
   def _video(self, index, key, timestamps):
@@ -114,29 +118,27 @@ class LeRobotStore:
   def _file(self, template, episode, prefix, **keys):
     """A file of an episode: v2 fills in its number, v3 looks it up."""
     number = int(episode['episode_index'])
-    filled = self._info[template].format(
+    name = files.fill(
+      self._info[template],
+      self._root / _INFO,
       episode_index=number,
-      episode_chunk=number // self._info.get('chunks_size', 1000),
+      episode_chunk=number // int(self._info.get('chunks_size', 1000)),
       chunk_index=episode.get(f'{prefix}/chunk_index'),
       file_index=episode.get(f'{prefix}/file_index'),
       **keys,
     )
-    path = self._root / filled
-    if not path.exists():
+    path = files.inside(self._root, name)
+    if not path.is_file():
       raise CorruptEpisode(f'{path}: missing, episode {number} is in it')
     return path
 
 
 def _read_info(root):
-  path = root / 'meta' / 'info.json'
-  try:
-    info = json.loads(path.read_text())
-    version = info['codebase_version']
-    _ = info['fps'], info['features'], info['data_path']
-  except (OSError, KeyError, json.JSONDecodeError) as error:
-    raise ValueError(
-      f'{path}: not the info of a LeRobot dataset ({error!r})'
-    ) from error
+  path = root / _INFO
+  info = files.read_json(
+    path, 'codebase_version', 'fps', 'features', 'data_path'
+  )
+  version = str(info['codebase_version'])
   if not version.startswith(('v2.', 'v3.')):
     raise ValueError(
       f'{path}: codebase_version is {version}, expected v2.x or v3.x; '
@@ -168,7 +170,7 @@ def _defaults(columns):
 def _episodes_v2(root, info):
   path = root / 'meta' / 'episodes.jsonl'
   try:
-    lines = path.read_text().splitlines()
+    lines = files.regular(path).read_text().splitlines()
     rows = [json.loads(line) for line in lines if line.strip()]
   except (OSError, json.JSONDecodeError) as error:
     raise ValueError(f'{path}: cannot be read: {error}') from error

@@ -5,12 +5,12 @@ record around them sees the still background of a clip again in every frame:
 smaller than PNG's own compression of each frame, and ten times faster.
 """
 
-import io
 import struct
 import zlib
 
 import numpy as np
-from PIL import Image
+
+from rpt_jax.episodes.decode import opened
 
 _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _STORED_BLOCK = 65535  # bytes; deflate's largest uncompressed block
@@ -48,9 +48,14 @@ def decode(pngs: list[bytes]) -> np.ndarray:
     rows = rows.reshape(len(pngs), height, -1)
     if not rows[:, :, 0].any():
       return rows[:, :, 1:].reshape(len(pngs), *shape)
-  frames = [np.asarray(Image.open(io.BytesIO(png))) for png in pngs]
+  frames = [_decoded(png) for png in pngs]
   stacked = np.stack(frames)
   return stacked[..., None] if stacked.ndim == 3 else stacked
+
+
+def _decoded(png):
+  with opened(png) as image:
+    return np.asarray(image)
 
 
 def _chunk(kind, data):

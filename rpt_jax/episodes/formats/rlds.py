@@ -6,7 +6,6 @@ record is one episode. Frames are PNG (`png`).
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import re
@@ -16,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from array_record.python import array_record_module
 
-from rpt_jax.episodes.formats import png
+from rpt_jax import files
+from rpt_jax.episodes.formats import png, records
 from rpt_jax.episodes.formats.rlds_reader import LENGTHS, flatten
 from rpt_jax.types import Episode
 
@@ -102,7 +101,7 @@ def _write_folder(folder, name, splits, description, metadata):
   info.set_file_format('array_record')
   info.set_splits(tfds.core.splits.SplitDict(infos))
   info.write_to_directory(folder)
-  (folder / LENGTHS).write_text(json.dumps(lengths))
+  files.write_json(folder / LENGTHS, lengths)
 
 
 class _Shards:
@@ -141,7 +140,7 @@ class _Shards:
     if self._writer is not None:
       self._writer.close()
     path = self._path(len(self._lengths))
-    self._writer = array_record_module.ArrayRecordWriter(path, 'group_size:1')
+    self._writer = records.Writer(path)
     self._lengths.append(0)
     self._sizes.append(0)
 

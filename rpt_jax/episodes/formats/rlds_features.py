@@ -1,16 +1,21 @@
-"""Which classes a TFDS folder may name.
+"""Which classes and files a TFDS folder may name.
 
 TFDS makes the features of a dataset by importing the module that each
 `pythonClassName` of its `features.json` names, and importing runs code. So a
 folder is looked through before TFDS opens it: only TFDS's own classes pass, and
 those are all imported already. `moduleName` in `dataset_info.json` is not
-looked at, as TFDS keeps it as text.
+looked at, as TFDS keeps it as text. Shards are files of the folder, by
+templates of the fields that TFDS itself writes.
 """
 
 import json
 import pathlib
 from collections.abc import Iterator
 
+from rpt_jax import files
+
+INFO = 'dataset_info.json'
+TEMPLATE = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'  # TFDS's default
 _PACKAGE = 'tensorflow_datasets.core.features.'
 CLASSES = frozenset(
   _PACKAGE + name
@@ -39,19 +44,21 @@ _KEYS = ('pythonClassName', 'python_class_name', 'type')
 def check(folder: pathlib.Path) -> None:
   """Raises ValueError where a folder names a class that is not TFDS's own.
 
-  The message names the file and the class. Files that are missing are left to
-  TFDS, which says so.
+  Or a shard that is not in it. The message names the file and the class. Files
+  that are missing are left to TFDS, which says so.
   """
-  for file in ('features.json', 'dataset_info.json'):
+  for file in ('features.json', INFO):
     path = folder / file
     if not path.exists():
       continue
     try:
-      tree = json.loads(path.read_text('utf-8'))
-      if file == 'dataset_info.json':  # Its schema has types of other things.
+      tree = files.read_json(path, mend='write or copy the dataset again')
+      if file == INFO:  # Its schema has types of other things.
+        for split in tree.get('splits', ()):
+          shard_name(path, tree, split, 'array_record', 0, 1)
         tree = tree.get('features', {})
       names = sorted(set(_class_names(tree)) - CLASSES)
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (AttributeError, TypeError, RecursionError) as error:
       raise ValueError(
         f'{path}: cannot be read ({type(error).__name__}), expected the JSON '
         'that TFDS writes; write or copy the dataset again'
@@ -62,6 +69,32 @@ def check(folder: pathlib.Path) -> None:
         f'{_PACKAGE}*, as TFDS runs the code of any other; write the dataset '
         "again with TFDS's own features"
       )
+
+
+def shard_name(
+  path: pathlib.Path, info: dict, split: dict, kind: str, shard: int, total: int
+) -> str:
+  """The file of a shard, as the `info` and a `split` in it (`path`) call it.
+
+  `kind` is 'tfrecord' or 'array_record'. Raises ValueError where that is no
+  name of a file.
+  """
+  name = files.fill(
+    split.get('filepathTemplate') or TEMPLATE,
+    path,
+    DATASET=str(info.get('name')),
+    SPLIT=str(split.get('name')),
+    FILEFORMAT=kind,
+    SHARD_X_OF_Y=f'{shard:05d}-of-{total:05d}',
+    SHARD_INDEX=f'{shard:05d}',
+    NUM_SHARDS=f'{total:05d}',
+  )
+  if pathlib.PurePath(name).name != name:
+    raise ValueError(
+      f'{path}: a shard of split {split.get("name")!r} is called {name!r}; '
+      'expected the name of a file in its folder'
+    )
+  return name
 
 
 def _class_names(tree) -> Iterator[str]:

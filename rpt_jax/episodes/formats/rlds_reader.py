@@ -7,7 +7,6 @@ from it, so actions come without decoding a frame. TensorFlow is not needed.
 
 import concurrent.futures
 import functools
-import json
 import os
 import pathlib
 import re
@@ -15,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
+from rpt_jax import files
 from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.formats import png, rlds_features
+from rpt_jax.episodes.formats import png, records, rlds_features
 from rpt_jax.episodes.source import (
   STEP_FIELDS,
   Column,
@@ -142,17 +141,6 @@ def count_steps(features, columns: dict[str, Column]) -> int:
   return 0
 
 
-def num_records(path: str | os.PathLike) -> int:
-  """Records of an ArrayRecord shard; 0 where it is missing or no such file."""
-  if not pathlib.Path(path).exists():
-    return 0
-  try:
-    reader = array_record_module.ArrayRecordReader(str(path))
-    return reader.num_records()
-  except (RuntimeError, ValueError):
-    return 0
-
-
 def flatten(tree, prefix='') -> dict[str, Any]:
   """Nested dictionaries (or TFDS features) as {'a/b': leaf}."""
   flat = {}
@@ -212,7 +200,7 @@ def _noted_lengths(path, splits):
   noted = pathlib.Path(path) / LENGTHS
   if not noted.exists():
     return []
-  lengths = json.loads(noted.read_text())
+  lengths = files.read_json(noted)
   return sum((lengths.get(split, []) for split in splits), [])
 
 
@@ -280,7 +268,7 @@ def _check_splits(builder, split) -> list[str]:
     )
   for info in (splits[name] for name in chosen):
     for path, expected in zip(info.filepaths, info.shard_lengths, strict=True):
-      count = num_records(path)
+      count = records.count(files.inside(builder.data_dir, path.name))
       if count != expected:
         raise ValueError(
           f'{path}: {count} records, dataset_info.json counts {expected}; the '
