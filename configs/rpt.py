@@ -38,6 +38,11 @@ CAMERAS = ('corner2', 'gripperPOV', 'topview')
 # Of `conclusive`: what pretraining sees, and what it does not.
 SEEN = ('drawer-open-v3', 'window-open-v3', 'faucet-open-v3', 'door-close-v3')
 UNSEEN = ('door-open-v3', 'window-close-v3')
+# What `tune` chose for it with 2 and with 10 demonstrations.
+METHODS = {
+  'scratch': ((300, 150), (1e-3, 4e-4)),
+  'finetune': ((300, 150), (3e-3, 1e-3)),
+}
 SIZES = ('S', 'B', 'L')
 
 
@@ -162,6 +167,8 @@ def _conclusive(config):
   config.pretrain.runs = {'rpt': _masked(), 'next': _generative()}
   config.finetune.update(seeds=1, methods=('finetune',), run_demos=(2, 10))
   config.finetune.batch_size = 8
+  for method, (steps, rates) in METHODS.items():
+    config.finetune[method].update(steps=steps, learning_rate=rates)
   config.evaluate.comparisons = {
     'masked pretraining, or none': ('rpt', 'none:scratch'),
     'generative pretraining, or none': ('next', 'none:scratch'),

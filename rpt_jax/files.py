@@ -107,9 +107,7 @@ def read_json(
     value = json.loads(path.read_bytes())
   except (OSError, ValueError, RecursionError) as error:
     why = 'it is empty' if not path.stat().st_size else error
-    raise ValueError(
-      f'{path}: no JSON ({why}); {mend}'
-    ) from error
+    raise ValueError(f'{path}: no JSON ({why}); {mend}') from error
   if not isinstance(value, kind):
     raise ValueError(
       f'{path}: found {_NAMES[type(value)]}, expected {_NAMES[kind]}; {mend}'

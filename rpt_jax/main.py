@@ -90,9 +90,11 @@ def _run(experiment, workdir, only, overwrite):
   """Runs an experiment that is checked."""
   from rpt_jax.learning import checks
   from rpt_jax.stages import pipeline
+  from rpt_jax.tools import steps
   from rpt_jax.training import memory
 
   checks.check_devices(experiment)
+  steps.trace(experiment)
   memory.keep_freed_memory()
   # Stages that compile the same step share it, and so does a second run.
   if not jax.config.jax_compilation_cache_dir:
@@ -122,12 +124,13 @@ def main(argv) -> int:
     experiment = _checked(config)
   except Exception as error:  # Whatever a config file or a flag can raise.
     return _refuse(error)
-  from rpt_jax.training import profiling
+  from rpt_jax.training import profiling, stopping
 
   try:
     profiling.enable(_PROFILE.value)
-    with target.rounding_to(experiment.precision):
-      _do(experiment, workdir)
+    with stopping.watched('its start'):
+      with target.rounding_to(experiment.precision):
+        _do(experiment, workdir)
   except (ValueError, OSError, FloatingPointError) as error:
     if (workdir / 'run.json').exists():  # A workdir that a run has begun.
       with contextlib.suppress(OSError):  # Where nothing can be written.

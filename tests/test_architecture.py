@@ -43,7 +43,12 @@ NOUNS = (
   'units',
   'vision',
 )
-OPEN = {'files', 'precision', 'target', 'types'}  # Files that lie in no room, to all.
+OPEN = {
+  'files',
+  'precision',
+  'target',
+  'types',
+}  # In no room, open to all.
 ABOVE = {*NOUNS, *OPEN, 'provenance', 'results', 'settings'}
 # What a room may import beside itself and those: a room, or a file of it.
 ALLOWED = {

@@ -61,6 +61,10 @@ class Domain(Protocol):
     """{stream: numbers a step} of what is felt and done, known beforehand."""
 
   @property
+  def longest(self) -> int:
+    """Steps of the longest episode that pretraining sees."""
+
+  @property
   def num_actions(self) -> int:
     """How many discrete actions it has itself; 0: they are continuous."""
 

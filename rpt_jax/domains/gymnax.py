@@ -49,17 +49,23 @@ class Settings:
     (), 'by their ids in gymnax', length=1, distinct=True
   )
   nuisance: float = key(
-    1.0, 'strength of the look that is constant over a clip', low=0
+    1.0, 'strength of the look that is constant over a clip', low=0, high=10
   )
-  pretrain_clips: int = key(192, 'clips of mixed behaviour', low=1)
-  heldout_clips: int = key(32, 'likewise; never trained on', low=1)
-  clip_length: int = key(48, 'decisions; episodes may end earlier', low=2)
-  demos: int = key(64, 'whole episodes of the expert', low=1)
+  pretrain_clips: int = key(
+    192, 'clips of mixed behaviour', low=1, high=10_000_000
+  )
+  heldout_clips: int = key(
+    32, 'likewise; never trained on', low=1, high=10_000_000
+  )
+  clip_length: int = key(
+    48, 'decisions; episodes may end earlier', low=2, high=100_000
+  )
+  demos: int = key(64, 'whole episodes of the expert', low=1, high=1_000_000)
   demo_noise: float = key(
     0.25, 'share of their time on random actions', low=0, high=0.9, absent=0.0
   )
   score_episodes: int = key(
-    1024, 'episodes of the random and the expert return', low=2
+    1024, 'episodes of the random and the expert return', low=2, high=1_000_000
   )
 
 
@@ -111,6 +117,10 @@ class Gymnax:
   def widths(self) -> dict[str, int]:
     widths = {'proprio': self.state_dim}
     return widths if self.discrete else widths | {'action': self.env.action_dim}
+
+  @property
+  def longest(self) -> int:
+    return self.settings.clip_length
 
   @property
   def num_actions(self) -> int:

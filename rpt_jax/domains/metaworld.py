@@ -43,24 +43,31 @@ class Settings:
     length=1,
     distinct=True,
   )
-  size: int = key(84, 'pixels', low=8)
-  action_repeat: int = key(5, 'simulator steps of a decision', low=1)
-  horizon: int = key(30, 'decisions; experts need up to 20', low=1)
+  size: int = key(84, 'pixels', low=8, high=4096)
+  action_repeat: int = key(5, 'simulator steps of a decision', low=1, high=1000)
+  horizon: int = key(30, 'decisions; experts need up to 20', low=1, high=10_000)
   noise: tuple[float, ...] = key(
-    (0.0, 0.1, 0.3), 'of actions, episodes in turn', low=0, length=1
+    (0.0, 0.1, 0.3), 'of actions, episodes in turn', low=0, high=10, length=1
   )
-  pretrain: int = key(150, 'episodes of a task', low=1)
-  heldout: int = key(20, 'episodes of a task', low=1)
-  demos: int = key(50, 'episodes without noise, for fine-tuning', low=1)
-  failures: int = key(0, 'deliberate ones, for runs that want them', low=0)
+  pretrain: int = key(150, 'episodes of a task', low=1, high=1_000_000)
+  heldout: int = key(20, 'episodes of a task', low=1, high=1_000_000)
+  demos: int = key(
+    50, 'episodes without noise, for fine-tuning', low=1, high=1_000_000
+  )
+  failures: int = key(
+    0, 'deliberate ones, for runs that want them', low=0, high=1_000_000
+  )
   look_every: int = key(
     0,
     'episodes of a seed, at most, until one looks whether a cell does better '
     'or worse than scratch and ends it; 0: all are played',
     low=0,
+    high=1_000_000,
     absent=0,
   )
-  workers: int = key(2, 'processes that simulate and draw', low=1, how=True)
+  workers: int = key(
+    2, 'processes that simulate and draw', low=1, high=1024, how=True
+  )
 
 
 def domains(name: str, settings: Settings, seed: int) -> tuple['Task', ...]:
@@ -111,6 +118,10 @@ class Task:
   @property
   def widths(self) -> dict[str, int]:
     return {'proprio': metaworld.PROPRIO_DIM, 'action': metaworld.ACTION_DIM}
+
+  @property
+  def longest(self) -> int:
+    return self.settings.horizon
 
   @property
   def cameras(self) -> tuple[str, ...]:

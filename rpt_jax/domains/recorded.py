@@ -11,7 +11,6 @@ policies on streams do and those on latents do not.
 import contextlib
 import dataclasses
 import functools
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,7 +54,9 @@ class Settings:
   normalise: str = key(
     'mean_std', 'of actions', choices=('mean_std', 'quantiles', 'none')
   )
-  weight: float = key(0.0, 'share of pretraining windows; 0: by size', low=0)
+  weight: float = key(
+    0.0, 'share of pretraining windows; 0: by size', low=0, high=1_000_000
+  )
 
   def check(self, where: str) -> None:
     for name, value in self.mapping.items():
@@ -111,6 +112,10 @@ class Recorded:
       for stream, field in (names | {'action': 'action'}).items()
       if field in self.fields
     }
+
+  @property
+  def longest(self) -> int:
+    return int(self.open().lengths.max())
 
   @property
   def probed(self) -> tuple[str, ...]:
@@ -280,20 +285,24 @@ def _is_text(value):
   return isinstance(value, str) and bool(value)
 
 
-def _is_count(value):
-  return type(value) is int and value > 0
+def _is_count(value, most=1_000_000):
+  return type(value) is int and 0 < value <= most
 
 
 # What `Settings.mapping` holds besides columns: whether it fits, or what would.
 _MAPPED = {
   'fps': (
-    lambda x: type(x) in (int, float) and 0 < x < math.inf,
-    'a number above 0',
+    lambda x: type(x) in (int, float) and 0 < x <= 10_000,
+    'a number above 0 and at most 10000',
   ),
-  'clip_steps': (_is_count, 'a number of steps'),
+  'clip_steps': (_is_count, 'a number of steps, at most 1000000'),
   'size': (
-    lambda x: type(x) is tuple and len(x) == 2 and all(map(_is_count, x)),
-    '(height, width)',
+    lambda x: (
+      type(x) is tuple
+      and len(x) == 2
+      and all(_is_count(each, 4096) for each in x)
+    ),
+    '(height, width), each at most 4096',
   ),
   'split': (lambda x: False, 'none here: it is a key of the dataset'),
 }

@@ -9,6 +9,7 @@ import concurrent.futures
 import functools
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -75,6 +76,7 @@ def _open_pool(source, fields, workers):
 
 def _start_worker(source, fields):
   global _read_here  # A worker is told once what to read from.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for its parent.
   _read_here = functools.partial(_read, source, fields)
   threading.Thread(target=_end_with_parent, daemon=True).start()
 

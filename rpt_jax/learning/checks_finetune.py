@@ -100,6 +100,14 @@ def _check_comparisons(config, runs):
 def _check_tuned(config, image):
   """Modes fit the image model's parameters, and have a frozen twin."""
   c, demos = config.finetune.tuned, config.finetune.demos
+  if not (c.modes or c.demos):
+    return
+  if not c.demos or not set(c.demos) <= set(demos):
+    refuse(
+      'config.finetune.tuned.demos',
+      c.demos,
+      f'some of config.finetune.demos={demos}',
+    )
   if not c.modes:
     return
   if image is None or not image.params:
@@ -107,12 +115,6 @@ def _check_tuned(config, image):
       'config.finetune.tuned.modes',
       c.modes,
       f'(), as the encoder {config.encoder!r} has no parameters',
-    )
-  if not c.demos or not set(c.demos) <= set(demos):
-    refuse(
-      'config.finetune.tuned.demos',
-      c.demos,
-      f'some of config.finetune.demos={demos}',
     )
   if FINETUNE not in config.finetune.methods or config.finetune.finetune.demos:
     refuse(

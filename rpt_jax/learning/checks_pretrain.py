@@ -100,6 +100,14 @@ def _check_run(config, places, run: PretrainingRun, where):
       run.objective.check_window(run.settings.objective, run.context)
     except ValueError as error:
       raise ValueError(f'{where}.objective.{error}') from error
+  reach = getattr(run.objective, 'reach', lambda settings: 0)
+  steps, longest = reach(run.settings.objective), _longest(places)
+  if steps >= longest:
+    refuse(
+      f'{where}.objective',
+      f'{steps} steps ahead',
+      f'fewer than the {longest} of the longest episode',
+    )
   splits = [split for domain in places for split in domain.splits]
   if run.settings.failures and 'failures' not in splits:
     refuse(
@@ -112,6 +120,10 @@ def _check_run(config, places, run: PretrainingRun, where):
       f'{where}.labelled', run.settings.labelled, f'1, as it reads no {FELT}'
     )
   _check_init(run.settings.init, f'{where}.init')
+
+
+def _longest(places):
+  return max((domain.longest for domain in places), default=0)
 
 
 def _check_motion(c, runs, places):

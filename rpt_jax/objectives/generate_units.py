@@ -26,7 +26,9 @@ VISIBILITY = 'causal'
 class Settings:
   """How much of what it generates is judged."""
 
-  ahead: int = keys.key(8, 'steps generated on held-out windows', low=1)
+  ahead: int = keys.key(
+    8, 'steps generated on held-out windows', low=1, high=10_000
+  )
 
 
 def reach(settings: Settings) -> int:

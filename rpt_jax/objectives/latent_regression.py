@@ -28,7 +28,7 @@ VISIBILITY = 'causal'
 class Settings:
   """How far ahead, and whose targets."""
 
-  horizon: int = keys.key(4, 'steps ahead', low=1)
+  horizon: int = keys.key(4, 'steps ahead', low=1, high=10_000)
   teacher: float = keys.key(
     0.0,
     'decay of the weights whose features are predicted; 0: latents are',

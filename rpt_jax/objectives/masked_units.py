@@ -26,7 +26,7 @@ class Settings:
   mask_probability: float = keys.key(
     0.8, 'share of steps that spans are to hide', above=0, high=1
   )
-  span: int = keys.key(3, 'steps hidden together', low=1)
+  span: int = keys.key(3, 'steps hidden together', low=1, high=10_000)
   alpha: float = keys.key(
     1.0, 'weight of hidden steps; the others get 1 - alpha', low=0, high=1
   )

@@ -22,9 +22,12 @@ VISIBILITY = 'causal'
 class Settings:
   """How far ahead, and what counts."""
 
-  horizon: int = keys.key(4, 'steps ahead', low=1)
+  horizon: int = keys.key(4, 'steps ahead', low=1, high=10_000)
   latent_weight: float = keys.key(
-    1.0, "of latents, where 'latent' is a target beside 'unit'", low=0
+    1.0,
+    "of latents, where 'latent' is a target beside 'unit'",
+    low=0,
+    high=1000,
   )
 
 

@@ -70,7 +70,10 @@ def key(
 
 def refuse(where: str, value, expected: str) -> None:
   """Raises the ValueError of a key, 'config.a.b', that holds what it cannot."""
-  raise ValueError(f'{where}: found {value!r}, expected {expected}')
+  shown = ' '.join(repr(value).split())  # Sections are shown on many lines.
+  if len(shown) > 300:
+    shown = f'{shown[:300]}...'
+  raise ValueError(f'{where}: found {shown}, expected {expected}')
 
 
 class Named(Mapping):

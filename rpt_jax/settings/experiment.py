@@ -21,7 +21,7 @@ class Experiment:
 
   title: str = key('', 'of the page')
   question: str = key('', 'that it answers')
-  seed: int = key(0, 'of all that is drawn', low=0)
+  seed: int = key(0, 'of all that is drawn', low=0, high=2_000_000)
   pipelines: int = key(
     1,
     'repetitions of everything, collecting and the image model included, each '
@@ -61,7 +61,7 @@ class Experiment:
     plugins='vision/pretraining',
     optional=True,
   )
-  iterations: int = key(1, '2: cluster the trunk and go again', low=1)
+  iterations: int = key(1, '2: cluster the trunk and go again', low=1, high=100)
   quantize: Quantize | None = key(None, 'latents to units')
   pretrain: Pretrain | None = key(None, 'the sequence model')
   finetune: Finetune | None = key(None, 'policies')

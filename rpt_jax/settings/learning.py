@@ -27,7 +27,9 @@ class Run:
     (), 'what it reads; empty: config.pretrain.streams'
   )
   targets: tuple[str, ...] = key((), 'what it predicts; empty: what it reads')
-  context: int = key(0, 'steps of a window; 0: config.pretrain.context', low=0)
+  context: int = key(
+    0, 'steps of a window; 0: config.pretrain.context', low=0, high=10_000
+  )
   labelled: float = key(
     1.0, 'share of clips with proprioception and actions', low=0, high=1
   )
@@ -39,7 +41,7 @@ class Run:
 class Pretrain:
   """The sequence model and its training."""
 
-  width: int = key(64, 'numbers of a token', low=1)
+  width: int = key(64, 'numbers of a token', low=1, high=65_536)
   trunk: Any = key(
     None, 'what mixes tokens', plugins='models/trunks', kind='transformer'
   )
@@ -58,16 +60,16 @@ class Pretrain:
     distinct=True,
     absent=(),
   )
-  context: int = key(8, 'steps of a window', low=1)
-  batch_size: int = key(128, 'windows', low=1)
-  steps: int = key(1200, 'updates', low=1)
-  learning_rate: float = key(1e-3, 'the peak', above=0)
+  context: int = key(8, 'steps of a window', low=1, high=10_000)
+  batch_size: int = key(128, 'windows', low=1, high=1_000_000)
+  steps: int = key(1200, 'updates', low=1, high=1_000_000_000)
+  learning_rate: float = key(1e-3, 'the peak', above=0, high=1)
   warmup: float = key(0.05, 'share of the steps', low=0, high=0.99)
-  weight_decay: float = key(0.01, 'of kernels', low=0)
+  weight_decay: float = key(0.01, 'of kernels', low=0, high=10)
   ema: float = key(
     0.0, 'decay of a running mean, kept instead', low=0, high=0.99999
   )
-  accumulate: int = key(1, 'micro-batches of a batch', low=1)
+  accumulate: int = key(1, 'micro-batches of a batch', low=1, high=100_000)
   freeze: str = key('', 'pattern of parameters that stay as they are')
   init: Init = key(Init(), 'what all runs begin from')
   runs: Mapping[str, Run] = key({}, 'by name', length=1)
@@ -86,12 +88,12 @@ class Pretrain:
 class Augment:
   """How the look of frames changes, see `vision.augment.Augmentation`."""
 
-  shift: int = key(0, 'pixels either way', low=0)
+  shift: int = key(0, 'pixels either way', low=0, high=4096)
   crop_scale: tuple[float, float] = key(
     (1.0, 1.0), 'share of the area kept', above=0, high=1
   )
   crop_ratio: tuple[float, float] = key(
-    (3 / 4, 4 / 3), 'width over height', above=0
+    (3 / 4, 4 / 3), 'width over height', above=0, high=100
   )
   brightness: float = key(0.0, 'largest step', low=0, high=1)
   contrast: float = key(
@@ -118,11 +120,11 @@ class Tuned:
     distinct=True,
   )
   demos: tuple[int, ...] = key(
-    (), 'some of config.finetune.demos', low=1, distinct=True
+    (), 'some of config.finetune.demos', low=1, high=1_000_000, distinct=True
   )
-  steps: int = key(100, 'updates', low=1)
-  learning_rate: float = key(5e-4, 'the peak', above=0)
-  batch_size: int = key(8, 'windows', low=1)
+  steps: int = key(100, 'updates', low=1, high=1_000_000_000)
+  learning_rate: float = key(5e-4, 'the peak', above=0, high=1)
+  batch_size: int = key(8, 'windows', low=1, high=1_000_000)
   augment: Augment = key(Augment(), 'of frames')
 
 
@@ -132,9 +134,15 @@ class Method:
   `config.finetune.demos`; `demos` are those of them that it is used at, all
   where it is empty."""
 
-  demos: tuple[int, ...] = key((), 'where it is used', low=1, distinct=True)
-  steps: tuple[int, ...] = key((100,), 'updates', low=1, length=1)
-  learning_rate: tuple[float, ...] = key((1e-3,), 'the peak', above=0, length=1)
+  demos: tuple[int, ...] = key(
+    (), 'where it is used', low=1, high=1_000_000, distinct=True
+  )
+  steps: tuple[int, ...] = key(
+    (100,), 'updates', low=1, high=1_000_000_000, length=1
+  )
+  learning_rate: tuple[float, ...] = key(
+    (1e-3,), 'the peak', above=0, high=1, length=1
+  )
 
 
 _PROBE = Method(learning_rate=(1e-2,))
@@ -149,9 +157,9 @@ class Finetune:
   (LP-FT, Kumar et al. 2022, arXiv 2202.10054).
   """
 
-  seeds: int = key(5, 'policies of a cell', low=1)
+  seeds: int = key(5, 'policies of a cell', low=1, high=1000)
   demos: tuple[int, ...] = key(
-    (1, 4, 16, 64), 'the curve', low=1, length=1, distinct=True
+    (1, 4, 16, 64), 'the curve', low=1, high=1_000_000, length=1, distinct=True
   )
   methods: tuple[str, ...] = key(
     ('probe', 'finetune'),
@@ -160,7 +168,12 @@ class Finetune:
     distinct=True,
   )
   run_demos: tuple[int, ...] = key(
-    (4,), 'where all runs are compared', low=1, length=1, distinct=True
+    (4,),
+    'where all runs are compared',
+    low=1,
+    high=1_000_000,
+    length=1,
+    distinct=True,
   )
   run_methods: tuple[str, ...] = key(
     ('finetune',),
@@ -178,12 +191,12 @@ class Finetune:
     "controls that learn from scratch on another encoder's latents, by its "
     "name: 'state', 'positions', 'edges', ...",
   )
-  chunk: int = key(4, 'actions predicted at once', low=1)
+  chunk: int = key(4, 'actions predicted at once', low=1, high=1000)
   head: Any = key(
     None, 'how they are given', plugins='models/heads', kind='linear'
   )
-  batch_size: int = key(32, 'windows', low=1)
-  weight_decay: float = key(0.01, 'of kernels', low=0)
+  batch_size: int = key(32, 'windows', low=1, high=1_000_000)
+  weight_decay: float = key(0.01, 'of kernels', low=0, high=10)
   freeze: str = key('', 'pattern of parameters that stay as they are')
   tuned: Tuned = key(Tuned(), 'through the image model')
 
@@ -216,13 +229,23 @@ class Tune:
   """
 
   steps: tuple[int, ...] = key(
-    (100, 250, 600), 'updates', low=1, length=1, distinct=True
+    (100, 250, 600),
+    'updates',
+    low=1,
+    high=1_000_000_000,
+    length=1,
+    distinct=True,
   )
   learning_rate: tuple[float, ...] = key(
-    (1e-3, 3e-3, 1e-2), 'the peak', above=0, length=1, distinct=True
+    (1e-3, 3e-3, 1e-2), 'the peak', above=0, high=1, length=1, distinct=True
   )
   probe_learning_rate: tuple[float, ...] = key(
-    (3e-3, 1e-2, 3e-2), 'of a head alone', above=0, length=1, distinct=True
+    (3e-3, 1e-2, 3e-2),
+    'of a head alone',
+    above=0,
+    high=1,
+    length=1,
+    distinct=True,
   )
 
 
@@ -230,7 +253,7 @@ class Tune:
 class Evaluate:
   """How policies are played and compared."""
 
-  episodes: int = key(256, 'of a seed', low=2)
+  episodes: int = key(256, 'of a seed', low=2, high=1_000_000)
   execution: str = key(
     'execute:1',
     "'execute:<actions of a chunk played>' or 'ensemble:<decay>'",

@@ -9,6 +9,7 @@ initialised, and in the order of windows; cells share them, so that differences
 between methods are paired.
 """
 
+import jax
 import numpy as np
 
 from rpt_jax import domains, files, results
@@ -39,12 +40,24 @@ def run(config, inputs, directory):
       done = path(directory, domain.name, cell).with_suffix('.json')
       if distributed.agree(not done.exists()):
         params_S, loss_S = learner.fit(domain, cell)
+        _check_finite(domain, cell, params_S, loss_S)
         checkpoint.save_params(path(directory, domain.name, cell), params_S)
         if distributed.is_first():
           files.write_json(done, np.asarray(loss_S, float).tolist())
         distributed.wait(f'{domain.name} {cell.name}')
       rows.append(_loss_row(domain, cell, files.read_json(done, kind=list)))
   return rows
+
+
+def _check_finite(domain, cell, params_S, loss_S):
+  """Raises FloatingPointError for a policy that no longer is one."""
+  if all(np.isfinite(x).all() for x in (loss_S, *jax.tree.leaves(params_S))):
+    return
+  section = f'eyes.{cell.eyes}' if cell.eyes else cell.method
+  raise FloatingPointError(
+    f'{domain.name} {cell.name}: its training came to what is not finite and '
+    f'is not kept; lower config.finetune.{section}.learning_rate'
+  )
 
 
 def _loss_row(domain, cell, losses):

@@ -35,7 +35,7 @@ from rpt_jax.results import COST, Costs, Row, row
 from rpt_jax.settings import Experiment
 from rpt_jax.stages import owned
 from rpt_jax.stages.plan import PIPELINE, Stage, plan
-from rpt_jax.training import checkpoint, distributed
+from rpt_jax.training import checkpoint, distributed, stopping
 
 _ARTIFACT = 'wanted', 'files', 'content', 'rows', 'costs'
 # Neither results nor inputs: what differs between two equal runs.
@@ -144,7 +144,8 @@ def _run_stage(stage, workdir, label):
   if distributed.is_first() or stage.verb in _TOGETHER:
     begin = time.time()
     inputs = {verb: workdir / name for verb, name in stage.inputs.items()}
-    rows = stage.run(inputs, workdir / stage.name)
+    with stopping.watched(stage.name):
+      rows = stage.run(inputs, workdir / stage.name)
     seconds = time.time() - begin
   if distributed.is_first():
     _finish(stage, workdir, todo, rows, seconds)

@@ -31,6 +31,7 @@ from rpt_jax.training import sharding
 from rpt_jax.types import ACTION, CAMERA, LATENT, PyTree, StreamSpec
 from rpt_jax.units import kmeans
 
+_SECTIONS = {'see': 'image_model'}
 _DEMONSTRATED = 4096  # Steps of all demonstrations, where they are unknown.
 
 
@@ -67,6 +68,26 @@ def named(config: Experiment) -> dict[str, Callable[[jax.sharding.Mesh], Step]]:
         _finetune, config.finetune, runs, specs, _action(config)
       )
   return steps
+
+
+def trace(config: Experiment) -> None:
+  """Traces every program of a config: seconds before hours.
+
+  Raises ValueError, naming the section, where one cannot be.
+  """
+  mesh = sharding.make_mesh(config.mesh.sizes)
+  for name, make in named(config).items():
+    section, _, run = name.partition(' ')
+    where = _SECTIONS.get(section, section) + (f'.runs.{run}' if run else '')
+    try:
+      step = make(mesh)
+      step.function.eval_shape(*step.arguments)
+    except Exception as error:  # Of the user's own code, too.
+      why = ' '.join(str(error).split())[:500]
+      raise ValueError(
+        f'config.{where}: its program cannot be traced '
+        f'({type(error).__name__}: {why})'
+      ) from error
 
 
 def _image(config):

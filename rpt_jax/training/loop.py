@@ -3,25 +3,19 @@
 import functools
 import itertools
 import pathlib
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import multihost_utils
 
 from rpt_jax.settings import Saving
-from rpt_jax.training import distributed
+from rpt_jax.training import distributed, stopping
 from rpt_jax.training.checkpoint import Checkpoints
 from rpt_jax.training.progress import Cost, Progress
 from rpt_jax.training.step import TrainState
 from rpt_jax.types import PyTree
-
-# JAX wants every process to ask about signals with the same, rising numbers.
-_ASKED = itertools.count()
 
 
 def fit(
@@ -38,10 +32,10 @@ def fit(
 ) -> tuple[TrainState, list[dict]]:
   """Trains to `num_steps`, going on from the latest checkpoint.
 
-  Killed at any moment and started again, it ends with the same bits. After
-  SIGTERM to any process of the job, all save the same step and exit with code
-  0; a second SIGTERM ends a process that is alone at once. A step that cannot
-  be saved is told, and training goes on to the next that is due.
+  Killed at any moment and started again, it ends with the same bits. After a
+  signal (`stopping`) to any process of the job, all save the same step and exit
+  with code 0; a second one ends a process that is alone at once. A step that
+  cannot be saved is told, and training goes on to the next that is due.
 
   Args:
     init: the state at step 0, where there is no checkpoint.
@@ -67,9 +61,9 @@ def fit(
   state = init() if state is None else state
   log = Progress(directory, label, start, num_steps, saving.log_steps, cost)
   saver = _Saver(checkpoints, label, start, saving)
-  with _Sigterm() as sigterm:
+  with stopping.Training(label) as signals:
     for step in itertools.count(start):
-      stop = sigterm.reached()
+      stop = signals.reached()
       last = stop or step >= num_steps
       if last or step > start and saver.due(step):
         log.flush()
@@ -86,7 +80,11 @@ def fit(
   saver.check()
   if stop:
     if distributed.is_first():
-      print(f'{label}: SIGTERM, saved step {step}', flush=True)
+      print(
+        f'{label}: {signals.received}, saved step {step}; the same command '
+        'goes on from it',
+        flush=True,
+      )
     sys.exit(0)
   return state, log.rows
 
@@ -147,35 +145,3 @@ def _is_finite(tree):
     if jnp.issubdtype(x.dtype, jnp.inexact)
   ]
   return functools.reduce(jnp.logical_and, leaves, True)
-
-
-class _Sigterm:
-  """Whether to save and stop: SIGTERM came to this process, or to any of a job.
-
-  The first SIGTERM to a process that is alone is remembered; the second has its
-  usual effect. In a job JAX catches them, and has the processes agree on when.
-  """
-
-  def __enter__(self):
-    self._received = False
-    alone = jax.process_count() == 1
-    self._handles = (
-      alone and threading.current_thread() is threading.main_thread()
-    )
-    if self._handles:
-      self._before = signal.signal(signal.SIGTERM, self._handle)
-    return self
-
-  def reached(self):
-    """Whether this is the moment; to be asked by all processes alike."""
-    if jax.process_count() > 1:
-      return multihost_utils.reached_preemption_sync_point(next(_ASKED))
-    return self._received
-
-  def _handle(self, *_):
-    self._received = True
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-  def __exit__(self, *_):
-    if self._handles:
-      signal.signal(signal.SIGTERM, self._before)

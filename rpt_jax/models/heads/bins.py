@@ -28,12 +28,15 @@ _quantiles = jax.jit(functools.partial(jnp.quantile, axis=0))
 class Settings:
   """The bins, and how one of them is chosen."""
 
-  bins: int = keys.key(256, 'of every number', low=2)
+  bins: int = keys.key(256, 'of every number', low=2, high=65_536)
   quantiles: tuple[float, float] = keys.key(
     (0.01, 0.99), 'where bins begin and end, of the targets', low=0, high=1
   )
   temperature: float = keys.key(
-    1.0, 'the logits of draws are divided by it; 0: the likeliest', low=0
+    1.0,
+    'the logits of draws are divided by it; 0: the likeliest',
+    low=0,
+    high=100,
   )
 
   def check(self, where: str) -> None:

@@ -18,7 +18,9 @@ KINDS = ('discrete',)
 class Settings:
   """How sharp the logits are."""
 
-  temperature: float = keys.key(0.1, 'the cosine is divided by it', above=0)
+  temperature: float = keys.key(
+    0.1, 'the cosine is divided by it', above=0, high=100
+  )
 
 
 class Head(nn.Module):

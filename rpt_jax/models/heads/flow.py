@@ -30,12 +30,15 @@ _PERIODS = np.geomspace(4e-3, 4.0, 16)  # Of the time embedding, as in pi0.
 class Settings:
   """The network, the times that it learns at, and how draws are made."""
 
-  width: int = keys.key(128, 'of the hidden layers', low=1)
-  depth: int = keys.key(2, 'hidden layers', low=1)
+  width: int = keys.key(128, 'of the hidden layers', low=1, high=65_536)
+  depth: int = keys.key(2, 'hidden layers', low=1, high=1000)
   alpha: float = keys.key(
-    1.5, '1 - tau is of Beta(alpha, 1): above 1 leans to noise', above=0
+    1.5,
+    '1 - tau is of Beta(alpha, 1): above 1 leans to noise',
+    above=0,
+    high=100,
   )
-  euler: int = keys.key(10, 'Euler steps of a draw', low=1)
+  euler: int = keys.key(10, 'Euler steps of a draw', low=1, high=1000)
 
 
 class Head(nn.Module):

@@ -41,12 +41,12 @@ EMPTY = -1e9  # log 0; finite, as the gradient between two infinities is NaN.
 class Settings:
   """Its size."""
 
-  depth: int = keys.key(3, 'blocks', low=1)
+  depth: int = keys.key(3, 'blocks', low=1, high=1000)
   expansion: float = keys.key(
-    1.5, 'width of the state of a block over its width', above=0
+    1.5, 'width of the state of a block over its width', above=0, high=64
   )
   mlp_ratio: float = keys.key(
-    4.0, 'hidden width of a block over its width', above=0
+    4.0, 'hidden width of a block over its width', above=0, high=64
   )
   dtype: str = keys.key(
     target.BY_HARDWARE,

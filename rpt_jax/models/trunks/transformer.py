@@ -21,10 +21,10 @@ SHARDING = transformer.SHARDING
 class Settings:
   """Its size."""
 
-  depth: int = keys.key(3, 'blocks', low=1)
-  num_heads: int = keys.key(4, 'attention heads', low=1)
+  depth: int = keys.key(3, 'blocks', low=1, high=1000)
+  num_heads: int = keys.key(4, 'attention heads', low=1, high=1024)
   mlp_ratio: float = keys.key(
-    4.0, 'hidden width of a block over its width', above=0
+    4.0, 'hidden width of a block over its width', above=0, high=64
   )
   remat: str = keys.key(
     'none', 'what is computed twice', choices=('none', 'dots', 'full')

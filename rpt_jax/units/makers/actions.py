@@ -26,7 +26,9 @@ NEEDS = ('action',)
 class Settings:
   """How actions that are numbers become few."""
 
-  bins: int = keys.key(5, 'of each number, equally frequent', low=2)
+  bins: int = keys.key(
+    5, 'of each number, equally frequent', low=2, high=65_536
+  )
 
 
 def sizes(settings: Settings, shared) -> tuple[int, int]:

@@ -15,7 +15,7 @@ class Settings:
   """How a frame is given its unit."""
 
   temperature: float = keys.key(
-    0.0, 'of stochastic assignment; 0: nearest', low=0
+    0.0, 'of stochastic assignment; 0: nearest', low=0, high=100
   )
 
 

@@ -28,14 +28,21 @@ _SCALE = ('standardise',)  # What is done to latents here, of `transforms`.
 class Settings:
   """Shapes of both models, and their training."""
 
-  code_width: int = keys.key(4, 'numbers of a code: the bottleneck', low=1)
-  hidden_width: int = keys.key(128, 'numbers of hidden layers', low=1)
-  noise: float = keys.key(
-    0.2, 'deviation of what is added to codes, from -1 to 1, in training', low=0
+  code_width: int = keys.key(
+    4, 'numbers of a code: the bottleneck', low=1, high=65_536
   )
-  steps: int = keys.key(1000, 'updates', low=1)
-  batch_size: int = keys.key(128, 'pairs', low=1)
-  learning_rate: float = keys.key(3e-3, 'of Adam, going to 0', above=0)
+  hidden_width: int = keys.key(
+    128, 'numbers of hidden layers', low=1, high=65_536
+  )
+  noise: float = keys.key(
+    0.2,
+    'deviation of what is added to codes, from -1 to 1, in training',
+    low=0,
+    high=10,
+  )
+  steps: int = keys.key(1000, 'updates', low=1, high=1_000_000_000)
+  batch_size: int = keys.key(128, 'pairs', low=1, high=1_000_000)
+  learning_rate: float = keys.key(3e-3, 'of Adam, going to 0', above=0, high=1)
 
 
 def sizes(settings: Settings, shared) -> tuple[int, int]:

@@ -19,9 +19,11 @@ NEEDS = (makers.LATENT,)
 class Settings:
   """How many codebooks, and how a frame is given its units."""
 
-  levels: int = keys.key(2, 'parts of the dimensions, nearly equal', low=1)
+  levels: int = keys.key(
+    2, 'parts of the dimensions, nearly equal', low=1, high=64
+  )
   temperature: float = keys.key(
-    0.0, 'of stochastic assignment; 0: nearest', low=0
+    0.0, 'of stochastic assignment; 0: nearest', low=0, high=100
   )
 
 

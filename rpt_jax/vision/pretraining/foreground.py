@@ -37,21 +37,26 @@ _PICTURES, _JUDGED = 12, 32  # Held-out clips that are drawn, and measured.
 class Settings:
   """Shapes of the encoder, what it is to see, and its training."""
 
-  patch: int = keys.key(4, 'pixels of a first patch', low=1)
+  patch: int = keys.key(4, 'pixels of a first patch', low=1, high=4096)
   widths: tuple[int, ...] = keys.key(
     (32, 32),
     'numbers of a patch, first and after every merge',
     low=1,
+    high=65_536,
     length=1,
   )
-  latent: int = keys.key(256, 'numbers of a frame', low=1)
-  cells: int = keys.key(32, 'of a side of the map of what moves', low=1)
-  frames: int = keys.key(16, 'of a clip at once, drawn at random', low=2)
-  batch_size: int = keys.key(8, 'clips', low=1)
+  latent: int = keys.key(256, 'numbers of a frame', low=1, high=65_536)
+  cells: int = keys.key(
+    32, 'of a side of the map of what moves', low=1, high=256
+  )
+  frames: int = keys.key(
+    16, 'of a clip at once, drawn at random', low=2, high=1000
+  )
+  batch_size: int = keys.key(8, 'clips', low=1, high=1_000_000)
   balanced: bool = keys.key(True, 'each domain as often, not each clip')
-  steps: int = keys.key(1000, 'updates', low=1)
-  learning_rate: float = keys.key(8e-3, 'the peak', above=0)
-  weight_decay: float = keys.key(0.05, 'of kernels', low=0)
+  steps: int = keys.key(1000, 'updates', low=1, high=1_000_000_000)
+  learning_rate: float = keys.key(8e-3, 'the peak', above=0, high=1)
+  weight_decay: float = keys.key(0.05, 'of kernels', low=0, high=10)
 
 
 class _Network(nn.Module):

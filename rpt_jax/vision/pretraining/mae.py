@@ -32,13 +32,13 @@ _PICTURES, _JUDGED = 12, 512  # Held-out frames that are drawn, and measured.
 class Settings:
   """Shapes of the autoencoder, what it is shown, and its training."""
 
-  patch: int = keys.key(16, 'pixels', low=1)
-  width: int = keys.key(128, 'numbers of a token', low=1)
-  depth: int = keys.key(4, 'blocks', low=1)
-  num_heads: int = keys.key(4, 'attention heads', low=1)
-  decoder_width: int = keys.key(128, 'numbers of a token', low=1)
-  decoder_depth: int = keys.key(2, 'blocks', low=1)
-  decoder_num_heads: int = keys.key(4, 'attention heads', low=1)
+  patch: int = keys.key(16, 'pixels', low=1, high=4096)
+  width: int = keys.key(128, 'numbers of a token', low=1, high=65_536)
+  depth: int = keys.key(4, 'blocks', low=1, high=1000)
+  num_heads: int = keys.key(4, 'attention heads', low=1, high=1024)
+  decoder_width: int = keys.key(128, 'numbers of a token', low=1, high=65_536)
+  decoder_depth: int = keys.key(2, 'blocks', low=1, high=1000)
+  decoder_num_heads: int = keys.key(4, 'attention heads', low=1, high=1024)
   mask_ratio: float = keys.key(
     0.75, 'share of patches hidden', above=0, high=0.99
   )
@@ -46,13 +46,13 @@ class Settings:
     (1.0, 1.0), 'share of a frame that is looked at', above=0, high=1
   )
   flip: bool = keys.key(False, 'left and right; not where hands differ')
-  batch_size: int = keys.key(64, 'frames', low=1)
+  batch_size: int = keys.key(64, 'frames', low=1, high=1_000_000)
   balanced: bool = keys.key(
     True, 'each domain as often, not each frame', absent=False
   )
-  steps: int = keys.key(1000, 'updates', low=1)
-  learning_rate: float = keys.key(1e-3, 'the peak', above=0)
-  weight_decay: float = keys.key(0.05, 'of kernels', low=0)
+  steps: int = keys.key(1000, 'updates', low=1, high=1_000_000_000)
+  learning_rate: float = keys.key(1e-3, 'the peak', above=0, high=1)
+  weight_decay: float = keys.key(0.05, 'of kernels', low=0, high=10)
 
   def check(self, where: str) -> None:
     keys.ordered(self.crop_scale, f'{where}.crop_scale')

@@ -37,20 +37,24 @@ _PICTURES, _JUDGED = 12, 256  # Held-out frames that are drawn, and measured.
 class Settings:
   """Shapes of the encoder, what near in time means, and the training."""
 
-  patch: int = keys.key(16, 'pixels', low=1)
-  width: int = keys.key(128, 'numbers of a token', low=1)
-  depth: int = keys.key(4, 'blocks', low=1)
-  num_heads: int = keys.key(4, 'attention heads', low=1)
-  projection: int = keys.key(64, 'numbers that are compared', low=1)
-  reach: int = keys.key(3, 'steps between frames of a pair at most', low=1)
-  temperature: float = keys.key(0.1, 'that divides cosines', above=0)
-  batch_size: int = keys.key(64, 'pairs', low=2)
+  patch: int = keys.key(16, 'pixels', low=1, high=4096)
+  width: int = keys.key(128, 'numbers of a token', low=1, high=65_536)
+  depth: int = keys.key(4, 'blocks', low=1, high=1000)
+  num_heads: int = keys.key(4, 'attention heads', low=1, high=1024)
+  projection: int = keys.key(
+    64, 'numbers that are compared', low=1, high=65_536
+  )
+  reach: int = keys.key(
+    3, 'steps between frames of a pair at most', low=1, high=1000
+  )
+  temperature: float = keys.key(0.1, 'that divides cosines', above=0, high=100)
+  batch_size: int = keys.key(64, 'pairs', low=2, high=1_000_000)
   balanced: bool = keys.key(
     True, 'each domain as often, not each pair', absent=False
   )
-  steps: int = keys.key(1000, 'updates', low=1)
-  learning_rate: float = keys.key(3e-4, 'the peak', above=0)
-  weight_decay: float = keys.key(0.05, 'of kernels', low=0)
+  steps: int = keys.key(1000, 'updates', low=1, high=1_000_000_000)
+  learning_rate: float = keys.key(3e-4, 'the peak', above=0, high=1)
+  weight_decay: float = keys.key(0.05, 'of kernels', low=0, high=10)
 
   def check(self, where: str) -> None:
     if self.width % 4:  # Of positions: sines, cosines, rows, columns.

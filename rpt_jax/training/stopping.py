@@ -1,0 +1,134 @@
+"""Stopping on a signal: SIGTERM, SIGINT (Ctrl-C) and SIGHUP are all alike.
+
+A training saves the step it is at, and the process exits with code 0. What else
+is under way goes on from what it has finished, so the process ends at once. A
+second signal ends it whatever it does. A training that is stuck, in a compile
+or in one long step, is not waited for: the step that was saved last is kept.
+
+Signals of Python wait for the call that is going on, which may be minutes of
+XLA; so a thread waits for them, too. In a job of several processes JAX takes
+SIGTERM and has all save the same step; the other signals become one.
+"""
+
+import contextlib
+import itertools
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import jax
+from jax.experimental import multihost_utils
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_PATIENCE = 8.0  # Seconds for a training to come to the end of its step.
+# JAX wants every process to ask about signals with the same, rising numbers.
+_ASKED = itertools.count()
+_trainings: list['Training'] = []
+
+
+class Training:
+  """Whether to save and stop, for the time of a training.
+
+  Of a process that is alone the first signal is remembered here, and the second
+  has its usual effect.
+  """
+
+  def __init__(self, label: str):
+    self._label, self.received, self.noticed = label, '', False
+
+  def __enter__(self):
+    self._before = _handle(self._receive) if _alone() else {}
+    _trainings.append(self)
+    return self
+
+  def reached(self) -> bool:
+    """Whether this is the moment; to be asked by all processes alike."""
+    if jax.process_count() > 1:
+      self.noticed = multihost_utils.reached_preemption_sync_point(next(_ASKED))
+      self.received = self.received or 'SIGTERM'
+      return self.noticed
+    self.noticed = bool(self.received)
+    return self.noticed
+
+  def _receive(self, number, frame):
+    del frame
+    self.received = signal.Signals(number).name
+    for each in SIGNALS:
+      signal.signal(each, signal.SIG_DFL)
+
+  def __exit__(self, *_):
+    _trainings.remove(self)
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def watched(what: str) -> Iterator[None]:
+  """Ends the process soon after a signal, while it is at `what`."""
+  if jax.process_count() > 1:
+    # JAX has taken SIGTERM; all agree on it at the next step of a training.
+    before = _handle(
+      lambda *_: os.kill(os.getpid(), signal.SIGTERM), SIGNALS[1:]
+    )
+    try:
+      yield
+    finally:
+      for number, handler in before.items():
+        signal.signal(number, handler)
+    return
+  if not _alone():
+    yield
+    return
+  reading, writing = os.pipe()
+  os.set_blocking(writing, False)
+  before = _handle(lambda *_: None)
+  woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+  thread = threading.Thread(target=_end, args=(reading, what), daemon=True)
+  thread.start()
+  try:
+    yield
+  finally:
+    signal.set_wakeup_fd(woken)
+    for number, handler in before.items():
+      signal.signal(number, handler)
+    os.close(writing)  # The thread reads its end.
+    thread.join()
+    os.close(reading)
+
+
+def _end(reading, what):
+  """Waits for signals in a thread of its own."""
+  while number := os.read(reading, 1):
+    name = signal.Signals(number[0]).name
+    if not _trainings:
+      _leave(f'{name}: stopped at {what}; the same command goes on')
+    training, until = _trainings[-1], time.monotonic() + _PATIENCE
+    while time.monotonic() < until and not training.noticed:
+      time.sleep(0.05)
+    if training in _trainings and not training.noticed:
+      _leave(
+        f'{name}: stopped at {what} in the middle of a step; the same command '
+        'goes on from the step that was saved last'
+      )
+
+
+def _leave(message):
+  print(message, flush=True)
+  sys.stderr.flush()
+  os._exit(0)  # What is being computed cannot be interrupted.
+
+
+def _alone():
+  """Whether Python handles the signals of this process, here."""
+  main = threading.current_thread() is threading.main_thread()
+  return jax.process_count() == 1 and main
+
+
+def _handle(handler, numbers=SIGNALS):
+  """Sets a handler; {signal: the one before}."""
+  if threading.current_thread() is not threading.main_thread():
+    return {}
+  return {number: signal.signal(number, handler) for number in numbers}
