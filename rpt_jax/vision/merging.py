@@ -138,10 +138,11 @@ def load(
     weights.read_config(folder), folder / weights.CONFIG,
     'image_size', 'patch_size', 'hidden_sizes', 'latent_size',
   )  # fmt: skip
+  tensors = weights.open_tensors(folder)
+  weights.check_depth(tensors, [1] * len(widths), 'hidden_sizes')
   _check_size(image_size, size)
   target.operands(dtype)  # Refuses what is none.
   encoder = Encoder(size, patch, tuple(widths), latent, dtype)
-  tensors = weights.open_tensors(folder)
   expected = traverse_util.flatten_dict(shapes(encoder), sep='.')
   weights.check(tensors, {name: x.shape for name, x in expected.items()})
   params = {name: jnp.asarray(tensors[name]) for name in expected}

@@ -19,6 +19,7 @@ from rpt_jax.vision import layout, positions, vit, weights
 from rpt_jax.vision.model import VisionModel, encoder_model
 from rpt_jax.vision.preprocessing import Preprocess
 
+_MOST_PIXELS = 1 << 14  # Of the side of a frame.
 ACTIVATIONS = {
   'gelu': 'gelu',
   'gelu_new': 'gelu_tanh',
@@ -87,6 +88,7 @@ def read(
   folder = pathlib.Path(folder)
   tensors = weights.open_tensors(folder)
   encoder = family.encoder(weights.read_config(folder), tensors)
+  weights.check_depth(tensors, encoder.depth, 'num_hidden_layers')
   encoder = encoder.clone(dtype=dtype)
   table = family.table(find_prefix(tensors, family.prefixes), tensors)
   ignored = re.compile(family.ignored).fullmatch
@@ -193,8 +195,9 @@ def _square(config, field):
   value = config[field]
   if isinstance(value, list) and len(set(value)) == 1:
     value = value[0]
-  if not isinstance(value, int):
+  if not isinstance(value, int) or not 0 < value <= _MOST_PIXELS:
     raise ValueError(
-      f'{weights.CONFIG}: {field} is {value}, expected one whole number'
+      f'{weights.CONFIG}: {field} is {value}, expected one whole number up to '
+      f'{_MOST_PIXELS}'
     )
   return value

@@ -177,7 +177,7 @@ def load(
   path = pathlib.Path(path)
   target.operands(dtype)  # Refuses what is none.
   tensors = weights.open_tensors(path)
-  model, names, default = _recognise(path, tensors.shapes)
+  model, names, default = _recognise(path, tensors)
   if not -1 <= layer < len(model.depths):
     raise ValueError(
       f'layer: found {layer}, expected -1 (the end) or a stage from 0 to '
@@ -197,14 +197,15 @@ def load(
   return build(str(path), apply, params, preprocess, preprocess.size)
 
 
-def _recognise(path, shapes):
+def _recognise(path, tensors):
   """(model, our names to (kernel, norm) on disk, usual preprocessing)."""
+  shapes = tensors.shapes
   for prefix in ('', *R3M_PREFIXES):
     if f'{prefix}conv1.weight' in shapes:
       model = _from_shapes(shapes, prefix)
       names = {x[0]: _torchvision(prefix, x[0]) for x in model.convs()}
       return model, names, TORCHVISION
-  model = _from_config(path)
+  model = _from_config(path, tensors)
   prefix = 'resnet.' if 'classifier.1.weight' in shapes else ''
   names = {x[0]: _transformers(prefix, x[0]) for x in model.convs()}
   return model, names, preprocessing.PUBLISHED['resnet']
@@ -225,13 +226,14 @@ def _from_shapes(shapes, prefix):
   return ResNet(tuple(depths), tuple(widths), last == 3, stem)
 
 
-def _from_config(path):
+def _from_config(path, tensors):
   """The ResNet of a transformers folder."""
   path = path if path.is_dir() else path.parent
   config, where = weights.read_config(path), path / weights.CONFIG
   depths, widths, kind, stem = weights.require(
     config, where, 'depths', 'hidden_sizes', 'layer_type', 'embedding_size'
   )
+  weights.check_depth(tensors, depths, 'depths')
   for field, expected in (
     ('model_type', 'resnet'),
     ('hidden_act', 'relu'),

@@ -117,6 +117,7 @@ def load(
   folder = pathlib.Path(folder)
   tensors = weights.open_tensors(folder)
   encoder = family.encoder(weights.read_config(folder), tensors)
+  weights.check_depth(tensors, encoder.depth, 'num_hidden_layers')
   encoder = encoder.clone(dtype=dtype)
   ids = jax.ShapeDtypeStruct((1, encoder.length), jnp.int32)
   shapes = jax.eval_shape(encoder.init, jax.random.key(0), ids)['params']

@@ -94,6 +94,21 @@ def require(config: dict, path: os.PathLike, *names: str) -> list:
   return [config[name] for name in names]
 
 
+def check_depth(tensors: Tensors, depth: int | list[int], key: str) -> None:
+  """Raises ValueError where there are fewer tensors than layers.
+
+  `depth` is what the `key` of a config.json says: their number, or that of every
+  stage.
+  """
+  depths = depth if isinstance(depth, list) else [depth]
+  whole = all(type(each) is int and each > 0 for each in depths)
+  if not whole or not 0 < sum(depths) <= len(tensors.shapes):
+    raise ValueError(
+      f'{tensors.path.parent / CONFIG}: {key} is {depth!r}, but the weights '
+      f'are {len(tensors.shapes)} tensors'
+    )
+
+
 def check(tensors: Tensors, expected: dict, ignored=lambda name: False) -> None:
   """Raises ValueError unless exactly the `expected` {name: shape} are there.
 

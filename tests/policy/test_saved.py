@@ -199,6 +199,12 @@ def cut(folder, name):
 
 
 TIME = 'trunk/time/embedding'
+ELSEWHERE = {
+  'load': '/etc/hostname',
+  'settings': {},
+  'sha256': '',
+  'own_params': False,
+}
 FAULTS = {
   'no JSON': (lambda f: cut(f, 'config.json'), 'config.json: no JSON'),
   'no policy': (
@@ -212,6 +218,10 @@ FAULTS = {
   'another format': (
     lambda f: edit(f, lambda c: c.pop('format')),
     r'format \(None, 2\)',
+  ),
+  'an image model elsewhere': (
+    lambda f: edit(f, lambda c: c['acting'].update(image=ELSEWHERE)),
+    "its image model is '/etc/hostname', expected 'encoder'",
   ),
   'a field less': (
     lambda f: edit(f, lambda c: c.pop('streams')),
