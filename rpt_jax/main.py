@@ -16,7 +16,6 @@ import re
 import sys
 import traceback
 
-import jax
 from absl import flags
 from ml_collections import config_flags
 
@@ -91,16 +90,12 @@ def _run(experiment, workdir, only, overwrite):
   from rpt_jax.learning import checks
   from rpt_jax.stages import pipeline
   from rpt_jax.tools import steps
-  from rpt_jax.training import memory
+  from rpt_jax.training import compiled, memory
 
   checks.check_devices(experiment)
   steps.trace(experiment)
   memory.keep_freed_memory()
-  # Stages that compile the same step share it, and so does a second run.
-  if not jax.config.jax_compilation_cache_dir:
-    cache = pathlib.Path(workdir).absolute() / 'compiled'
-    jax.config.update('jax_compilation_cache_dir', str(cache))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+  compiled.keep()
   print(f'products: {target.operands()} operands', flush=True)
   return pipeline.run(experiment, workdir, only, overwrite)
 

@@ -18,7 +18,6 @@ missing, the stage was killed: it starts again in the same directory, where a
 stage that trains finds its checkpoints.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -78,7 +77,7 @@ def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
   only = _chosen(names, only)
   workdir = pathlib.Path(workdir).absolute()
   workdir.mkdir(parents=True, exist_ok=True)
-  with _locked(workdir):
+  with owned.held(workdir):
     if distributed.is_first():
       owned.check(workdir, only or names)
       for name in (only or names) if overwrite else ():
@@ -270,25 +269,3 @@ def _write_json(path: pathlib.Path, value: Any) -> None:
   """Writes a JSON file, whole or not at all; of several processes, one."""
   if distributed.is_first():
     files.write_json(path, value)
-
-
-class _locked:
-  """Holds `workdir/lock`; the system releases it when the process dies."""
-
-  def __init__(self, workdir):
-    self.path = workdir / 'lock'
-
-  def __enter__(self):
-    self.file = open(self.path, 'a')
-    if not distributed.is_first():
-      return
-    try:
-      fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise ValueError(
-        f'{self.path.parent} is in use by another job; '
-        'wait for it or give another --workdir'
-      ) from None
-
-  def __exit__(self, *_):
-    self.file.close()

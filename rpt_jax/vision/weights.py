@@ -97,8 +97,8 @@ def require(config: dict, path: os.PathLike, *names: str) -> list:
 def check_depth(tensors: Tensors, depth: int | list[int], key: str) -> None:
   """Raises ValueError where there are fewer tensors than layers.
 
-  `depth` is what the `key` of a config.json says: their number, or that of every
-  stage.
+  `depth` is what the `key` of a config.json says: their number, or that of
+  every stage.
   """
   depths = depth if isinstance(depth, list) else [depth]
   whole = all(type(each) is int and each > 0 for each in depths)

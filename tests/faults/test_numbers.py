@@ -93,9 +93,3 @@ def _diverge_at(directory, at):
     saving=tiny.SAVING,
     label='tiny',
   )
-
-
-@pytest.mark.skip(reason='not built')
-def test_16_loss_spike():
-  """loss spike that stays finite -> not built: nothing rewinds; a checkpoint
-  from before it has to be trained on by hand"""

@@ -3,6 +3,7 @@
 import ast
 import json
 import logging
+import os
 import struct
 import time
 
@@ -12,7 +13,7 @@ from tensorboardX import event_file_writer
 
 from rpt_jax import episodes
 from rpt_jax.episodes.formats import rlds
-from rpt_jax.stages import pipeline
+from rpt_jax.stages import owned
 from rpt_jax.tools import convert
 from rpt_jax.training import checkpoint, metrics, sharding
 from tests.faults import job
@@ -149,11 +150,11 @@ def test_26_archive_traversal(tmp_path):
 def test_27_two_jobs_in_one_workdir(tmp_path):
   """two jobs in one workdir -> the second is refused with one line; the lock
   goes when its job does, however that ends"""
-  with pipeline._locked(tmp_path):
+  with owned.held(tmp_path):
     second = command(CONFIG, '--stages=encode', workdir=tmp_path)
-    refused(second, 'in use by another job')
+    refused(second, f'in use by another job (process {os.getpid()} on')
   assert not list(tmp_path.glob('*/wanted.json'))
-  with pipeline._locked(tmp_path):
+  with owned.held(tmp_path):
     pass
 
 

@@ -1,0 +1,96 @@
+"""What XLA has compiled, kept for later runs of the same user.
+
+It is native code that a process runs without a look, so it is read from a
+folder of the user's own alone, which nobody else may enter, and only on a CPU
+of the same kind and under the same versions: another CPU would stop at the
+first instruction it has not. It lies in no workdir, which may be shared.
+"""
+
+import hashlib
+import os
+import pathlib
+import platform
+import stat
+
+import jax
+import jaxlib
+
+_MOST = 2 << 30  # bytes; what was compiled longest ago goes first.
+_MIN_SECONDS = 0.1  # Of a compile that is worth keeping.
+
+
+def keep() -> pathlib.Path | None:
+  """Reads and keeps what is compiled from now on; the folder.
+
+  RPT_JAX_COMPILED names another place, '' none. None where nothing is kept: a
+  place that is another user's, or open to others, is told and left alone. What
+  JAX_COMPILATION_CACHE_DIR says goes before.
+  """
+  if jax.config.jax_compilation_cache_dir:
+    return pathlib.Path(jax.config.jax_compilation_cache_dir)
+  root = _root()
+  if root is None:
+    return None
+  folder = root / _kind()
+  try:
+    for each in (root, folder):
+      each.mkdir(mode=0o700, parents=True, exist_ok=True)
+    strange = next(filter(None, map(_strange, (root, folder))), None)
+  except OSError as error:
+    strange = f'{folder}: {error.strerror}'
+  if strange:
+    print(f'compiled code is neither read nor kept: {strange}', flush=True)
+    return None
+  _prune(folder)
+  jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', _MIN_SECONDS)
+  return folder
+
+
+def _root():
+  place = os.environ.get('RPT_JAX_COMPILED')
+  if place is not None:
+    return pathlib.Path(place).absolute() if place else None
+  cache = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache')
+  return cache.expanduser() / 'rpt_jax' / 'compiled'
+
+
+def _kind():
+  """What code is compiled for, hashed: versions, and what the CPU can do."""
+  words = [jax.__version__, jaxlib.__version__, platform.machine()]
+  words.append(os.environ.get('XLA_FLAGS', ''))
+  info = pathlib.Path('/proc/cpuinfo')
+  lines = info.read_text().splitlines() if info.exists() else []
+  # Flags say what instructions there are, models what the compiler prefers.
+  known = ('flags', 'Features', 'model name', 'CPU part')
+  words += sorted({x for x in lines if x.startswith(known)})
+  return hashlib.sha256('\n'.join(words).encode()).hexdigest()[:16]
+
+
+def _strange(folder):
+  """Why the code in a folder is not to be run; '' where it may be."""
+  about = folder.lstat()
+  if not stat.S_ISDIR(about.st_mode):
+    return f'{folder}: found no folder of its own'
+  if about.st_uid != os.getuid():
+    return f'{folder}: belongs to another user'
+  if about.st_mode & 0o077:
+    return f'{folder}: others may read or write it; chmod 700 it'
+  return ''
+
+
+def _prune(folder):
+  """Removes what was compiled longest ago, where there is too much."""
+  entries = []
+  for path in folder.iterdir():
+    try:
+      about = path.stat()
+      entries.append((about.st_mtime, about.st_size, path))
+    except OSError:
+      continue  # Another run of this user has removed it.
+  total = sum(size for _, size, _ in entries)
+  for _, size, path in sorted(entries):
+    if total <= _MOST:
+      break
+    path.unlink(missing_ok=True)
+    total -= size
