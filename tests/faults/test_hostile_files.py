@@ -80,7 +80,7 @@ def test_31_names_that_lead_away(name, tmp_path):
   assert files.inside(model, './config.json').exists()
 
 
-def test_31_images_of_a_table(tmp_path):
+def test_images_of_a_table(tmp_path):
   """Frames may lie beside the table, and nowhere else."""
   pa, parquet = lerobot(tmp_path)
   info = json.loads((tmp_path / 'meta/info.json').read_text())
@@ -107,7 +107,8 @@ def test_31_images_of_a_table(tmp_path):
 @pytest.mark.parametrize(
   'name', ('../../x', '/tmp/x', 'a/b', '{SPLIT:>9999999}')
 )
-def test_31_shards(name, tmp_path):
+def test_shards_have_names_of_files(name, tmp_path):
+  """What `filepathTemplate` makes of them lies in the folder."""
   rlds.write(tmp_path / 'toy', 'toy', {'train': [make_episode(0, 3)]})
   path = tmp_path / 'toy/dataset_info.json'
   info = json.loads(path.read_text())
@@ -116,7 +117,7 @@ def test_31_shards(name, tmp_path):
   refused(lambda: episodes.open(tmp_path / 'toy'), 'dataset_info.json', name)
 
 
-def test_31_links_of_the_cache_of_hugging_face(tmp_path):
+def test_links_of_the_cache_of_hugging_face(tmp_path):
   """Its snapshots are links to its blobs, which stay what they are."""
   blob = tmp_path / 'blobs/abc'
   blob.parent.mkdir()
@@ -226,12 +227,12 @@ def test_33_bombs(size, tmp_path):
     '{',
   ),
 )
-def test_33_templates(template, tmp_path):
+def test_templates_have_fields_alone(template, tmp_path):
   lerobot(tmp_path / 'toy', data_path=template, video_path=template)
   refused(lambda: episodes.open(tmp_path / 'toy')[0], 'info.json', 'name')
 
 
-def test_33_layers(tmp_path):
+def test_a_model_of_too_many_layers(tmp_path):
   """A model of a thousand million layers has not that many tensors."""
   config = {
     'model_type': 'vit', 'hidden_size': 8, 'num_hidden_layers': 10**9,
