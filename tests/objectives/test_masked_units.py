@@ -143,3 +143,15 @@ def test_heads_need_units():
   assert head == heads.HeadSpec(unit, cosine.Settings())
   with pytest.raises(ValueError, match="needs target 'unit', found"):
     masked_units.heads(SETTINGS, (), ())
+
+
+def test_at_least_two_spans_where_two_fit():
+  mask, _ = _masks(200, 8, 3, probability=0.01, lengths=[8] * 100 + [5] * 100)
+  assert set(mask[:100].sum(1)) == {4, 5, 6}  # Two starts, at times near.
+  assert set(mask[100:].sum(1)) == {3}
+
+
+def test_a_unit_with_one_absent_level_is_absent():
+  unit, whole = UNIT.copy(), UNIT.copy()
+  unit[0, :, 1], whole[0] = -1, -1
+  np.testing.assert_array_equal(_loss(unit)[0], _loss(whole)[0])

@@ -3,6 +3,7 @@
 import types
 
 import jax
+import numpy as np
 import pytest
 import tiny
 
@@ -91,3 +92,16 @@ def test_which_steps_are_traced(start, total, steps, monkeypatch, tmp_path):
     profile(step, {})
   profile.close()
   assert calls == [('start_trace', steps[0]), ('stop_trace', steps[1])]
+
+
+def test_steps_are_skipped_in_a_row(tmp_path):
+  """Nine, a good one and nine again go on; ten do not."""
+  log = progress.Progress(tmp_path, 'run', 0, 100, every=50)
+  few = progress.MAX_SKIPPED - 1
+  pattern = [1] * few + [0] + [1] * few
+  for step, skipped in enumerate(pattern, start=1):
+    log(step, METRICS | {'skipped': np.int32(skipped)})
+  log.flush()
+  log(len(pattern) + 1, METRICS | {'skipped': np.int32(1)})
+  with pytest.raises(FloatingPointError, match='in 10 steps up to 20'):
+    log.flush()

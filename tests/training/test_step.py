@@ -119,3 +119,39 @@ def test_a_tiny_batch_is_learnt():
 def test_a_step_does_not_eat_the_parameters_it_started_from():
   _one_step()
   assert not any(x.is_deleted() for x in jax.tree.leaves(_params()))
+
+
+def _quadratic(params, batch, key):
+  """A loss whose constant part has no gradient; what it drew as a metric."""
+  loss = ((params['kernel'] - batch['x'].mean()) ** 2).sum() + batch['constant']
+  return loss, {'drawn': (jax.random.uniform(key), np.float32(1))}
+
+
+def _of_quadratic(constant, accumulate=1):
+  tx = optimizer.adamw(0.1, 10)
+  state = step.init_state({'kernel': np.ones(3, np.float32)}, tx, jax.random.key(2))
+  batch = {'x': np.arange(4.0, dtype=np.float32), 'constant': constant}
+  update = jax.jit(step.step_fn(_quadratic, tx, accumulate=accumulate))
+  return state, *update(state, batch)
+
+
+@pytest.mark.parametrize('constant', (np.inf, -np.inf, np.nan))
+def test_a_loss_that_is_not_finite_is_skipped_though_its_gradient_is(constant):
+  before, after, metrics = _of_quadratic(np.float32(constant))
+  assert np.isfinite(metrics['grad_norm']) and metrics['skipped'] == 1
+  for a, b in zip(
+    jax.tree.leaves((before.params, before.opt_state)),
+    jax.tree.leaves((after.params, after.opt_state)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(a, b)
+  assert int(after.step) == 1
+
+
+def test_every_micro_batch_draws_its_own():
+  state, _, metrics = _of_quadratic(np.float32(0), accumulate=2)
+  key = jax.random.fold_in(state.key, 0)
+  drawn = [jax.random.uniform(jax.random.fold_in(key, i)) for i in range(2)]
+  total, count = metrics['drawn']
+  np.testing.assert_allclose(total, sum(drawn), rtol=1e-6)
+  assert count == 2 and drawn[0] != drawn[1]

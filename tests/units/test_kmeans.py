@@ -349,3 +349,25 @@ def test_data_of_about_as_many_rows_share_what_is_compiled():
     fitted = kmeans.fit(x_ND, 4, jax.random.key(0), restarts=1)
     assert fitted.count_K.sum() == size
   assert kmeans._fit._cache_size() == before + 1
+
+
+def test_tolerance_says_when_to_stop():
+  """Lloyd ends once centroids move less; at 0 it goes on until nothing does."""
+  x_ND = anisotropic()
+
+  def fit(tolerance, most=60):
+    return kmeans.fit(
+      x_ND,
+      K,
+      jax.random.key(0),
+      restarts=1,
+      max_iterations=most,
+      tolerance=tolerance,
+      precision='float32',
+      init_KD=x_ND[:K],
+    )
+
+  loose, middle, tight = (fit(t) for t in (1e6, 1e-2, 0.0))
+  assert int(loose.iterations) == 1
+  assert 1 < int(middle.iterations) < int(tight.iterations)
+  assert float(tight.inertia) < float(middle.inertia) < float(loose.inertia)

@@ -1,6 +1,7 @@
 """Transforms against NumPy loops over clips; no leak, no look ahead."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -177,3 +178,13 @@ def test_bad_clips_and_params_say_what_is_wrong():
   params, _ = transforms.fit_transform(recipe, frames(), CLIP_N)
   with pytest.raises(ValueError, match='fitted on 5'):
     transforms.apply(recipe, params, frames()[:, :4], CLIP_N)
+
+
+def test_the_largest_entry_of_a_component_is_positive():
+  """Or units would change with the machine's eigenvectors."""
+  fitted = transforms.whiten_fit(jnp.asarray(frames()), 0)
+  direction_DK = np.asarray(fitted['project'])
+  largest_K = np.abs(direction_DK).argmax(0)
+  assert (direction_DK[largest_K, np.arange(len(largest_K))] > 0).all()
+  turned = transforms.whiten_fit(-jnp.asarray(frames()), 0)
+  np.testing.assert_allclose(turned['project'], direction_DK, atol=1e-4)
