@@ -166,6 +166,7 @@ def _conclusive(config):
   config.pretrain.streams = (*_latents(CAMERAS[:2]), 'proprio', 'action')
   config.pretrain.runs = {'rpt': _masked(), 'next': _generative()}
   config.finetune.update(seeds=1, methods=('finetune',), run_demos=(2, 10))
+  config.pretrain.batch_size, config.image_model.steps = 32, 600
   config.finetune.batch_size = 8
   for method, (steps, rates) in METHODS.items():
     config.finetune[method].update(steps=steps, learning_rate=rates)

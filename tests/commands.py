@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
+# What is run once need not be fast: compiling is most of a quicktest. Runs that
+# are compared have all been compiled so.
+QUICKLY = '--xla_backend_optimization_level=1'
 
 
 def start(config, workdir, *flags):
@@ -23,7 +26,7 @@ def start(config, workdir, *flags):
     command += ['--config.pipelines=1', '--config.finetune.seeds=2']
     command += ['--config.iterations=2']
     command += [] if given else [f"{envs}('CartPole-v1', 'Pendulum-v1')"]
-  environment = os.environ | {'XLA_FLAGS': '', 'PYTHONUNBUFFERED': '1'}
+  environment = os.environ | {'XLA_FLAGS': QUICKLY, 'PYTHONUNBUFFERED': '1'}
   return subprocess.Popen(
     [*command, *flags, f'--workdir={workdir}'],
     cwd=ROOT,

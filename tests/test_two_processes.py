@@ -37,7 +37,7 @@ def run(workdir, processes, *flags):
     subprocess.Popen(
       [*command, f'--workdir={workdir}'],
       cwd=commands.ROOT,
-      env=os.environ | {'XLA_FLAGS': ''} | place,
+      env=os.environ | {'XLA_FLAGS': commands.QUICKLY} | place,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
       text=True,
