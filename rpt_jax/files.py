@@ -133,6 +133,26 @@ _NAMES = {
 
 
 @contextlib.contextmanager
+def reading(
+  path: str | os.PathLike, kind: type[ValueError] = ValueError
+) -> Iterator[None]:
+  """Whatever goes wrong in a reader, as an error of a `kind` that names `path`.
+
+  Errors that name it by themselves stay as they are.
+  """
+  try:
+    yield
+  except Exception as error:
+    words = ' '.join(str(error).split())
+    if isinstance(error, (ValueError, OSError)):
+      if str(path) in words and '\n' not in str(error):
+        raise
+    else:
+      words = f'{type(error).__name__}: {words}'
+    raise kind(f'{path}: cannot be read ({words}); copy it again') from error
+
+
+@contextlib.contextmanager
 def writing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """A place beside `path` to write to, which then takes its place.
 

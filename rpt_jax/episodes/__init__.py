@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+from rpt_jax import files
 from rpt_jax.episodes import cards
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import Source
@@ -40,7 +41,8 @@ def open(
     raise ValueError(f'{path}: fps and clip_steps are for videos only')
   if kind == 'video' and split != 'all':
     raise ValueError(f"{path}: no split {split!r}; videos have only 'all'")
-  store = _store(kind, path, path_or_name, split, size, fps, clip_steps)
+  with files.reading(path):
+    store = _store(kind, path, path_or_name, split, size, fps, clip_steps)
   return Source(store, mapping, size, cards.find(card) if card else None)
 
 

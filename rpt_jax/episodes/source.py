@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rpt_jax import files
 from rpt_jax.episodes import decode
 from rpt_jax.episodes.cards import Card
 from rpt_jax.episodes.errors import CorruptEpisode
@@ -144,7 +145,8 @@ class Source:
     names = {*fields, *(('is_terminal',) if 'discount' in fields else ())}
     columns_of = {k: v for k, v in self._columns.items() if k in names}
     columns = list(dict.fromkeys(sum(columns_of.values(), [])))
-    arrays = self.store.read(index, columns) if columns else {}
+    with files.reading(self.path, CorruptEpisode):
+      arrays = self.store.read(index, columns) if columns else {}
     length = self._length(index, arrays)
     arrays = {c: self._as_column(index, c, x) for c, x in arrays.items()}
     if self._size is not None:
@@ -162,7 +164,8 @@ class Source:
 
   def metadata(self, index: int) -> dict[str, Any]:
     """What there is beside the steps; always has 'instruction', a string."""
-    values = {'instruction': '', **self.store.metadata(index)}
+    with files.reading(self.path, CorruptEpisode):
+      values = {'instruction': '', **self.store.metadata(index)}
     if self._instruction is not None:
       texts = self.store.read(index, [self._instruction])[self._instruction]
       values['instruction'] = text(texts[0])

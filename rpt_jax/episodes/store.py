@@ -123,7 +123,21 @@ def manifest(directory: pathlib.Path) -> dict:
   path = directory / MANIFEST
   if not path.exists():
     raise ValueError(f'{path}: no such file; these streams were never finished')
-  return files.read_json(path, 'shards')
+  whole = files.read_json(path, 'shards')
+  with files.reading(path):
+    for entry in whole['shards']:
+      _check_entry(entry)
+  return whole
+
+
+def _check_entry(entry):
+  """Raises ValueError or TypeError for what is no entry of a shard."""
+  missing = [key for key in _ENTRY if key not in entry]
+  numbers = entry.get('bytes'), *entry['episodes'], *entry['lengths']
+  whole = all(type(x) is int and x >= 0 for x in numbers)
+  alike = len(entry['episodes']) == len(entry['lengths'])
+  if missing or not (whole and alike and isinstance(entry['file'], str)):
+    raise ValueError(f'found a shard {str(entry)[:200]}, expected {_ENTRY}')
 
 
 def kept(directory: pathlib.Path) -> list[int]:

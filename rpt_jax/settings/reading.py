@@ -143,11 +143,11 @@ def _scalar(metadata, hint, value, where):
     return tuple(value) if isinstance(value, list) else value
   if isinstance(value, (np.integer, np.floating)):
     value = value.item()
-  if hint is float and type(value) is int:
+  if hint is float and type(value) is int and _finite(value):
     value = float(value)
   fits = type(value) is hint
   if fits and hint in (int, float):
-    fits = math.isfinite(value) and _in_range(metadata, value)
+    fits = _finite(value) and _in_range(metadata, value)
   if fits and metadata.get('choices'):
     fits = value in metadata['choices']
   if fits and metadata.get('match'):
@@ -155,6 +155,13 @@ def _scalar(metadata, hint, value, where):
   if fits:
     return value
   refuse(where, value, f'{_expected(metadata, hint)}{_meaning(metadata)}')
+
+
+def _finite(value):
+  try:
+    return math.isfinite(value)
+  except OverflowError:  # An integer beyond all floats.
+    return False
 
 
 def _in_range(metadata, value):

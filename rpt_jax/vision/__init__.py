@@ -1,5 +1,6 @@
 """Image models: `load` one by name, folder or Hugging Face id, apply it."""
 
+import contextlib
 import importlib
 import os
 import pathlib
@@ -83,13 +84,15 @@ def load_text(
       f'here; expected one of {sorted(TEXT_FAMILIES)}'
     )
   family = _module(f'families.{TEXT_FAMILIES[kind]}').TEXT
-  return _module('text').load(folder, family, dtype=dtype)
+  with _naming(folder):
+    return _module('text').load(folder, family, dtype=dtype)
 
 
 def _load_folder(folder, settings):
   kind = weights.read_config(folder)['model_type']
   if kind in NETWORKS:
-    return _module(NETWORKS[kind]).load(folder, **settings)
+    with _naming(folder):
+      return _module(NETWORKS[kind]).load(folder, **settings)
   if kind not in FAMILIES:
     raise ValueError(
       f'{folder / weights.CONFIG}: model_type {kind!r} is no image model read '
@@ -97,7 +100,24 @@ def _load_folder(folder, settings):
     )
   module, family = FAMILIES[kind]
   family = getattr(_module(f'families.{module}'), family)
-  return _module('published').load(folder, family, **settings)
+  with _naming(folder):
+    return _module('published').load(folder, family, **settings)
+
+
+@contextlib.contextmanager
+def _naming(folder):
+  """Errors of a folder's files name it; what is said of settings stays."""
+  try:
+    yield
+  except ValueError as error:
+    if str(error).startswith(weights.CONFIG):
+      raise ValueError(f'{folder}/{error}') from error
+    raise
+  except Exception as error:  # What is made of wrong sizes.
+    raise ValueError(
+      f'{folder}: no model that can be read ({type(error).__name__}: '
+      f'{" ".join(str(error).split())[:300]}); fetch it again'
+    ) from error
 
 
 def _module(name):

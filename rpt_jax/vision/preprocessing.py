@@ -15,6 +15,7 @@ from jax import lax
 from rpt_jax import files
 from rpt_jax.types import Array
 
+MOST_PIXELS = 1 << 14  # Of the side of a frame.
 CONFIGS = ('preprocessor_config.json', 'processor_config.json')
 # Pillow's numbers, which configs use.
 INTERPOLATIONS = (
@@ -76,6 +77,27 @@ class Preprocess:
   std: tuple[float, ...] = HALF
   scale: float = 1 / 255
 
+  def check(self) -> None:
+    """Raises ValueError for numbers that no frame can be prepared by."""
+    pair = self.resize if isinstance(self.resize, tuple) else (self.resize,)
+    for pixels in (*pair, self.crop):
+      if pixels is not None and not (
+        type(pixels) is int and 0 < pixels <= MOST_PIXELS
+      ):
+        raise ValueError(f'size {pixels!r}, expected 1 to {MOST_PIXELS} pixels')
+    numbers = (*self.mean, *self.std, self.scale)
+    whole = all(isinstance(x, (int, float)) for x in numbers)
+    if not (
+      whole
+      and np.isfinite(np.array(numbers, float)).all()
+      and len(self.mean) == len(self.std) == 3
+      and all(self.std)
+    ):
+      raise ValueError(
+        f'mean {self.mean}, std {self.std}, scale {self.scale!r}, expected '
+        'three numbers, three that are not 0, and one'
+      )
+
   @property
   def size(self) -> int | None:
     """The height of what comes out, where it is the same for all frames."""
@@ -97,7 +119,9 @@ class Preprocess:
     for path in (folder / name for name in CONFIGS):
       if path.exists():
         config = files.read_json(path)
-        preprocess = _parse(path, config.get('image_processor', config))
+        with files.reading(path):
+          preprocess = _parse(path, config.get('image_processor', config))
+          preprocess.check()
         return preprocess.at(image_size) if image_size else preprocess
     path = folder / 'config.json'
     config = files.read_json(path)

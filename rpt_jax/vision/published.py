@@ -17,9 +17,8 @@ from rpt_jax import target
 from rpt_jax.types import PyTree
 from rpt_jax.vision import layout, positions, vit, weights
 from rpt_jax.vision.model import VisionModel, encoder_model
-from rpt_jax.vision.preprocessing import Preprocess
+from rpt_jax.vision.preprocessing import MOST_PIXELS, Preprocess
 
-_MOST_PIXELS = 1 << 14  # Of the side of a frame.
 ACTIVATIONS = {
   'gelu': 'gelu',
   'gelu_new': 'gelu_tanh',
@@ -195,9 +194,9 @@ def _square(config, field):
   value = config[field]
   if isinstance(value, list) and len(set(value)) == 1:
     value = value[0]
-  if not isinstance(value, int) or not 0 < value <= _MOST_PIXELS:
+  if not isinstance(value, int) or not 0 < value <= MOST_PIXELS:
     raise ValueError(
       f'{weights.CONFIG}: {field} is {value}, expected one whole number up to '
-      f'{_MOST_PIXELS}'
+      f'{MOST_PIXELS}'
     )
   return value

@@ -14,7 +14,6 @@ import signal
 
 import jax
 import numpy as np
-from safetensors import numpy as safetensors
 
 from rpt_jax import episodes, files, vision
 from rpt_jax.episodes import store
@@ -242,6 +241,3 @@ def _spots(tree):
 
 def _peak():
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-assert safetensors  # What writes the models above.

@@ -129,7 +129,8 @@ def _quadratic(params, batch, key):
 
 def _of_quadratic(constant, accumulate=1):
   tx = optimizer.adamw(0.1, 10)
-  state = step.init_state({'kernel': np.ones(3, np.float32)}, tx, jax.random.key(2))
+  params = {'kernel': np.ones(3, np.float32)}
+  state = step.init_state(params, tx, jax.random.key(2))
   batch = {'x': np.arange(4.0, dtype=np.float32), 'constant': constant}
   update = jax.jit(step.step_fn(_quadratic, tx, accumulate=accumulate))
   return state, *update(state, batch)

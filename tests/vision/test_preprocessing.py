@@ -154,7 +154,7 @@ def test_configs_that_are_not_understood(tmp_path):
     with pytest.raises(ValueError, match=match):
       Preprocess.from_config(tmp_path)
   (tmp_path / 'preprocessor_config.json').write_text('{')
-  with pytest.raises(ValueError, match='preprocessor_config.json: cannot'):
+  with pytest.raises(ValueError, match='preprocessor_config.json: no JSON'):
     Preprocess.from_config(tmp_path)
   (tmp_path / 'preprocessor_config.json').unlink()
   with pytest.raises(ValueError, match='config.json: cannot be read'):

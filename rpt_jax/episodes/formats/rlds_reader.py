@@ -201,7 +201,14 @@ def _noted_lengths(path, splits):
   if not noted.exists():
     return []
   lengths = files.read_json(noted)
-  return sum((lengths.get(split, []) for split in splits), [])
+  chosen = [lengths.get(split, []) for split in splits]
+  for each in chosen:
+    if not isinstance(each, list) or any(type(x) is not int for x in each):
+      raise ValueError(
+        f'{noted}: found {str(each)[:200]}, expected the steps of each '
+        'episode; delete it, and they are counted again'
+      )
+  return sum(chosen, [])
 
 
 def open_folder(path: str | os.PathLike) -> tfds.core.DatasetBuilder:

@@ -1,0 +1,61 @@
+"""A quicktest killed at random moments, which ends with the same bits."""
+
+import dataclasses
+import random
+import signal
+import time
+
+from tests import commands
+from tests.test_quicktest import contents, results
+
+
+@dataclasses.dataclass
+class Outcome:
+  """Where a run was killed, and what differs at its end."""
+
+  config: str
+  moments: list
+  differs: list
+
+  def told(self) -> str:
+    """The stages that were killed, how often, and what differs."""
+    stages = sorted({m.split()[1] for m in self.moments if ' ' in m})
+    return (
+      f'kills: {self.config}: {len(self.moments)} in {len(stages)} stages '
+      f'({", ".join(stages)}), {len(self.differs)} files or rows differ '
+      f'{self.differs[:5]}'
+    )
+
+
+def run(config: str, kills: int, seed: int, folder) -> Outcome:
+  """Kills a quicktest `kills` times by a seed; the rest of it is compared.
+
+  Moments are spread over what is left to do: a run is let to do some of it, by
+  the lines that it prints, and killed a moment later.
+  """
+  rng, outcome = random.Random(seed), Outcome(config, [], [])
+  whole, work = folder / f'{config}_whole', folder / f'{config}_killed'
+  lines = commands.finish(config, whole).splitlines()
+  lines = [line for line in lines if line.startswith(('  ', '['))]
+  per_kill = max(len(lines) // (kills + 1), 1)
+  for _ in range(kills):
+    process = commands.start(config, work)
+    left, stage = rng.randrange(1, 2 * per_kill), ''
+    for line in process.stdout:
+      if line.startswith('[') and ': start' in line:
+        stage = line.strip()
+      done_before = 'skipped' in line
+      left -= line.startswith(('  ', '[')) and not done_before
+      if left <= 0:
+        break
+    time.sleep(rng.random() * 0.5)
+    process.send_signal(signal.SIGKILL)
+    process.stdout.close()
+    process.wait()
+    outcome.moments.append(stage)
+  commands.finish(config, work)
+  for compared in (contents, results):
+    a, b = compared(whole), compared(work)
+    if a != b:
+      outcome.differs.append(compared.__name__)
+  return outcome
