@@ -134,7 +134,7 @@ _NAMES = {
   int: 'an integer',
   float: 'a number',
   bool: 'True or False',
-  str: 'text',
+  str: 'text of one line',
 }
 
 
@@ -148,6 +148,8 @@ def _scalar(metadata, hint, value, where):
   fits = type(value) is hint
   if fits and hint in (int, float):
     fits = _finite(value) and _in_range(metadata, value)
+  if fits and hint is str:
+    fits = value.isprintable()  # No line breaks: messages are of one line.
   if fits and metadata.get('choices'):
     fits = value in metadata['choices']
   if fits and metadata.get('match'):
