@@ -1,9 +1,11 @@
 # shellcheck shell=bash
 # Sourced by launch/local.sh and tests/run.sh. `environment [EXTRA]` makes .venv
-# in the root of the repository, installs the package there, and activates it.
+# in the root of the repository, installs the package there, and activates it:
+# with the versions of requirements.lock, or with LOCKED=0 the newest there are.
 # `rendering` sees to the library with which MuJoCo draws without a display.
 environment() {
-  local extra="${1:+[$1]}" python="${PYTHON:-python3}"
+  local extra="${1:+[$1]}" python="${PYTHON:-python3}" versions=()
+  [ "${LOCKED:-1}" = 0 ] || versions=(--constraint launch/requirements.lock)
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
     echo "rpt_jax needs Python 3.11 or newer; set PYTHON=/path/to/python" >&2
     return 2
@@ -15,10 +17,10 @@ environment() {
   fi
   if .venv/bin/python -m pip --version >/dev/null 2>&1; then
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-      -e ".$extra"
+      "${versions[@]}" -e ".$extra"
   else
     "$python" -m pip --python .venv/bin/python install --quiet \
-      --disable-pip-version-check -e ".$extra"
+      --disable-pip-version-check "${versions[@]}" -e ".$extra"
   fi
   # shellcheck disable=SC1091
   . .venv/bin/activate
