@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import threading
@@ -36,13 +37,23 @@ _RUN = {'command', 'revision', 'versions'}
 _OWNER, _BEAT, _SILENT = 'owner.json', 15.0, 90.0  # Seconds.
 
 
-def check(workdir: pathlib.Path, names: Iterable[str]) -> None:
+def check(
+  workdir: pathlib.Path, names: Iterable[str], command: str = ''
+) -> None:
   """Raises ValueError where a run would empty or replace what is not its own.
 
   Args:
     workdir: of the run.
     names: of the stages that are to run.
+    command: that is to run them; '' where no other's stages may be in the way.
   """
+  before, now = _config(_command(workdir)), _config(command)
+  if before and now and before != now:
+    raise ValueError(
+      f'{workdir}: found a run of --config={before}, expected one of {now}, '
+      'whose stages would take the place of its own; give another --workdir, '
+      'or --overwrite'
+    )
   for name in names:
     folder = workdir / name
     if folder.parent != workdir and folder.parent.is_symlink():
@@ -66,6 +77,20 @@ def check(workdir: pathlib.Path, names: Iterable[str]) -> None:
       _refuse(
         path, 'it with no run.json of a run beside it', 'no such file or both'
       )
+
+
+def _command(workdir):
+  """The command that a workdir was made by, as its run.json says."""
+  try:
+    return str(files.read_json(workdir / 'run.json').get('command', ''))
+  except ValueError:
+    return ''
+
+
+def _config(command):
+  """'hubert_units.py:tune' of a command with a flag --config."""
+  named = re.search(r'--config[= ](\S+)', command)
+  return named[1].rpartition('/')[2] if named else ''
 
 
 def empty(folder: pathlib.Path) -> None:

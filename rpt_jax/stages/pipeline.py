@@ -79,7 +79,8 @@ def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
   workdir.mkdir(parents=True, exist_ok=True)
   with owned.held(workdir):
     if distributed.is_first():
-      owned.check(workdir, only or names)
+      command = '' if overwrite else provenance()['command']
+      owned.check(workdir, only or names, command)
       for name in (only or names) if overwrite else ():
         owned.empty(workdir / name)
     _write_json(workdir / 'run.json', provenance())

@@ -27,7 +27,7 @@ def main(arguments) -> int:
   print(damaged.told(), flush=True)
   wrong = len(tried.wrong) + len(damaged.wrong)
   for config in ('hubert_units', 'rpt') if long else ('hubert_units',):
-    killed = kills.run(config, 20 if long else 3, seed, folder)
+    killed = kills.run(config, 20 if long else 4, seed, folder)
     print(killed.told(), flush=True)
     wrong += len(killed.differs)
   print(f'{time.monotonic() - begin:.0f} s, {wrong} wrong', flush=True)

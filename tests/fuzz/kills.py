@@ -1,4 +1,8 @@
-"""A quicktest killed at random moments, which ends with the same bits."""
+"""A quicktest ended at random moments, which goes on to the same bits.
+
+By SIGKILL, SIGTERM, SIGINT and SIGHUP in turn; after all but the first the
+process has to say so and to end with 0 in ten seconds.
+"""
 
 import dataclasses
 import random
@@ -7,6 +11,8 @@ import time
 
 from tests import commands
 from tests.test_quicktest import contents, results
+
+SIGNALS = signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 
 
 @dataclasses.dataclass
@@ -38,7 +44,7 @@ def run(config: str, kills: int, seed: int, folder) -> Outcome:
   lines = commands.finish(config, whole).splitlines()
   lines = [line for line in lines if line.startswith(('  ', '['))]
   per_kill = max(len(lines) // (kills + 1), 1)
-  for _ in range(kills):
+  for index in range(kills):
     process = commands.start(config, work)
     left, stage = rng.randrange(1, 2 * per_kill), ''
     for line in process.stdout:
@@ -49,10 +55,18 @@ def run(config: str, kills: int, seed: int, folder) -> Outcome:
       if left <= 0:
         break
     time.sleep(rng.random() * 0.5)
-    process.send_signal(signal.SIGKILL)
-    process.stdout.close()
-    process.wait()
-    outcome.moments.append(stage)
+    number = SIGNALS[index % len(SIGNALS)]
+    began = time.monotonic()
+    process.send_signal(number)
+    output = process.stdout.read()
+    code, seconds = process.wait(), time.monotonic() - began
+    outcome.moments.append(f'{stage} {number.name}')
+    soft = number is not signal.SIGKILL and 'rpt_jax: done' not in output
+    if soft and (code or seconds > 10 or 'goes on' not in output):
+      outcome.differs.append(
+        f'{stage} {number.name}: code {code} after {seconds:.0f} s: '
+        f'{output[-300:]}'
+      )
   commands.finish(config, work)
   for compared in (contents, results):
     a, b = compared(whole), compared(work)

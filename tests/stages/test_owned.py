@@ -184,3 +184,25 @@ def test_the_whole_report_stage_is_looked_at(tmp_path, monkeypatch):
   (tmp_path / 'report').mkdir()
   (tmp_path / 'report' / 'mine.html').write_text('')
   refused(tmp_path, 'report: found')
+
+
+@pytest.mark.parametrize(
+  ('before', 'now', 'refused'),
+  [
+    ('a.py --config=configs/rpt.py', 'a.py --config=configs/rpt.py', False),
+    ('a.py --config=x/rpt.py --seed=1', 'b.py --config=configs/rpt.py', False),
+    ('a.py --config=rpt.py', 'a.py --config=rpt.py:study', True),
+    ('a.py --config=rpt.py', 'a.py --config configs/study.py', True),
+    ('a.py --config=rpt.py', 'pytest', False),  # Called as a library.
+    ('notebook', 'a.py --config=rpt.py', False),
+  ],
+)
+def test_stages_of_another_config_stay(before, now, refused, tmp_path):
+  run = {'command': before, 'revision': '', 'versions': {}}
+  (tmp_path / 'run.json').write_text(json.dumps(run))
+  if not refused:
+    owned.check(tmp_path, ['collect'], now)
+    return
+  with pytest.raises(ValueError, match='another --workdir, or --overwrite'):
+    owned.check(tmp_path, ['collect'], now)
+  owned.check(tmp_path, ['collect'])  # As with --overwrite.
