@@ -1,5 +1,6 @@
 """A run empties and replaces what it made itself, and nothing else."""
 
+import json
 import shutil
 
 import pytest
