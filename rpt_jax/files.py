@@ -44,8 +44,8 @@ def inside(folder: str | os.PathLike, name: str) -> pathlib.Path:
   return pathlib.Path(folder) / text
 
 
-def fill(template: str, told_by: str | os.PathLike, **fields: int | str) -> str:
-  """A template that the file `told_by` holds, with its `{fields}` filled in.
+def fill(template: str, source: str | os.PathLike, **fields: int | str) -> str:
+  """A template that the file `source` holds, with its `{fields}` filled in.
 
   `{name}` and, of numbers, `{name:03d}` are all that is understood: what else
   Python's own format can do may take all memory, or look into objects. Raises
@@ -64,7 +64,7 @@ def fill(template: str, told_by: str | os.PathLike, **fields: int | str) -> str:
   filled = re.sub(pattern, one, str(template))
   if re.search(r'[{}]', re.sub(pattern, '', str(template))) or '{' in filled:
     raise ValueError(
-      f'{told_by}: found the name {str(template)[:200]!r}, expected one with '
+      f'{source}: found the name {str(template)[:200]!r}, expected one with '
       f'{{{"}, {".join(sorted(known))}}} alone, numbers as {{name:03d}}'
     )
   return filled

@@ -28,16 +28,16 @@ def keep() -> pathlib.Path | None:
   """
   if jax.config.jax_compilation_cache_dir:
     return pathlib.Path(jax.config.jax_compilation_cache_dir)
-  root = _root()
-  if root is None:
-    return None
-  folder = root / _kind()
   try:
+    root = _root()
+    if root is None:
+      return None
+    folder = root / _kind()
     for each in (root, folder):
       each.mkdir(mode=0o700, parents=True, exist_ok=True)
     strange = next(filter(None, map(_strange, (root, folder))), None)
-  except OSError as error:
-    strange = f'{folder}: {error.strerror}'
+  except (OSError, RuntimeError) as error:  # Where there is no home, too.
+    strange = str(error)
   if strange:
     print(f'compiled code is neither read nor kept: {strange}', flush=True)
     return None

@@ -66,10 +66,8 @@ def test_38_signals(number, where):
   ) as process:
     assert process.stdout.readline() == 'begun\n'
     time.sleep(0.3)
-    began = time.monotonic()
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
-  assert time.monotonic() - began < 10
   assert process.returncode == 0 and 'Traceback' not in errors, errors
   assert WORDS[where].format(number.name) in output
 

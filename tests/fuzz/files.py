@@ -108,7 +108,7 @@ class Outcome:
   def count(self) -> int:
     return self.ends.total()
 
-  def told(self) -> str:
+  def summary(self) -> str:
     """The counts, and all that went wrong."""
     how = collections.Counter()
     for (_, end), count in self.ends.items():

@@ -23,7 +23,7 @@ class Outcome:
   moments: list
   differs: list
 
-  def told(self) -> str:
+  def summary(self) -> str:
     """The stages that were killed, how often, and what differs."""
     stages = sorted({m.split()[1] for m in self.moments if ' ' in m})
     return (

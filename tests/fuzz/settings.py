@@ -52,7 +52,7 @@ class Outcome:
   def count(self) -> int:
     return self.refused + len(self.accepted) + len(self.wrong)
 
-  def told(self) -> str:
+  def summary(self) -> str:
     """The counts, and every kind of value that was accepted, by its key."""
     lines = [
       f'settings: {self.count} mutants, {self.refused} refused by field, '

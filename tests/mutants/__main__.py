@@ -82,7 +82,7 @@ def mutants(path: pathlib.Path) -> list[Mutant]:
     if isinstance(node, (ast.Raise, ast.JoinedStr, ast.AnnAssign, ast.Assert))
     for inner in ast.walk(node)
   }
-  found = []
+  every = []
   for node in ast.walk(tree):
     if id(node) in quiet:
       continue
@@ -94,8 +94,8 @@ def mutants(path: pathlib.Path) -> list[Mutant]:
       setattr(node, field, old)
       if after != before:
         change = f'{before[:70]}  ->  {after[:70]}'
-        found.append(Mutant(path, node.lineno, change, text))
-  return found
+        every.append(Mutant(path, node.lineno, change, text))
+  return every
 
 
 def _changes(node):
