@@ -92,7 +92,10 @@ def read_entry(directory: pathlib.Path, shard: Shard) -> dict | None:
   path = directory / shard.name
   if not (path.exists() and _entry(path).exists()):
     return None
-  entry = files.read_json(_entry(path), *_ENTRY)
+  try:
+    entry = files.read_json(_entry(path), *_ENTRY)
+  except ValueError:  # Cut off, or altered.
+    return None
   seen = {*entry['episodes'], *map(int, entry['skipped'])}
   intact = (
     seen == set(range(shard.start, shard.stop))

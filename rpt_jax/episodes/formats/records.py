@@ -15,17 +15,17 @@ class Writer:
 
   def __init__(self, path: str | os.PathLike):
     self.path = pathlib.Path(path)
-    self._writer = self._told(
+    self._writer = self._calling(
       array_record_module.ArrayRecordWriter, str(path), 'group_size:1'
     )
 
   def write(self, record: bytes) -> None:
     """Adds a record."""
-    self._told(self._writer.write, record)
+    self._calling(self._writer.write, record)
 
   def close(self) -> None:
     """Ends the file, which is whole only then."""
-    self._told(self._writer.close)
+    self._calling(self._writer.close)
 
   def __enter__(self):
     return self
@@ -37,7 +37,7 @@ class Writer:
     with contextlib.suppress(RuntimeError):  # What came before it matters.
       self._writer.close()
 
-  def _told(self, call, *arguments):
+  def _calling(self, call, *arguments):
     try:
       return call(*arguments)
     except RuntimeError as error:  # With the file's name and C++'s own words.
