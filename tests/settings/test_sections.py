@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import pkgutil
+import re
 import typing
 from collections.abc import Mapping
 
@@ -14,7 +15,7 @@ import pytest
 
 from rpt_jax import objectives, settings
 from rpt_jax.domains import gymnax, metaworld, recorded
-from rpt_jax.settings.reading import section_of
+from rpt_jax.settings.reading import section_of, types_of
 from tests.settings import variants
 
 SECTIONS = [
@@ -276,3 +277,15 @@ def test_named_values_do_not_change():
   assert hash(named) == hash(settings.Named({'a': 1}))
   with pytest.raises(TypeError):
     named['a'] = 2
+
+
+@pytest.mark.parametrize(
+  'cls', [*SECTIONS, *PLUGINS], ids=lambda c: f'{c.__module__}.{c.__name__}'
+)
+def test_every_number_has_bounds(cls):
+  """Or 10^12 of it would be tried."""
+  for field in dataclasses.fields(cls):
+    about, hint = field.metadata, str(types_of(cls)[field.name])
+    if re.search(r'\b(int|float)\b', hint) and not about['choices']:
+      assert about['high'] is not None, field.name
+      assert (about['low'], about['above']) != (None, None), field.name
