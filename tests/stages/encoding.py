@@ -16,7 +16,7 @@ import zipfile
 
 import numpy as np
 
-from rpt_jax import settings
+from rpt_jax import files, settings
 from rpt_jax.domains.recorded import Recorded
 from rpt_jax.episodes import store
 from rpt_jax.learning import checks
@@ -142,7 +142,7 @@ def kill(data, workdir, workers, moment):
 
   `moment`: 'before' anything of it is written, or 'between' it and its entry.
   """
-  write_shard, write_json, shards = store.write_shard, store._write_json, []
+  write_shard, write_json, shards = store.write_shard, files.write_json, []
 
   def die():
     ids = [child.pid for child in multiprocessing.active_children()]
@@ -160,7 +160,7 @@ def kill(data, workdir, workers, moment):
       die()
     write_json(path, value)
 
-  store.write_shard, store._write_json = writing, noting
+  store.write_shard, files.write_json = writing, noting
   run(experiment(data, workers=int(workers)), pathlib.Path(workdir))
 
 

@@ -157,7 +157,7 @@ def test_configs_that_are_not_understood(tmp_path):
   with pytest.raises(ValueError, match='preprocessor_config.json: no JSON'):
     Preprocess.from_config(tmp_path)
   (tmp_path / 'preprocessor_config.json').unlink()
-  with pytest.raises(ValueError, match='config.json: cannot be read'):
+  with pytest.raises(ValueError, match='config.json: no such file'):
     Preprocess.from_config(tmp_path)
   write(tmp_path, 'config.json', model_type='unheard')
   with pytest.raises(ValueError, match="'unheard' has no known"):
