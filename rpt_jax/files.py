@@ -10,12 +10,14 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-_MAX_JSON = 1 << 28  # bytes; the tables of the largest datasets stay below.
+# Bytes of JSON; of empty lists it takes 24 times as much memory.
+_MAX_JSON, MANIFEST = 1 << 24, 1 << 28
 # A compressor makes no more of a byte than this (deflate: 1032).
 _MAX_RATIO = 1100
 _FREE = 1 << 26  # bytes that may be declared without being there.
@@ -33,15 +35,20 @@ def inside(folder: str | os.PathLike, name: str) -> pathlib.Path:
   if root.parent.name == 'snapshots':
     blobs = root.parents[1] / 'blobs'
     homes += [blobs] if blobs == blobs.resolve() else []
-  text = str(name)
-  ends = pathlib.PurePath(text).is_absolute() or '\0' in text
-  target = root if ends else (root / text).resolve()
-  if ends or not any(target.is_relative_to(home) for home in homes):
-    raise ValueError(
-      f'{folder}: found a name that leads out of this folder, {text[:200]!r}; '
-      'expected that of a file in it; copy what belongs to it into the folder'
-    )
-  return pathlib.Path(folder) / text
+  refusal = ValueError(
+    f'{folder}: found a name that leads out of this folder, '
+    f'{str(name)[:200]!r}; expected that of a file in it; copy what belongs to '
+    'it into the folder'
+  )
+  if not isinstance(name, str) or pathlib.PurePath(name).is_absolute():
+    raise refusal
+  try:
+    target = (root / name).resolve()
+  except (OSError, RuntimeError, ValueError) as error:  # A loop, a zero byte.
+    raise refusal from error
+  if not any(target.is_relative_to(home) for home in homes):
+    raise refusal
+  return pathlib.Path(folder) / name
 
 
 def fill(template: str, source: str | os.PathLike, **fields: int | str) -> str:
@@ -60,12 +67,12 @@ def fill(template: str, source: str | os.PathLike, **fields: int | str) -> str:
     return f'{value:0{width or 0}d}' if width else str(value)
 
   pattern = r'\{(\w+)(?::0?(\d{1,2})d)?\}'
-  known = {name for name, value in fields.items() if value is not None}
+  names = sorted(name for name, value in fields.items() if value is not None)
   filled = re.sub(pattern, one, str(template))
   if re.search(r'[{}]', re.sub(pattern, '', str(template))) or '{' in filled:
     raise ValueError(
       f'{source}: found the name {str(template)[:200]!r}, expected one with '
-      f'{{{"}, {".join(sorted(known))}}} alone, numbers as {{name:03d}}'
+      f'{{{"}, {".join(names)}}} alone, numbers as {{name:03d}}'
     )
   return filled
 
@@ -94,16 +101,18 @@ def read_json(
   *keys: str,
   kind: type = dict,
   mend: str = 'bring it back or remove it',
+  most: int = _MAX_JSON,
 ) -> Any:
   """The value in a JSON file: of a `kind`, an object with all of `keys`.
 
-  Raises ValueError, naming the file and what may `mend` it, for anything else.
+  Raises ValueError, naming the file and what may `mend` it, for anything else,
+  and for more than `most` bytes.
   """
   path = regular(path)
   try:
     size = path.stat().st_size
-    if size > _MAX_JSON:
-      raise ValueError(f'{size} bytes')
+    if size > most:
+      raise ValueError(f'{size} bytes, expected {most} at most')
     value = json.loads(path.read_bytes())
   except (OSError, ValueError, RecursionError) as error:
     why = 'it is empty' if not path.stat().st_size else error
@@ -130,6 +139,14 @@ _NAMES = {
   bool: 'true or false',
   type(None): 'null',
 }
+
+
+def read_text(path: str | os.PathLike) -> str:
+  """The text of a file that people read; errors as `regular`, or too long."""
+  path = regular(path)
+  if path.stat().st_size > _MAX_JSON:
+    raise ValueError(f'{path}: expected {_MAX_JSON} bytes at most')
+  return path.read_text('utf-8', 'replace')
 
 
 @contextlib.contextmanager
@@ -193,6 +210,34 @@ def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   with writing(path) as partial, open(partial, 'wb') as file:
     np.savez_compressed(file, **arrays)
+
+
+def take_place(
+  partial: pathlib.Path, folder: pathlib.Path, own: Callable[[str], bool]
+) -> None:
+  """Puts a finished folder where one of its kind may be, or leaves that there.
+
+  Raises ValueError where the one that is there holds files that are not its
+  `own`, by their names: they would be deleted with it.
+  """
+  if not folder.exists():
+    os.replace(partial, folder)
+    return
+  others = sorted(p.name for p in folder.iterdir() if not own(p.name))
+  if others:
+    raise ValueError(
+      f'{folder}: found {others[0]!r} in it, which would be deleted; move it '
+      'away or give another folder'
+    )
+  old = partial.with_name(f'{partial.name}-old')
+  shutil.rmtree(old, ignore_errors=True)
+  os.replace(folder, old)
+  try:
+    os.replace(partial, folder)
+  except BaseException:
+    os.replace(old, folder)
+    raise
+  shutil.rmtree(old, ignore_errors=True)
 
 
 def reserve(path: str | os.PathLike) -> None:

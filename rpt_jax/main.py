@@ -20,7 +20,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from rpt_jax import settings, target
-from rpt_jax.training import distributed
+from rpt_jax.training import distributed, stopping
 
 
 def define_config(**how):
@@ -113,13 +113,14 @@ def main(argv) -> int:
     if not distributed.is_first():
       sys.stdout = open(os.devnull, 'w')  # One of them tells.
     if _DOCTOR.value or _INSPECT.value or _CONVERT.value:
-      _look_after_data()
+      with stopping.watched('its work'):
+        _look_after_data()
       return 0
     config, workdir = _parse()
     experiment = _checked(config)
   except Exception as error:  # Whatever a config file or a flag can raise.
     return _refuse(error)
-  from rpt_jax.training import profiling, stopping
+  from rpt_jax.training import profiling
 
   try:
     profiling.enable(_PROFILE.value)
@@ -224,6 +225,9 @@ if __name__ == '__main__':
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   try:
     code = main(sys.argv)
+  except KeyboardInterrupt:  # Before there was anything to keep.
+    print('rpt_jax: stopped', file=sys.stderr)
+    code = 130
   except Exception:
     traceback.print_exc()
     code = 1

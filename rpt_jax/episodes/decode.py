@@ -17,6 +17,14 @@ from rpt_jax import files
 from rpt_jax.episodes.errors import CorruptEpisode, needs
 
 ANIMATED = ('.gif', '.webp')
+# No other format of Pillow's: some run programs (EPS), or read other files.
+_IMAGES = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
+_ANIMATIONS = ('GIF', 'WEBP')
+# Nor of FFmpeg's, whose lists and playlists name files, and the network.
+_OPTIONS = {
+  'format_whitelist': 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi',
+  'protocol_whitelist': 'file',
+}
 VIDEO = ('.mp4', '.webm', '.mkv', '.mov', '.avi', '.m4v', *ANIMATED)
 
 
@@ -34,10 +42,9 @@ def image(data: bytes) -> np.ndarray:
 def opened(data: bytes):
   """Pillow's image of encoded bytes, not yet decoded; errors as `image`."""
   try:
-    with Image.open(io.BytesIO(data)) as image:
-      files.holds(
-        'image', image.format, 3 * image.width * image.height, len(data)
-      )
+    with Image.open(io.BytesIO(data), formats=_IMAGES) as image:
+      declared = 3 * image.width * image.height
+      files.holds('an image', image.format, declared, len(data))
       yield image
   except (Image.DecompressionBombError, ValueError, SyntaxError) as error:
     raise OSError(str(error)) from error
@@ -62,7 +69,7 @@ def probe(path: str | os.PathLike) -> tuple[np.ndarray, tuple[int, int]]:
   with _faults(path):
     if av is None:
       return _probe_animated(path)
-    with av.open(str(path)) as container:
+    with av.open(_place(path), options=_OPTIONS) as container:
       stream = container.streams.video[0]
       size = (stream.codec_context.height, stream.codec_context.width)
       packets = [p for p in container.demux(stream) if p.pts is not None]
@@ -119,7 +126,7 @@ class _Frame:
 
 
 def _seek_and_pick(av, path, times, tolerance, size):
-  with av.open(str(path)) as container:
+  with av.open(_place(path), options=_OPTIONS) as container:
     stream = container.streams.video[0]
     stream.thread_type = 'AUTO'
 
@@ -163,6 +170,11 @@ def _pixels(frame, size):
   )
 
 
+def _place(path):
+  """As FFmpeg takes nothing but the name of a file."""
+  return str(files.regular(path).absolute())
+
+
 def _is_animated(path):
   return pathlib.Path(path).suffix.lower() in ANIMATED
 
@@ -184,7 +196,7 @@ def _decode_animated(path, size):
 
 @contextlib.contextmanager
 def _animation(path):
-  with Image.open(path) as opened:
+  with Image.open(files.regular(path), formats=_ANIMATIONS) as opened:
     declared = 3 * opened.width * opened.height
     files.holds(path, 'a frame', declared, os.path.getsize(path))
     yield opened

@@ -93,12 +93,14 @@ def read_entry(directory: pathlib.Path, shard: Shard) -> dict | None:
   if not (path.exists() and _entry(path).exists()):
     return None
   try:
-    entry = files.read_json(_entry(path), *_ENTRY)
-  except ValueError:  # Cut off, or altered.
+    entry = files.read_json(_entry(path), *_ENTRY, most=files.MANIFEST)
+    _check_entry(entry)
+    seen = {*entry['episodes'], *map(int, entry['skipped'])}
+  except (TypeError, ValueError):  # Cut off, or altered.
     return None
-  seen = {*entry['episodes'], *map(int, entry['skipped'])}
   intact = (
-    seen == set(range(shard.start, shard.stop))
+    entry['file'] == shard.name
+    and seen == set(range(shard.start, shard.stop))
     and path.stat().st_size == entry['bytes']
     and _sha256(path) == entry['sha256']
   )
@@ -126,7 +128,7 @@ def manifest(directory: pathlib.Path) -> dict:
   path = directory / MANIFEST
   if not path.exists():
     raise ValueError(f'{path}: no such file; these streams were never finished')
-  whole = files.read_json(path, 'shards')
+  whole = files.read_json(path, 'shards', most=files.MANIFEST)
   with files.reading(path):
     for entry in whole['shards']:
       _check_entry(entry)

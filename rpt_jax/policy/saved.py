@@ -209,8 +209,8 @@ def _key(what, settings, params):
   path = pathlib.Path(what)
   name = str(what)
   if path.is_dir():
-    texts = {p.name: p.read_text() for p in path.glob('*config.json')}
-    name = sorted(texts.items())
+    described = [path / n for n in hub.FILES if n.endswith('config.json')]
+    name = [[p.name, files.read_text(p)] for p in described if p.exists()]
   leaves = jax.tree_util.tree_leaves_with_path(params)
   shapes = sorted((path_name(p), np.shape(x)) for p, x in leaves)
   return hashlib.sha256(

@@ -13,6 +13,7 @@ Nothing in it is ever executed. How a policy acts is `policy/saved.py`'s.
 
 import contextlib
 import dataclasses
+import fnmatch
 import functools
 import json
 import os
@@ -65,23 +66,13 @@ def replacing(folder: str | os.PathLike):
     return
   if folder.exists() and not _ours(folder):
     raise ValueError(f'{folder}: exists and is no saved model; give another')
-  partial, old = (
-    folder.with_name(f'.{folder.name}.{what}-{os.getpid()}')
-    for what in ('partial', 'partial-old')
-  )
+  partial = folder.with_name(f'.{folder.name}.partial-{os.getpid()}')
   try:
     partial.mkdir(parents=True)
     yield partial
-    if folder.exists():
-      os.replace(folder, old)
-    os.replace(partial, folder)
-  except BaseException:
-    if old.exists() and not folder.exists():
-      os.replace(old, folder)
-    raise
+    files.take_place(partial, folder, _is_own)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def write(
@@ -153,8 +144,8 @@ def read(folder: str | os.PathLike) -> dict:
   params, _ = loading.load(folder, like)
   scales = load_scales(folder / SCALES)
   _check_scales(folder / SCALES, model, scales)
-  card = folder / CARD
-  text = card.read_text(errors='replace') if card.exists() else ''
+  card = files.inside(folder, CARD)
+  text = files.read_text(card) if card.exists() else ''
   parts = {'model': model, 'params': params, 'scales': scales, 'card': text}
   constants = folder / CONSTANTS
   parts['constants'] = (
@@ -183,6 +174,11 @@ def load_scales(path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
       'of every stream'
     )
   return {s: (flat[f'mean/{s}'], flat[f'std/{s}']) for s in sorted(streams)}
+
+
+def _is_own(name):
+  """Whether a name in a model's folder is of the model."""
+  return any(fnmatch.fnmatch(name, f.split('/')[0]) for f in FILES)
 
 
 def _ours(folder):

@@ -55,7 +55,11 @@ def _write(source, cameras, path, settings):
   total = int(source.lengths.sum()) * len(cameras)
   shape = (total, size, size, 3)
   np.lib.format.open_memmap(partial, 'w+', np.uint8, shape)
-  files.reserve(partial)
+  try:
+    files.reserve(partial)
+  except OSError:
+    partial.unlink()
+    raise
   out = np.lib.format.open_memmap(partial, 'r+')
   label = f'{path.parent.name}/{path.stem}'
   budget = reading.Budget(len(source), settings.error_budget, label)

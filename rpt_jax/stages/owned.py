@@ -19,11 +19,12 @@ import pathlib
 import re
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 
 from rpt_jax import files
-from rpt_jax.training import distributed
+from rpt_jax.training import distributed, stopping
 
 _PAGE = b'<body>\n<div class="page">\n<header><h1>'  # As reporting.html has it.
 # Keys by which a file is known as ours. What empties a folder leaves these to
@@ -118,10 +119,10 @@ def _strange(folder):
 def _has(path, keys):
   """Whether a file is a JSON dictionary with these keys."""
   try:
-    content = json.loads(path.read_text())
+    files.read_json(path, *keys, most=files.MANIFEST)
   except (OSError, ValueError):
     return False
-  return isinstance(content, dict) and keys <= set(content)
+  return True
 
 
 def _refuse(path, actual, expected):
@@ -140,23 +141,30 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
   if not distributed.is_first():
     yield
     return
+  for path in (workdir / 'lock', workdir / _OWNER):
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+      _refuse(path, 'what is no regular file', 'one of an earlier run, or none')
   with open(workdir / 'lock', 'a') as file:
-    alone_here = _locked(file, workdir)
-    _take(workdir, alone_here)
+    _take(workdir, _locked(file, workdir))
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(workdir, ended), daemon=True)
     beating.start()
     try:
-      yield
+      with stopping.at_leave(lambda: _give_up(workdir)):
+        yield
     finally:
       ended.set()
       beating.join()
-      if _owner(workdir) == _me():
-        (workdir / _OWNER).unlink(missing_ok=True)
+      _give_up(workdir)
+
+
+def _give_up(workdir):
+  if _owner(workdir) == _me():
+    (workdir / _OWNER).unlink(missing_ok=True)
 
 
 def _locked(file, workdir):
-  """Whether no other process of this host can hold it; False: nobody knows."""
+  """Whether there is a lock, and this process has it now."""
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return True
@@ -166,17 +174,21 @@ def _locked(file, workdir):
     return False
 
 
-def _take(workdir, alone_here):
-  """Writes who holds the workdir, unless somebody who lives does."""
+def _take(workdir, locked):
+  """Writes who holds the workdir, unless somebody who lives does.
+
+  A process of the same place is asked for, or is gone where this one is
+  `locked`; of any other only its heartbeat is known.
+  """
   owner, path = _owner(workdir), workdir / _OWNER
   if path.exists():
-    if owner.get('host', socket.gethostname()) != socket.gethostname():
-      lives = _beats(path)
+    if owner and owner.get('place') == _place():
+      lives = not locked and _began(owner.get('pid')) == owner.get('began')
     else:  # Without an owner it was killed while it wrote who it is.
-      lives = not alone_here and (_lives(owner) if owner else _beats(path))
+      lives = _beats(path) and not (locked and not owner)
     if lives:
       raise ValueError(_in_use(workdir, owner))
-    path.unlink(missing_ok=True)
+    _remove_stale(path, owner, workdir)
   try:
     with open(path, 'x') as file:
       json.dump(_me(), file)
@@ -184,9 +196,29 @@ def _take(workdir, alone_here):
     raise ValueError(_in_use(workdir, _owner(workdir))) from None
 
 
+def _remove_stale(path, owner, workdir):
+  """Removes the file of a dead holder, and no other that came meanwhile."""
+  aside = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+  with contextlib.suppress(FileNotFoundError):
+    os.replace(path, aside)
+    try:
+      moved = files.read_json(aside)
+    except ValueError:
+      moved = {}
+    if moved != owner:
+      os.replace(aside, path)
+      raise ValueError(_in_use(workdir, moved))
+    aside.unlink()
+
+
 def _beat(workdir, ended):
+  """Tells that it lives; ends the process where it was taken for dead."""
   while not ended.wait(_BEAT):
     with contextlib.suppress(OSError):
+      owner = _owner(workdir)
+      if owner and owner != _me():
+        print(_in_use(workdir, owner), file=sys.stderr, flush=True)
+        os._exit(2)
       os.utime(workdir / _OWNER)
 
 
@@ -211,24 +243,27 @@ def _owner(workdir):
 
 
 def _me():
-  pid = os.getpid()
-  return {'host': socket.gethostname(), 'pid': pid, 'began': _began(pid)}
+  """`host` is for people: names of machines come twice."""
+  pid, host = os.getpid(), socket.gethostname()
+  return {'host': host, 'place': _place(), 'pid': pid, 'began': _began(pid)}
 
 
-def _lives(owner):
-  """Whether a process of this host is the one that it was."""
-  began = _began(owner.get('pid'))
-  return began is not None and began == owner.get('began')
+def _place():
+  """Where the number of a process means it: a boot, and a space of numbers."""
+  try:
+    boot = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
+    return f'{boot} {os.readlink("/proc/self/ns/pid")}'
+  except OSError:
+    return socket.gethostname()
 
 
 def _began(pid):
-  """When a process began, in ticks since a boot; None: there is none."""
+  """When a process began, in ticks since the boot; '': there is none."""
   try:
-    boot = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
     status = pathlib.Path(f'/proc/{int(pid)}/stat').read_text()
-    return f'{boot} {status.rpartition(")")[2].split()[19]}'
+    return status.rpartition(')')[2].split()[19]
   except (OSError, TypeError, ValueError, IndexError):
-    return None
+    return ''
 
 
 def _in_use(workdir, owner):

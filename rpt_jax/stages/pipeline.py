@@ -110,7 +110,9 @@ def _chosen(names, only):
 def artifact(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
   """The artifact of a finished stage, or None."""
   path = workdir / name / 'artifact.json'
-  return files.read_json(path, *_ARTIFACT) if path.exists() else None
+  if not path.exists():
+    return None
+  return files.read_json(path, *_ARTIFACT, most=files.MANIFEST)
 
 
 def collect_rows(workdir: pathlib.Path, stages: tuple[Stage, ...]) -> list[Row]:
@@ -183,15 +185,15 @@ def _prepare(stage, workdir, label):
 def _finish(stage, workdir, wanted, rows, seconds):
   """Writes the artifact of a stage that has run."""
   directory = workdir / stage.name
-  files = _files(directory)
+  hashes = _files(directory)
   memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
   _write_json(
     directory / 'artifact.json',
     {
       'stage': stage.name,
       'wanted': wanted,
-      'files': files,
-      'content': _digest(json.dumps(files, sort_keys=True).encode()),
+      'files': hashes,
+      'content': _digest(json.dumps(hashes, sort_keys=True).encode()),
       'rows': rows,
       'costs': [
         row(stage.name, Costs.SECONDS, seconds, kind=COST),
@@ -235,20 +237,25 @@ def _content(workdir, name):
 
 def _files(directory):
   """Size and sha256 of what a stage wrote, but for training state and logs."""
-  files = {}
+  hashes = {}
   for path in sorted(directory.rglob('*')):
     name = path.relative_to(directory).as_posix()
     if path.is_file() and not _TRANSIENT.search(name):
       size = path.stat().st_size
-      files[name] = {'bytes': size, 'sha256': checkpoint.digest(path)}
-  return files
+      hashes[name] = {'bytes': size, 'sha256': checkpoint.digest(path)}
+  return hashes
 
 
-def _intact(directory, files):
-  for name, expected in files.items():
-    path = directory / name
-    if not path.exists() or checkpoint.digest(path) != expected['sha256']:
-      print(f'{path}: missing or altered since it was written; stage re-runs')
+def _intact(directory, hashes):
+  for name, expected in hashes.items():
+    try:
+      path = files.regular(files.inside(directory, name))
+      whole = path.stat().st_size == expected['bytes']
+      whole = whole and checkpoint.digest(path) == expected['sha256']
+    except (ValueError, KeyError, TypeError):
+      whole = False
+    if not whole:
+      print(f'{directory / name}: missing or altered; its stage runs again')
       return False
   return True
 

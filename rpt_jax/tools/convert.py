@@ -43,7 +43,7 @@ def run(
     }
     for path in source.glob('*'):
       if path.is_file() and '.tfrecord' not in path.name:
-        shutil.copy2(path, folder / path.name)
+        shutil.copy2(files.inside(source, path.name), folder / path.name)
     files.write_json(folder / INFO, _as_array_record(info))
     files.write_json(folder / rlds_reader.LENGTHS, lengths)
   return pathlib.Path(destination)
@@ -51,7 +51,8 @@ def run(
 
 def _convert_split(source, folder, info, split, columns) -> list[int]:
   """Copies the shards of a split; steps of each of its episodes."""
-  counts = [int(n) for n in split['shardLengths']]
+  with files.reading(source / INFO):
+    counts = [int(n) for n in split['shardLengths']]
 
   def copy(shard):
     names = [
@@ -59,7 +60,7 @@ def _convert_split(source, folder, info, split, columns) -> list[int]:
       for kind in ('tfrecord', 'array_record')
     ]
     return _copy_shard(
-      source / names[0], folder / names[1], counts[shard], columns
+      files.inside(source, names[0]), folder / names[1], counts[shard], columns
     )
 
   with concurrent.futures.ThreadPoolExecutor() as pool:

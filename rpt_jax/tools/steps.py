@@ -71,7 +71,7 @@ def named(config: Experiment) -> dict[str, Callable[[jax.sharding.Mesh], Step]]:
 
 
 def trace(config: Experiment) -> None:
-  """Traces every program of a config: seconds before hours.
+  """Traces what `named` gives of a config: seconds before hours.
 
   Raises ValueError, naming the section, where one cannot be.
   """

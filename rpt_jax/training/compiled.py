@@ -33,9 +33,11 @@ def keep() -> pathlib.Path | None:
     if root is None:
       return None
     folder = root / _kind()
-    for each in (root, folder):
-      each.mkdir(mode=0o700, parents=True, exist_ok=True)
-    strange = next(filter(None, map(_strange, (root, folder))), None)
+    for each in (*reversed(root.parents), root, folder):
+      each.mkdir(mode=0o700, exist_ok=True)
+    above = filter(None, map(_open_to_others, root.parents))
+    within = filter(None, map(_strange, (root, folder)))
+    strange = next(iter((*within, *above, *_planted(folder))), None)
   except (OSError, RuntimeError) as error:  # Where there is no home, too.
     strange = str(error)
   if strange:
@@ -62,8 +64,8 @@ def _kind():
   info = pathlib.Path('/proc/cpuinfo')
   lines = info.read_text().splitlines() if info.exists() else []
   # Flags say what instructions there are, models what the compiler prefers.
-  known = ('flags', 'Features', 'model name', 'CPU part')
-  words += sorted({x for x in lines if x.startswith(known)})
+  telling = ('flags', 'Features', 'model name', 'CPU part')
+  words += sorted({x for x in lines if x.startswith(telling)})
   return hashlib.sha256('\n'.join(words).encode()).hexdigest()[:16]
 
 
@@ -77,6 +79,23 @@ def _strange(folder):
   if about.st_mode & 0o077:
     return f'{folder}: others may read or write it; chmod 700 it'
   return ''
+
+
+def _open_to_others(parent):
+  """Why a folder above is not safe: others could put another one in place."""
+  mode = parent.stat().st_mode
+  if mode & 0o022 and not mode & stat.S_ISVTX:
+    return f'{parent}: others may write there'
+  return ''
+
+
+def _planted(folder):
+  """Why what lies in it is not to be run; empty where it may be."""
+  return [
+    f'{path}: belongs to another user; remove the folder'
+    for path in folder.iterdir()
+    if path.lstat().st_uid != os.getuid()
+  ]
 
 
 def _prune(folder):

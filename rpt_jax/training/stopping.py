@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 from jax.experimental import multihost_utils
@@ -27,6 +27,7 @@ _PATIENCE = 8.0  # Seconds for a training to come to the end of its step.
 # JAX wants every process to ask about signals with the same, rising numbers.
 _ASKED = itertools.count()
 _trainings: list['Training'] = []
+_at_leave: list[Callable[[], None]] = []
 
 
 class Training:
@@ -102,20 +103,38 @@ def watched(what: str) -> Iterator[None]:
 def _end(reading, what):
   """Waits for signals in a thread of its own."""
   while number := os.read(reading, 1):
+    if number[0] not in SIGNALS:  # Another library's, which has its own way.
+      continue
     name = signal.Signals(number[0]).name
-    if not _trainings:
+    trainings = list(_trainings)
+    if not trainings:
       _leave(f'{name}: stopped at {what}; the same command goes on')
-    training, until = _trainings[-1], time.monotonic() + _PATIENCE
+    training, until = trainings[-1], time.monotonic() + _PATIENCE
     while time.monotonic() < until and not training.noticed:
       time.sleep(0.05)
-    if training in _trainings and not training.noticed:
+    if not training.noticed and training in _trainings:
       _leave(
         f'{name}: stopped at {what} in the middle of a step; the same command '
         'goes on from the step that was saved last'
       )
+    if not training.noticed:  # It came as the training was ending.
+      _leave(f'{name}: stopped at {what}; the same command goes on')
+
+
+@contextlib.contextmanager
+def at_leave(call: Callable[[], None]) -> Iterator[None]:
+  """What is to be done where the process ends by a signal meanwhile."""
+  _at_leave.append(call)
+  try:
+    yield
+  finally:
+    _at_leave.remove(call)
 
 
 def _leave(message):
+  for call in list(_at_leave):
+    with contextlib.suppress(OSError):
+      call()
   print(message, flush=True)
   sys.stderr.flush()
   os._exit(0)  # What is being computed cannot be interrupted.

@@ -89,9 +89,9 @@ class Preprocess:
     whole = all(isinstance(x, (int, float)) for x in numbers)
     if not (
       whole
-      and np.isfinite(np.array(numbers, float)).all()
+      and np.isfinite(np.array(numbers, np.float32)).all()
       and len(self.mean) == len(self.std) == 3
-      and all(self.std)
+      and np.array(self.std, np.float32).all()
     ):
       raise ValueError(
         f'mean {self.mean}, std {self.std}, scale {self.scale!r}, expected '
@@ -122,7 +122,10 @@ class Preprocess:
         with files.reading(path):
           preprocess = _parse(path, config.get('image_processor', config))
           preprocess.check()
-        return preprocess.at(image_size) if image_size else preprocess
+          if image_size:
+            preprocess = preprocess.at(image_size)
+            preprocess.check()
+        return preprocess
     path = folder / 'config.json'
     config = files.read_json(path)
     kind = config.get('model_type')

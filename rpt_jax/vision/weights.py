@@ -62,7 +62,7 @@ def open_tensors(path: str | os.PathLike) -> Tensors:
   if not isinstance(listed, dict):
     raise ValueError(f'{path / INDEX}: weight_map: no map of names to files')
   shapes, places = {}, {}
-  for name in sorted(set(map(str, listed.values()))):
+  for name in sorted(set(listed.values()), key=str):
     part_shapes, part_places = _contents(files.inside(path, name))
     shapes |= part_shapes
     places |= part_places

@@ -42,8 +42,8 @@ def test_36_compiled_code_of_others(tmp_path, monkeypatch, capsys):
     folder.chmod(0o700)
     folder.parent.chmod(0o700)
   monkeypatch.undo()
-  (tmp_path / 'mine').mkdir(0o700)
-  (tmp_path / 'link').symlink_to(tmp_path / 'mine')
+  (tmp_path / 'own').mkdir(0o700)
+  (tmp_path / 'link').symlink_to(tmp_path / 'own')
   monkeypatch.setenv('RPT_JAX_COMPILED', str(tmp_path / 'link'))
   assert compiled.keep() is None
   assert 'no folder of its own' in capsys.readouterr().out

@@ -104,6 +104,17 @@ def test_images_of_a_table(tmp_path):
       refused(read, 'leads out', name)
 
 
+def test_templates_of_protobuf_are_looked_at_too(tmp_path):
+  for name in ('toy', 'away'):
+    rlds.write(tmp_path / name, 'toy', {'train': [make_episode(0, 3)]})
+  path = tmp_path / 'toy/dataset_info.json'
+  info = json.loads(path.read_text())
+  template = info['splits'][0].pop('filepathTemplate')
+  info['splits'][0]['filepath_template'] = f'../away/{template}'
+  path.write_text(json.dumps(info))
+  refused(lambda: episodes.open(tmp_path / 'toy'), '../away')
+
+
 @pytest.mark.parametrize(
   'name', ('../../x', '/tmp/x', 'a/b', '{SPLIT:>9999999}')
 )
@@ -166,14 +177,20 @@ def test_32_hdf5_that_lies_elsewhere(tmp_path):
     layout[:] = h5py.VirtualSource(str(other), 'data/demo_0/actions', (4, 3))
     group.create_virtual_dataset(name, layout)
 
-  for make, words in ((external, 'another file'), (link, 'link to another'),
-                      (virtual, 'another file')):  # fmt: skip
+  def soft(group, name):
+    group.file['ext'] = h5py.ExternalLink(str(other), '/')
+    group[name] = h5py.SoftLink(f'/ext/data/demo_0/{name}')
+
+  makers = external, link, virtual, soft
+  for make, words in zip(
+    makers, ['another file'] * 3 + ['is a link'], strict=True
+  ):
     path = hdf5(tmp_path / f'{make.__name__}.hdf5', actions=make)
     refused(lambda p=path: episodes.open(p)[0], path.name, words)
   path = tmp_path / 'whole.hdf5'
   with h5py.File(path, 'w') as file:
     file['data'] = h5py.ExternalLink(str(other), '/data')
-  refused(lambda: episodes.open(path), path.name, 'link to another')
+  refused(lambda: episodes.open(path), path.name, 'is a link')
 
 
 def declared_png(size):
@@ -214,6 +231,39 @@ def test_33_bombs(size, tmp_path):
 
   path = hdf5(tmp_path / 'a.hdf5', actions=sparse)
   refused(lambda: episodes.open(path)[0], 'a.hdf5', 'declares')
+
+
+EPS = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n'
+
+
+def test_images_that_run_programs_are_none(tmp_path, monkeypatch):
+  """Pillow would give EPS to Ghostscript."""
+  program = tmp_path / 'gs'
+  program.write_text(f'#!/bin/sh\ntouch {tmp_path}/ran\n')
+  program.chmod(0o755)
+  monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+  for read in (decode.image, lambda data: png.decode([data])):
+    with pytest.raises(OSError):
+      read(EPS)
+  assert not (tmp_path / 'ran').exists()
+
+
+def test_videos_that_name_other_files_are_none(tmp_path):
+  pytest.importorskip('av')
+  os.mkfifo(tmp_path / 'pipe')
+  (tmp_path / 'x.mp4').write_text('ffconcat version 1.0\nfile pipe\n')
+  refused(lambda: episodes.open(tmp_path / 'x.mp4'), 'x.mp4')
+
+
+def test_what_is_not_of_a_dataset_is_not_deleted_with_it(tmp_path):
+  data = {'train': [make_episode(0, 3)]}
+  rlds.write(tmp_path / 'toy', 'toy', data)
+  rlds.write(tmp_path / 'toy', 'toy', data)
+  (tmp_path / 'toy/notes.txt').write_text('a week of work')
+  refused(lambda: rlds.write(tmp_path / 'toy', 'toy', data), 'notes.txt')
+  assert (tmp_path / 'toy/notes.txt').read_text() == 'a week of work'
+  assert len(episodes.open(tmp_path / 'toy')) == 1
+  assert [p.name for p in tmp_path.iterdir()] == ['toy']
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -33,9 +32,10 @@ def refused(folder):
 
 @contextlib.contextmanager
 def another_process():
-  """(process, when it began) of one that lives for as long."""
+  """What another process that lives for as long says it is."""
   with subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1) as process:
-    yield process.pid, owned._began(process.pid)
+    began = owned._began(process.pid)
+    yield owned._me() | {'pid': process.pid, 'began': began}
     process.communicate(b'\n')
 
 
@@ -50,18 +50,18 @@ def test_37_two_jobs_without_locks(tmp_path, monkeypatch):
   assert not (tmp_path / owned._OWNER).exists()
   assert threading.active_count() < threads  # Its heart has stopped.
 
-  here = socket.gethostname()
-  with another_process() as (pid, began):
-    owner(tmp_path, host=here, pid=pid, began=began)
+  with another_process() as other:
+    owner(tmp_path, **other)
     refused(tmp_path)
-    owner(tmp_path, host=here, pid=pid, began='another boot 1')
+    owner(tmp_path, **other | {'began': '1'})
     with owned.held(tmp_path):  # Its number was given to another process.
       pass
-  owner(tmp_path, host=here, pid=pid, began=began)
+  owner(tmp_path, **other)
   with owned.held(tmp_path):
     pass
 
-  owner(tmp_path, host='elsewhere', pid=1, began='x')
+  # Of another boot, or in a container: only its heart is heard of.
+  owner(tmp_path, **owned._me() | {'place': 'elsewhere'})
   refused(tmp_path)
   long_ago = 10**9
   os.utime(tmp_path / owned._OWNER, (long_ago, long_ago))
@@ -72,8 +72,31 @@ def test_37_two_jobs_without_locks(tmp_path, monkeypatch):
 
 
 def test_with_locks_another_host_is_asked_too(tmp_path):
-  owner(tmp_path, host='elsewhere', pid=1, began='x')
+  owner(tmp_path, place='elsewhere', pid=1, began='x')
   refused(tmp_path)
+
+
+def test_who_came_meanwhile_is_not_removed(tmp_path):
+  path, stale = tmp_path / owned._OWNER, {'pid': 1}
+  owner(tmp_path, pid=2)
+  with pytest.raises(ValueError, match='process 2'):
+    owned._remove_stale(path, stale, tmp_path)
+  assert json.loads(path.read_text()) == {'pid': 2}
+  owned._remove_stale(path, {'pid': 2}, tmp_path)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', ('lock', owned._OWNER))
+def test_a_lock_that_is_a_pipe_or_a_link_is_refused(name, tmp_path):
+  os.mkfifo(tmp_path / name)
+  with pytest.raises(ValueError, match=name):
+    with owned.held(tmp_path):
+      pass
+  (tmp_path / name).unlink()
+  (tmp_path / name).symlink_to('nowhere')
+  with pytest.raises(ValueError, match=name):
+    with owned.held(tmp_path):
+      pass
 
 
 @pytest.mark.parametrize('locks', (True, False))

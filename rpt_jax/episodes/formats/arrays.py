@@ -9,7 +9,6 @@ import math
 import os
 import pathlib
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
@@ -26,18 +25,6 @@ from rpt_jax.episodes.source import (
 )
 
 _INSTRUCTION = 'instruction'
-# Of files that are none, were cut off, or were made to do harm.
-_ERRORS = (
-  OSError,
-  EOFError,
-  KeyError,
-  ValueError,
-  MemoryError,
-  NotImplementedError,
-  RuntimeError,
-  zipfile.BadZipFile,
-  zlib.error,
-)
 
 
 class ArrayStore:
@@ -76,7 +63,7 @@ class ArrayStore:
       _headers(file)
       with np.load(file) as arrays:
         return {c: arrays[c] for c in columns}
-    except _ERRORS as error:
+    except Exception as error:  # zipfile, zlib, NumPy: each has its own.
       raise CorruptEpisode(f'{file}: cannot be read ({error})') from error
 
   def metadata(self, index: int) -> dict[str, Any]:
@@ -108,14 +95,15 @@ def _headers_if_readable(file) -> dict[str, tuple] | None:
   """`_headers`, None where they cannot be read."""
   try:
     return _headers(file)
-  except _ERRORS:
+  except Exception:
     return None
 
 
 def _headers(file) -> dict[str, tuple]:
   """{key: (shape, dtype)} without reading arrays.
 
-  Raises some of `_ERRORS`, also for arrays that are larger than what is there.
+  Raises whatever an archive may raise, and ValueError for arrays that are
+  larger than what is there.
   """
   with zipfile.ZipFile(files.regular(file)) as archive:
     return {
@@ -132,6 +120,8 @@ def _header(archive, entry):
       (2, 0): npy.read_array_header_2_0,
     }[version]
     shape, _, dtype = read(stream)
+  if min(shape, default=0) < 0:
+    raise ValueError(f'{entry.filename}: of shape {shape}')
   declared = math.prod(shape) * dtype.itemsize
   about = archive.filename, entry.filename
   files.holds(*about, declared, min(entry.compress_size, _size(archive)))

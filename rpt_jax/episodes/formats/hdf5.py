@@ -7,6 +7,7 @@ Layout: `data/demo_<i>/` with `obs/<name>` and `actions`, `rewards`, `dones`
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -134,17 +135,18 @@ def _own(group, name):
   import h5py
 
   for part in name.split('/'):
-    if isinstance(group.get(part, getlink=True), h5py.ExternalLink):
-      raise ValueError(
-        f'{group.file.filename}: {group.name}/{part} is a link to another '
-        'file, expected it in this one; write the file again with h5repack'
+    link = group.get(part, getlink=True)
+    if link is not None and not isinstance(link, h5py.HardLink):
+      raise ValueError(  # A soft link may lead through an external one.
+        f'{group.file.filename}: {group.name}/{part} is a link, perhaps to '
+        'another file, expected it in this one; write the file again'
       )
     group = group[part]
   stored = isinstance(group, h5py.Dataset)
   if stored and (group.external or group.is_virtual):
     raise ValueError(
       f'{group.file.filename}: {group.name} keeps its bytes in another file, '
-      'expected them in this one; write the file again with h5repack'
+      'expected them in this one; write the file again'
     )
   return group
 
@@ -152,8 +154,9 @@ def _own(group, name):
 def _values(group, name):
   """The array of a dataset, which must hold what it declares."""
   data = _own(group, name)
-  stored = data.id.get_storage_size()
-  files.holds(data.file.filename, data.name, data.nbytes, stored)
+  chunk = math.prod(data.chunks or ()) * data.dtype.itemsize
+  declared, stored = max(data.nbytes, chunk), data.id.get_storage_size()
+  files.holds(data.file.filename, data.name, declared, stored)
   return data[()]
 
 

@@ -24,6 +24,7 @@ from rpt_jax.episodes.source import (
 )
 
 _INFO = 'meta/info.json'
+_MOST_STEPS = 10**8  # Of an episode.
 _FIELDS = {'action': 'action', 'reward': 'next.reward'}
 
 
@@ -42,6 +43,8 @@ class LeRobotStore:
     self._size = size
     self.name, self.path = self._root.name, str(path)
     self.fps = float(self._info['fps'])
+    if not 0 < self.fps < 10_000:
+      raise ValueError(f'{self._root / _INFO}: fps is {self.fps}')
     self.columns = {
       k: _column(f, size) for k, f in self._info['features'].items()
     }
@@ -168,7 +171,7 @@ def _defaults(columns):
 
 
 def _episodes_v2(root, info):
-  path = root / 'meta' / 'episodes.jsonl'
+  path = files.inside(root, 'meta/episodes.jsonl')
   try:
     lines = files.regular(path).read_text().splitlines()
     rows = [json.loads(line) for line in lines if line.strip()]
@@ -181,6 +184,7 @@ def _episodes_v3(root, info):
   folder = root / 'meta' / 'episodes'
   rows = []
   for path in sorted(folder.rglob('*.parquet')):
+    files.regular(files.inside(root, path.relative_to(root).as_posix()))
     names = _parquet().read_schema(path).names
     columns = [c for c in names if not c.startswith('stats/')]
     rows += _parquet().read_table(path, columns=columns).to_pylist()
@@ -190,6 +194,12 @@ def _episodes_v3(root, info):
 
 def _counted(rows, path, info):
   expected = info.get('total_episodes', len(rows))
+  lengths = [row.get('length') for row in rows]
+  if any(type(x) is not int or not 0 < x < _MOST_STEPS for x in lengths):
+    raise ValueError(
+      f'{path}: an episode has no length from 1 to {_MOST_STEPS}; copy the '
+      'dataset again'
+    )
   if len(rows) != expected or not rows:
     raise ValueError(
       f'{path}: {len(rows)} episodes, meta/info.json counts {expected}; copy '
@@ -212,6 +222,9 @@ def _slice(info, split, total, path):
 
 def _read_table(path, columns, number):
   try:
+    about = _parquet().read_metadata(path)
+    declared = 8 * about.num_rows * len(columns)
+    files.holds(path, 'the table', declared, os.path.getsize(path))
     return _parquet().read_table(
       path,
       columns=[*columns],

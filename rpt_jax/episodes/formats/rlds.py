@@ -22,6 +22,10 @@ from rpt_jax.episodes.formats.rlds_reader import LENGTHS, flatten
 from rpt_jax.types import Episode
 
 _VERSION = '1.0.0'
+_OWN = re.compile(  # Files of a dataset that may be replaced.
+  r'.*\.array_record-\d+-of-\d+|(dataset_info|features|metadata)\.json|'
+  r'.*\.labels\.txt|' + re.escape(LENGTHS)
+)
 _MAX_SHARD_BYTES = 1 << 28  # before compression
 
 
@@ -63,12 +67,16 @@ def replacing(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
       f'{directory}: found something that is no dataset, expected an empty '
       'folder or a dataset to replace; move it away or give another folder'
     )
-  partial = directory.with_name(f'.{directory.name}.partial-{os.getpid()}')
+  partial = directory.with_name(f'.{directory.name}.partial')
   shutil.rmtree(partial, ignore_errors=True)
   partial.mkdir(parents=True)
   try:
     yield partial
-    _replace(partial, directory)
+
+    def is_own(name):
+      return (partial / name).exists() or bool(_OWN.fullmatch(name))
+
+    files.take_place(partial, directory, is_own)
   finally:
     shutil.rmtree(partial, ignore_errors=True)
 
@@ -224,12 +232,3 @@ def _slug(name):
       f'name: found {name!r}, expected one that starts with a letter'
     )
   return slug
-
-
-def _replace(partial, directory):
-  """Puts a finished folder in place of what was there."""
-  old = partial.with_name(partial.name + '.old')
-  if directory.exists():
-    os.replace(directory, old)
-  os.replace(partial, directory)
-  shutil.rmtree(old, ignore_errors=True)

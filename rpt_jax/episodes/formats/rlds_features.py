@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from rpt_jax import files
 
 INFO = 'dataset_info.json'
+_SNAKE = 'filepath_template'  # As protobuf reads it, too.
 TEMPLATE = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'  # TFDS's default
 _PACKAGE = 'tensorflow_datasets.core.features.'
 CLASSES = frozenset(
@@ -47,6 +48,9 @@ def check(folder: pathlib.Path) -> None:
   Or a shard that is not in it. The message names the file and the class. Files
   that are missing are left to TFDS, which says so.
   """
+  for path in folder.iterdir():
+    if not path.is_dir():  # TFDS reads labels, too, and would wait for a pipe.
+      files.regular(path)
   for file in ('features.json', INFO):
     path = folder / file
     if not path.exists():
@@ -79,8 +83,9 @@ def shard_name(
   `kind` is 'tfrecord' or 'array_record'. Raises ValueError where that is no
   name of a file.
   """
+  templates = [split.get(key) for key in ('filepathTemplate', _SNAKE)]
   name = files.fill(
-    split.get('filepathTemplate') or TEMPLATE,
+    next(filter(None, templates), TEMPLATE),
     path,
     DATASET=str(info.get('name')),
     SPLIT=str(split.get('name')),

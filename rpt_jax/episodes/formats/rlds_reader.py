@@ -203,7 +203,9 @@ def _noted_lengths(path, splits):
   lengths = files.read_json(noted)
   chosen = [lengths.get(split, []) for split in splits]
   for each in chosen:
-    if not isinstance(each, list) or any(type(x) is not int for x in each):
+    if not isinstance(each, list) or any(
+      type(x) is not int or x < 0 for x in each
+    ):
       raise ValueError(
         f'{noted}: found {str(each)[:200]}, expected the steps of each '
         'episode; delete it, and they are counted again'
@@ -266,6 +268,17 @@ def _check_format(builder):
     )
 
 
+def _check_place(folder, path):
+  """Raises ValueError for a shard that is no file of the folder itself."""
+  folder = pathlib.Path(folder)
+  files.inside(folder, path.name)
+  if path.parent.resolve() != folder.resolve():
+    raise ValueError(
+      f'{folder}: dataset_info.json names the shard {path}, expected one in '
+      'this folder; write or copy the dataset again'
+    )
+
+
 def _check_splits(builder, split) -> list[str]:
   splits = builder.info.splits
   chosen = list(splits) if split == 'all' else [split]
@@ -275,7 +288,8 @@ def _check_splits(builder, split) -> list[str]:
     )
   for info in (splits[name] for name in chosen):
     for path, expected in zip(info.filepaths, info.shard_lengths, strict=True):
-      count = records.count(files.inside(builder.data_dir, path.name))
+      _check_place(builder.data_dir, pathlib.Path(path))
+      count = records.count(path)
       if count != expected:
         raise ValueError(
           f'{path}: {count} records, dataset_info.json counts {expected}; the '

@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Iterator
 
+from rpt_jax import files
 from rpt_jax.episodes.formats import crc32c
 
 
@@ -17,7 +18,7 @@ def records(path: str | os.PathLike) -> Iterator[bytes]:
   Raises ValueError naming the file and the record that is cut off or fails
   its checksum.
   """
-  with open(path, 'rb') as file:
+  with open(files.regular(path), 'rb') as file:
     index = 0
     while header := file.read(12):
       length = _checked(header, 8, path, index, 'length')

@@ -16,6 +16,7 @@ from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import Column, reopen
 
 _IMAGE = 'image'
+_MOST = 1000  # Times that a frame may be shown.
 
 
 class VideoStore:
@@ -49,7 +50,7 @@ class VideoStore:
           self._clips.append((file, probe, 0.0))
           continue
         sizes.append(probe[1])
-        times, tolerance = _resampled(probe[0], fps)
+        times, tolerance = _resampled(file, probe[0], fps)
         cuts = _cut(times, clip_steps)
         self._clips += [(file, clip, tolerance) for clip in cuts]
     if not sizes:
@@ -110,11 +111,16 @@ def _is_fault(times):
   return isinstance(times, CorruptEpisode)
 
 
-def _resampled(times, fps):
+def _resampled(file, times, fps):
   """Times on a grid of `fps`, and how far from one a frame can be."""
   gap = float(np.diff(times).max()) if len(times) > 1 else 1.0
   if fps is not None:
     count = int(np.floor((times[-1] - times[0]) * fps + 1e-6)) + 1
+    if count > _MOST * len(times):
+      raise CorruptEpisode(
+        f'{file}: {len(times)} frames over {times[-1] - times[0]:.0f} s, '
+        f'expected more of them, or less than fps={fps}'
+      )
     times = times[0] + np.arange(count) / fps
   return times, 0.5 * gap + 1e-3
 
