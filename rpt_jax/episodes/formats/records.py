@@ -4,8 +4,6 @@ import contextlib
 import os
 import pathlib
 
-from array_record.python import array_record_module
-
 
 class Writer:
   """Writes records in order, in groups of one: any can be read alone.
@@ -16,7 +14,7 @@ class Writer:
   def __init__(self, path: str | os.PathLike):
     self.path = pathlib.Path(path)
     self._writer = self._calling(
-      array_record_module.ArrayRecordWriter, str(path), 'group_size:1'
+      _module().ArrayRecordWriter, str(path), 'group_size:1'
     )
 
   def write(self, record: bytes) -> None:
@@ -49,7 +47,7 @@ def count(path: str | os.PathLike) -> int:
   if not pathlib.Path(path).is_file():
     return 0
   try:
-    return array_record_module.ArrayRecordReader(str(path)).num_records()
+    return _module().ArrayRecordReader(str(path)).num_records()
   except (RuntimeError, ValueError):
     return 0
 
@@ -59,4 +57,10 @@ def read_all(path: str | os.PathLike) -> list[bytes]:
 
   Raises RuntimeError or ValueError where it is damaged.
   """
-  return array_record_module.ArrayRecordReader(str(path)).read_all()
+  return _module().ArrayRecordReader(str(path)).read_all()
+
+
+def _module():
+  from array_record.python import array_record_module  # Typos need it not.
+
+  return array_record_module
