@@ -1,4 +1,4 @@
-"""Nonsense at random: settings, files, kills. Seeds are printed.
+"""Nonsense at random: settings, files, kills, disks. Seeds are printed.
 
 python -m tests.fuzz                 about five minutes
 python -m tests.fuzz --long          about an hour: everything, 20 kills each
@@ -10,7 +10,11 @@ import sys
 import tempfile
 import time
 
-from tests.fuzz import files, kills, settings
+from tests.fuzz import disk, files, kills, settings
+
+
+# Of the disk that a run needs.
+SHARES = (0.02, 0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 0.97)
 
 
 def main(arguments) -> int:
@@ -30,6 +34,9 @@ def main(arguments) -> int:
     killed = kills.run(config, 20 if long else 4, seed, folder)
     print(killed.summary(), flush=True)
     wrong += len(killed.differs)
+  if long and (small := disk.run('hubert_units', SHARES, folder)):
+    print(small.summary(), flush=True)
+    wrong += len(small.wrong)
   print(f'{time.monotonic() - begin:.0f} s, {wrong} wrong', flush=True)
   return int(wrong > 0)
 
