@@ -12,7 +12,6 @@ import time
 
 from tests.fuzz import disk, files, kills, settings
 
-
 # Of the disk that a run needs.
 SHARES = (0.02, 0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 0.97)
 
