@@ -17,9 +17,11 @@ in the tasks it was pretrained on and in one it has never seen.
     python -m rpt_jax.main --config=configs/rpt.py:L --dry_run
 
 Needs `pip install -e '.[metaworld]'` and libosmesa6 (`EXTRA=metaworld bash
-launch/local.sh --config=configs/rpt.py` sees to both). `study` is the default
-with one pretraining run for every question of the paper; `action_free` asks
-what clips without actions are worth; `g1` reads a real robot's log instead
+launch/local.sh --config=configs/rpt.py` sees to both). `conclusive` asks in
+twelve whole pipelines whether pretraining is worth anything, and masked or
+generative; `tune` how long and fast its policies should learn; `study` is the
+default with one pretraining run for every question of the paper; `action_free`
+asks what clips without actions are worth; `g1` reads a real robot's log instead
 (LeRobot, `EXTRA=video`) and scores actions in open loop; `S`, `B` and `L` are
 larger trunks (22M, 86M, 300M) for accelerators.
 
@@ -27,6 +29,7 @@ Expected on 2 CPU cores, 2.3 GiB (kill it and go on as often as you like): 37
 minutes with other work beside it; fine-tuned minus scratch with two
 demonstrations 0.06 [-0.04, 0.17] in the tasks seen and 0.20 [0.12, 0.29] in the
 unseen one. `study` 58 minutes; 0.11 [0.01, 0.21] and -0.24 [-0.41, -0.05].
+`conclusive` takes about 12 minutes a pipeline (no result yet), `tune` 20.
 `action_free` 50 beside much other work; video alone over scratch 0.05
 [-0.05, 0.17] and -0.23 [-0.33, -0.12]. `quicktest` takes a minute or two.
 """
@@ -38,10 +41,10 @@ CAMERAS = ('corner2', 'gripperPOV', 'topview')
 # Of `conclusive`: what pretraining sees, and what it does not.
 SEEN = ('drawer-open-v3', 'window-open-v3', 'faucet-open-v3', 'door-close-v3')
 UNSEEN = ('door-open-v3', 'window-close-v3')
-# What `tune` chose for it with 2 and with 10 demonstrations.
+# What `tune` chose for it with 2 and with 10 demonstrations, on two seeds.
 METHODS = {
-  'scratch': ((300, 150), (1e-3, 4e-4)),
-  'finetune': ((300, 150), (3e-3, 1e-3)),
+  'scratch': ((300, 600), (1e-3, 4e-4)),
+  'finetune': ((300, 600), (4e-4,)),
 }
 SIZES = ('S', 'B', 'L')
 
@@ -182,7 +185,7 @@ def _tune(config):
   _conclusive(config)
   config.update(seed=9000, pipelines=1)
   config.domains.metaworld.update(tasks=SEEN[:2], unseen=UNSEEN[:1])
-  config.tune = settings.section(settings.Tune, steps=(75, 150, 300))
+  config.tune = settings.section(settings.Tune, steps=(150, 300, 600))
   config.tune.learning_rate = (4e-4, 1e-3, 3e-3)
 
 
