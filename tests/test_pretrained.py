@@ -227,7 +227,7 @@ MALICIOUS = {
   ),
   'a depth without end': (
     edited('config.json', lambda c: c['trunk'].update(depth=10**12)),
-    'depth is 1000000000000, but the largest axis',
+    'models/trunks.depth: found 1000000000000, expected an integer at least 1',
   ),
   'no heads of attention': (
     edited('config.json', lambda c: c['trunk'].update(num_heads=0)),

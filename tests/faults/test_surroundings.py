@@ -142,7 +142,7 @@ def test_26_archive_traversal(tmp_path):
   info['fileFormat'] = 'tfrecord'
   info['splits'][0]['filepathTemplate'] = '../../{SPLIT}.{FILEFORMAT}'
   (folder / 'dataset_info.json').write_text(json.dumps(info))
-  with pytest.raises(ValueError, match=r"called '../../train.tfrecord'"):
+  with pytest.raises(ValueError, match=r"called '../../train.array_record'"):
     convert.run(folder, tmp_path / 'new')
   assert [path.name for path in tmp_path.iterdir()] == ['toy']
 

@@ -88,7 +88,8 @@ def prepare(c, workdir):
   for name in (s.name for s in pipeline.plan(c)[:-3]):
     path = workdir / name
     path.mkdir(parents=True)
-    artifact = {'content': path.name, 'rows': [], 'costs': []}
+    artifact = {'wanted': {}, 'files': {}, 'content': path.name}
+    artifact |= {'rows': [], 'costs': []}
     (path / 'artifact.json').write_text(json.dumps(artifact))
   (inputs['collect'] / f'{domain.name}.json').write_text(json.dumps(rows))
   if 'see' in inputs:

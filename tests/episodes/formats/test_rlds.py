@@ -97,7 +97,7 @@ def test_numbers_come_without_decoding_frames(folder, monkeypatch):
   monkeypatch.delattr(png, 'decode')
   found = episodes.open(folder).read(1, ['state', 'action', 'is_last'])
   np.testing.assert_array_equal(found['action'], EPISODES[1].action)
-  with pytest.raises(AttributeError):
+  with pytest.raises(episodes.CorruptEpisode, match='AttributeError.*decode'):
     episodes.open(folder).read(1, ['image'])
 
 
