@@ -93,6 +93,7 @@ def test_a_changed_setting_runs_only_what_depends_on_it(uninterrupted):
   finish('hubert_units', uninterrupted)
 
 
+@pytest.mark.slow  # `python -m tests.fuzz` does it at random moments, too.
 def test_killed_again_and_again_it_ends_with_the_same_bits(
   uninterrupted, tmp_path
 ):

@@ -24,7 +24,7 @@ def main(arguments) -> int:
   print(f'seed {seed}', flush=True)
   folder = pathlib.Path(tempfile.mkdtemp(prefix='rpt_jax_fuzz_'))
   begin = time.monotonic()
-  tried = settings.run(1.0 if long else 0.2, seed)
+  tried = settings.run(1.0 if long else 0.1, seed)
   print(tried.summary(), flush=True)
   damaged = files.run(20_000 if long else 1000, seed, folder)
   print(damaged.summary(), flush=True)
