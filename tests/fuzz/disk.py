@@ -45,7 +45,8 @@ def run(config: str, shares, folder) -> Outcome | None:
       last = output.strip().splitlines()[-1]
       outcome.ends.append((share * needed, f'{process.returncode}: {last}'))
       named = 'rpt_jax: error:' in last and str(place) in last
-      if process.returncode != 2 or not named or 'Traceback' in output:
+      # Before it Orbax may tell of its own what it could not write.
+      if process.returncode != 2 or not named:
         outcome.wrong.append((share, process.returncode, output[-500:]))
       _mount('-o', f'remount,size={_ROOM}', place)
       commands.finish(config, place / 'run')
