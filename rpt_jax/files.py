@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-# Bytes of JSON; of empty lists it takes 24 times as much memory.
+# Bytes of JSON (of empty lists it takes 24 times as much memory), and of the
+# tables of a run or of all episodes of a dataset.
 _MAX_JSON, MANIFEST = 1 << 24, 1 << 28
 # A compressor makes no more of a byte than this (deflate: 1032).
 _MAX_RATIO = 1100

@@ -251,7 +251,8 @@ class Recorded:
     return self._index(collected)['fps']
 
   def _index(self, collected):
-    return files.read_json(collected / self.name / INDEX)
+    path = collected / self.name / INDEX
+    return files.read_json(path, most=files.MANIFEST)
 
 
 class Subset:

@@ -101,7 +101,8 @@ def _check_run(config, places, run: PretrainingRun, where):
     except ValueError as error:
       raise ValueError(f'{where}.objective.{error}') from error
   reach = getattr(run.objective, 'reach', lambda settings: 0)
-  steps, longest = reach(run.settings.objective), _longest(places)
+  steps = reach(run.settings.objective)
+  longest = max((domain.longest for domain in places), default=0)
   if steps >= longest:
     refuse(
       f'{where}.objective',
@@ -120,10 +121,6 @@ def _check_run(config, places, run: PretrainingRun, where):
       f'{where}.labelled', run.settings.labelled, f'1, as it reads no {FELT}'
     )
   _check_init(run.settings.init, f'{where}.init')
-
-
-def _longest(places):
-  return max((domain.longest for domain in places), default=0)
 
 
 def _check_motion(c, runs, places):

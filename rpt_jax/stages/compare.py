@@ -69,9 +69,8 @@ def _pipelines(inputs):
 def _rows(own):
   """All rows of one pipeline."""
   artifacts = [path / 'artifact.json' for path in own.values()]
-  return [
-    r for path in artifacts for r in files.read_json(path, 'rows')['rows']
-  ]
+  whole = [files.read_json(p, 'rows', most=files.MANIFEST) for p in artifacts]
+  return [row for artifact in whole for row in artifact['rows']]
 
 
 def _means(rows_P):

@@ -56,7 +56,8 @@ def _rows(inputs, pipeline):
   """What is drawn: results of all pipelines together, and all costs."""
   rows = []
   for name, path in inputs.items():
-    artifact = files.read_json(path / 'artifact.json', 'rows', 'costs')
+    about = path / 'artifact.json', 'rows', 'costs'
+    artifact = files.read_json(*about, most=files.MANIFEST)
     rows += artifact['costs']
     if not (pipeline and '/' in name):
       rows += artifact['rows']

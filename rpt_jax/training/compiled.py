@@ -6,6 +6,7 @@ of the same kind and under the same versions: another CPU would stop at the
 first instruction it has not. It lies in no workdir, which may be shared.
 """
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -37,13 +38,14 @@ def keep() -> pathlib.Path | None:
       each.mkdir(mode=0o700, exist_ok=True)
     above = filter(None, map(_open_to_others, root.parents))
     within = filter(None, map(_strange, (root, folder)))
-    strange = next(iter((*within, *above, *_planted(folder))), None)
+    entries = _entries(folder)
+    strange = next(iter((*within, *above, *_planted(entries))), None)
   except (OSError, RuntimeError) as error:  # Where there is no home, too.
     strange = str(error)
   if strange:
     print(f'compiled code is neither read nor kept: {strange}', flush=True)
     return None
-  _prune(folder)
+  _prune(entries)
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', _MIN_SECONDS)
   return folder
@@ -89,27 +91,29 @@ def _open_to_others(parent):
   return ''
 
 
-def _planted(folder):
-  """Why what lies in it is not to be run; empty where it may be."""
+def _entries(folder):
+  """{path: what the system says of it} of what lies there."""
+  entries = {}
+  for path in folder.iterdir():
+    with contextlib.suppress(FileNotFoundError):  # Another run has removed it.
+      entries[path] = path.lstat()
+  return entries
+
+
+def _planted(entries):
+  """Why what lies there is not to be run; empty where it may be."""
   return [
     f'{path}: belongs to another user; remove the folder'
-    for path in folder.iterdir()
-    if path.lstat().st_uid != os.getuid()
+    for path, about in entries.items()
+    if about.st_uid != os.getuid()
   ]
 
 
-def _prune(folder):
+def _prune(entries):
   """Removes what was compiled longest ago, where there is too much."""
-  entries = []
-  for path in folder.iterdir():
-    try:
-      about = path.stat()
-      entries.append((about.st_mtime, about.st_size, path))
-    except OSError:
-      continue  # Another run of this user has removed it.
-  total = sum(size for _, size, _ in entries)
-  for _, size, path in sorted(entries):
+  total = sum(about.st_size for about in entries.values())
+  for path in sorted(entries, key=lambda p: entries[p].st_mtime):
     if total <= _MOST:
       break
     path.unlink(missing_ok=True)
-    total -= size
+    total -= entries[path].st_size

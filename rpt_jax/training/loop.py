@@ -61,7 +61,7 @@ def fit(
   state = init() if state is None else state
   log = Progress(directory, label, start, num_steps, saving.log_steps, cost)
   saver = _Saver(checkpoints, label, start, saving)
-  with stopping.Training(label) as signals:
+  with stopping.Training() as signals:
     for step in itertools.count(start):
       stop = signals.reached()
       last = stop or step >= num_steps

@@ -37,11 +37,13 @@ class Training:
   has its usual effect.
   """
 
-  def __init__(self, label: str):
-    self._label, self.received, self.noticed = label, '', False
+  def __init__(self):
+    self.received, self.noticed = '', False
+    self._handled = contextlib.ExitStack()
 
   def __enter__(self):
-    self._before = _handle(self._receive) if _alone() else {}
+    if _alone():
+      self._handled.enter_context(_handled(self._receive))
     _trainings.append(self)
     return self
 
@@ -62,8 +64,7 @@ class Training:
 
   def __exit__(self, *_):
     _trainings.remove(self)
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
+    self._handled.close()
 
 
 @contextlib.contextmanager
@@ -71,33 +72,26 @@ def watched(what: str) -> Iterator[None]:
   """Ends the process soon after a signal, while it is at `what`."""
   if jax.process_count() > 1:
     # JAX has taken SIGTERM; all agree on it at the next step of a training.
-    before = _handle(
-      lambda *_: os.kill(os.getpid(), signal.SIGTERM), SIGNALS[1:]
-    )
-    try:
+    as_sigterm = lambda *_: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+    with _handled(as_sigterm, SIGNALS[1:]):
       yield
-    finally:
-      for number, handler in before.items():
-        signal.signal(number, handler)
     return
   if not _alone():
     yield
     return
   reading, writing = os.pipe()
   os.set_blocking(writing, False)
-  before = _handle(lambda *_: None)
-  woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
   thread = threading.Thread(target=_end, args=(reading, what), daemon=True)
-  thread.start()
-  try:
-    yield
-  finally:
-    signal.set_wakeup_fd(woken)
-    for number, handler in before.items():
-      signal.signal(number, handler)
-    os.close(writing)  # The thread reads its end.
-    thread.join()
-    os.close(reading)
+  with _handled(lambda *_: None):
+    woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    thread.start()
+    try:
+      yield
+    finally:
+      signal.set_wakeup_fd(woken)
+      os.close(writing)  # The thread reads its end.
+      thread.join()
+      os.close(reading)
 
 
 def _end(reading, what):
@@ -146,8 +140,15 @@ def _alone():
   return jax.process_count() == 1 and main
 
 
-def _handle(handler, numbers=SIGNALS):
-  """Sets a handler; {signal: the one before}."""
+@contextlib.contextmanager
+def _handled(handler, numbers=SIGNALS):
+  """Signals go to a handler meanwhile; only a main thread may ask for that."""
   if threading.current_thread() is not threading.main_thread():
-    return {}
-  return {number: signal.signal(number, handler) for number in numbers}
+    yield
+    return
+  before = {number: signal.signal(number, handler) for number in numbers}
+  try:
+    yield
+  finally:
+    for number, each in before.items():
+      signal.signal(number, each)

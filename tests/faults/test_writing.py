@@ -36,9 +36,9 @@ with stopping.watched('quantize'):
   if sys.argv[1] == 'stage':
     spin(1.0).block_until_ready()
   elif sys.argv[1] == 'training':
-    with stopping.Training('tiny'):
+    with stopping.Training():
       spin(1.0).block_until_ready()
-  with stopping.Training('tiny') as signals:
+  with stopping.Training() as signals:
     while not signals.reached():
       pass
     print('saved after', signals.received, flush=True)
@@ -74,7 +74,7 @@ def test_38_signals(number, where):
 
 def test_signals_are_given_back():
   before = [signal.getsignal(s) for s in stopping.SIGNALS]
-  with stopping.watched('a stage'), stopping.Training('tiny'):
+  with stopping.watched('a stage'), stopping.Training():
     assert signal.getsignal(signal.SIGINT) not in before
   assert [signal.getsignal(s) for s in stopping.SIGNALS] == before
 

@@ -200,7 +200,7 @@ def _noted_lengths(path, splits):
   noted = pathlib.Path(path) / LENGTHS
   if not noted.exists():
     return []
-  lengths = files.read_json(noted)
+  lengths = files.read_json(noted, most=files.MANIFEST)
   chosen = [lengths.get(split, []) for split in splits]
   for each in chosen:
     if not isinstance(each, list) or any(
