@@ -6,6 +6,7 @@ has the keys that are needed, and what is no regular file is never opened.
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import pathlib
@@ -187,6 +188,12 @@ def writing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     raise OSError(
       error.errno, error.strerror or str(error), str(path)
     ) from error
+
+
+def sha256(path: str | os.PathLike) -> str:
+  """sha256 of a file, which need not fit into memory."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

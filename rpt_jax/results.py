@@ -106,6 +106,13 @@ class Encode:
   SKIPPED = 'skipped_episodes'
 
 
+class Label:
+  """Of every domain and split."""
+
+  STAGE = 'label'
+  STEPS = 'steps'
+
+
 class Quantize:
   """Of every recipe and domain, and MEAN over domains; see `units.quality`.
 

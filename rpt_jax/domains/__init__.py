@@ -18,12 +18,14 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from rpt_jax import settings
+from rpt_jax import files, settings
 from rpt_jax.domains.playing import Played, Scored, SeedWeights
 from rpt_jax.episodes import store, windows
 from rpt_jax.episodes.scales import Scale
 from rpt_jax.results import Measure, Row
 from rpt_jax.types import StreamSpec
+
+TEXTS = 'texts.json'  # Of a split: what each of its episodes was told to do.
 
 
 class Domain(Protocol):
@@ -203,20 +205,17 @@ def labels(
 ) -> windows.Clips:
   """Streams of the episodes themselves, row for row beside their latents.
 
-  What no action-free stage may ask for: 'action', 'state', 'reward'. Episodes
+  What no action-free stage may ask for: some of the domain's fields. Episodes
   that could not be encoded are left out here, too.
   """
-  source = domain.source(inputs['collect'], split)
-  kept = store.kept(inputs['encode'] / domain.name / split)
-  return source.read_all(fields, kept)
+  return store.load(inputs['label'] / domain.name / split, fields)
 
 
 def instructions(
   domain: Domain, inputs: Mapping[str, Path], split: str
 ) -> np.ndarray:
   """Which instruction each frame's episode follows: [N] integers."""
-  source = domain.source(inputs['collect'], split)
-  kept = store.kept(inputs['encode'] / domain.name / split)
-  texts = [source.metadata(i).get('instruction', '') for i in kept]
+  folder = inputs['label'] / domain.name / split
+  texts = files.read_json(folder / TEXTS, kind=list, most=files.MANIFEST)
   _, ids = np.unique(texts, return_inverse=True)
-  return np.repeat(ids, source.lengths[kept])
+  return np.repeat(ids, store.load(folder, ()).lengths)

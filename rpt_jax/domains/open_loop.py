@@ -24,6 +24,7 @@ class Heldout:
 
   def __init__(self, clips: windows.Clips):
     self._clips = clips
+    self._action = np.asarray(clips.arrays[ACTION])
     self._table = windows.windows(clips.lengths, 1)
 
   def errors(self, played: Program, weights: SeedWeights) -> np.ndarray:
@@ -67,12 +68,12 @@ class Heldout:
       lanes = np.minimum(np.arange(first, first + _LANES), len(lengths) - 1)
       rows_BT = rows_ET[lanes]
       shown = {
-        name: jnp.moveaxis(jnp.asarray(x[..., rows_BT, :]), -2, 0)
+        name: jnp.moveaxis(
+          jnp.asarray(x[:, rows_BT] if name in own else x[rows_BT]), -2, 0
+        )
         for name, x in seen.items()
       }
-      done_TBA = jnp.moveaxis(
-        jnp.asarray(self._clips.arrays[ACTION][rows_BT]), 1, 0
-      )
+      done_TBA = jnp.moveaxis(jnp.asarray(self._action[rows_BT]), 1, 0)
       chunks_STBCA = np.asarray(
         _chunks(played, weights.shared, weights.own_S, shown, done_TBA, axes)
       )
@@ -84,9 +85,7 @@ class Heldout:
   def _scaled(self, weights):
     """What was done, [N, A], on the scale of the policies."""
     scale = weights.shared.scales[ACTION]
-    return scales.apply(
-      self._clips.arrays[ACTION], tuple(map(np.asarray, scale))
-    )
+    return scales.apply(self._action, tuple(map(np.asarray, scale)))
 
   def _targets(self, played, weights):
     """(chunks [N, C, A] that follow every step, which of them are there)."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from rpt_jax.episodes.windows import Windows, gather, rows
+from rpt_jax.episodes.windows import Table, Windows, gather, rows
 from rpt_jax.types import PyTree
 
 
@@ -90,7 +90,10 @@ class Balanced:
 
 
 def window_batches(
-  arrays: dict[str, np.ndarray], table: Windows, context: int, order: Order
+  arrays: dict[str, np.ndarray],
+  table: Windows | Table,
+  context: int,
+  order: Order,
 ) -> Callable[[int], dict[str, np.ndarray]]:
   """Returns batch_at(step): windows of the arrays, and 'valid' [B, context].
 

@@ -29,6 +29,10 @@ class Clips(NamedTuple):
     """Index of the clip each row belongs to."""
     return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
+  def clip_of(self, rows: np.ndarray) -> np.ndarray:
+    """Index of the clip that each of these rows belongs to."""
+    return np.searchsorted(self.offsets, rows, side='right') - 1
+
 
 class Windows(NamedTuple):
   """A table of W windows; `table[picks]` selects some.
@@ -51,18 +55,60 @@ class Windows(NamedTuple):
     raise TypeError('use table.first.shape[0]: a Windows is four columns')
 
 
-def windows(lengths: np.ndarray, context: int, *, lead: int = 0) -> Windows:
-  """Lists windows of `context` steps so that every step is in one.
+class Table:
+  """All windows of `context` steps such that every step is in one.
 
   A clip of T steps starts windows at -lead, -lead + 1, ..., T - context; a clip
   no longer than `context` with lead 0 gives one window, padded at its end.
   `lead` > 0 lets windows start before their clip, as the history of a policy
   does at the start of an episode: with lead = context - 1 every step of every
-  clip is the last step of exactly one window.
+  clip is the last step of exactly one window. Of `chosen` clips alone, where
+  others are not to be looked at. Windows are listed when they are taken: what
+  is in memory is a few numbers a clip.
 
   Raises ValueError for an empty clip or settings out of range.
   """
-  lengths = np.asarray(lengths)
+
+  def __init__(
+    self,
+    lengths: np.ndarray,
+    context: int,
+    *,
+    lead: int = 0,
+    chosen: slice = slice(None),
+  ):
+    lengths = np.asarray(lengths)
+    _check(lengths, context, lead)
+    self._offsets, self._lead = Clips({}, lengths).offsets, lead
+    if self._offsets[-1] > np.iinfo(np.int32).max:
+      raise ValueError(
+        f'{self._offsets[-1]} rows: int32 indexes at most 2**31 - 1'
+      )
+    counts = np.zeros(len(lengths), np.int64)
+    counts[chosen] = np.maximum(lengths[chosen] - context, -lead) + lead + 1
+    self.starts = np.concatenate([[0], np.cumsum(counts)])  # Of each clip's.
+
+  @property
+  def size(self) -> int:
+    """How many windows there are."""
+    return int(self.starts[-1])
+
+  def take(self, picks: np.ndarray) -> Windows:
+    """The windows `picks` (any shape of indices)."""
+    clip = np.searchsorted(self.starts, picks, side='right') - 1
+    low, high = self._offsets[clip], self._offsets[clip + 1]
+    first = picks - self.starts[clip] - self._lead + low
+    columns = first, low, high, clip
+    return Windows(*(column.astype(np.int32) for column in columns))
+
+
+def windows(lengths: np.ndarray, context: int, *, lead: int = 0) -> Windows:
+  """All windows of a `Table`, listed; errors as there."""
+  table = Table(lengths, context, lead=lead)
+  return table.take(np.arange(table.size))
+
+
+def _check(lengths, context, lead):
   if lengths.ndim != 1 or not lengths.size or lengths.min() < 1:
     raise ValueError(
       f'lengths: found shape {lengths.shape} with minimum '
@@ -73,15 +119,6 @@ def windows(lengths: np.ndarray, context: int, *, lead: int = 0) -> Windows:
       f'context {context}, lead {lead}: expected context at least 1 and lead '
       'from 0 to context - 1'
     )
-  offsets = Clips({}, lengths).offsets
-  if offsets[-1] > np.iinfo(np.int32).max:
-    raise ValueError(f'{offsets[-1]} rows: int32 indexes at most 2**31 - 1')
-  counts = np.maximum(lengths - context, -lead) + lead + 1
-  clip = np.repeat(np.arange(len(lengths)), counts)
-  nth = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
-  first = nth - lead + offsets[clip]
-  columns = (first, offsets[clip], offsets[clip + 1], clip)
-  return Windows(*(column.astype(np.int32) for column in columns))
 
 
 def rows(table_B: Windows, context: int) -> tuple[Array, Array]:

@@ -5,6 +5,7 @@ Seeds differ in the demonstrations they get; all cells of a seed see the same.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +17,42 @@ from rpt_jax.learning import streams
 from rpt_jax.types import ACTION, Array
 
 
+class Demos(NamedTuple):
+  """Demonstrations of a domain, of all of its split or of some.
+
+  `data` are the arrays, padded, and 'table', the windows of one step each;
+  policies see those that end there. `episodes` says which of the split's
+  `total` they are.
+  """
+
+  data: dict
+  table: windows.Windows
+  episodes: np.ndarray
+  total: int
+
+
 def load(
   domains: Sequence[Domain],
   inputs: Mapping[str, Path],
   names: Sequence[str],
-) -> dict[str, tuple[dict, windows.Windows]]:
-  """Per domain: arrays padded to at least the longest's rows, and its steps.
+  most: int,
+  seed: int,
+  seeds: int,
+) -> dict[str, Demos]:
+  """Per domain the streams `names` and the actions, as recorded.
 
-  The streams `names` and the actions, as recorded; of the table's windows, of
-  one step each, policies see those that end there.
+  Nothing is read but what some seed learns from, at `most` so many each. Arrays
+  of all domains are padded alike, to at least the longest's rows.
   """
-  clips = {
-    d.name: streams.read(d, inputs, d.demos, (*names, ACTION)) for d in domains
-  }
+  clips, episodes, totals = {}, {}, {}
+  for d in domains:
+    whole = streams.read(d, inputs, d.demos, (*names, ACTION))
+    totals[d.name] = len(whole.lengths)
+    orders = [
+      _order(totals[d.name], seed, each)[:most] for each in range(seeds)
+    ]
+    episodes[d.name] = np.unique([order[:most] for order in orders])
+    clips[d.name] = _only(whole, episodes[d.name])
   # A power of two, so that other demonstrations share what is compiled.
   size = 1 << int(max(c.lengths.sum() for c in clips.values()) - 1).bit_length()
   demos = {}
@@ -37,23 +61,37 @@ def load(
     padded = jax.tree.map(
       lambda x: _pad_rows(x, size), c.arrays | {'table': table}
     )
-    demos[name] = jax.tree.map(jnp.asarray, padded), table
+    data = jax.tree.map(jnp.asarray, padded)
+    demos[name] = Demos(data, table, episodes[name], totals[name])
   return demos
 
 
+def _order(total, seed, each):
+  """The demonstrations as one of the seeds gets them, one after the other."""
+  return np.random.default_rng([seed, each]).permutation(total)
+
+
+def _only(clips, episodes):
+  """Some of the clips, in memory."""
+  starts, lengths = clips.offsets[episodes], clips.lengths[episodes]
+  rows = np.concatenate(
+    [np.arange(n) + start for start, n in zip(starts, lengths, strict=True)]
+  )
+  return windows.Clips({k: x[rows] for k, x in clips.arrays.items()}, lengths)
+
+
 def picks(
-  table: windows.Windows, num_demos: int, size: int, seed: int, seeds: int
+  demos: Demos, num_demos: int, size: int, seed: int, seeds: int
 ) -> tuple[np.ndarray, np.ndarray]:
   """Windows of each seed's first demonstrations: [S, N], and their count [S].
 
   Every seed draws its own order of the demonstrations; fewer demonstrations
   are a part of more. Rows beyond the count repeat and are never drawn.
   """
-  picks_SN, counts = [], []
+  episode_N, picks_SN, counts = demos.episodes[demos.table.clip], [], []
   for each in range(seeds):
-    order = np.random.default_rng([seed, each])
-    chosen = order.permutation(table.clip.max() + 1)[:num_demos]
-    own = np.flatnonzero(np.isin(table.clip, chosen))
+    chosen = _order(demos.total, seed, each)[:num_demos]
+    own = np.flatnonzero(np.isin(episode_N, chosen))
     picks_SN.append(np.resize(own, size))
     counts.append(len(own))
   return np.stack(picks_SN), np.array(counts)

@@ -1,7 +1,7 @@
 """What a trunk makes of every frame, frozen: for probes and for new units."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -26,8 +26,10 @@ def reader(
   *,
   untrained: int | None = None,
   layer: int = -1,
-) -> Callable[[Sequence[windows.Clips]], np.ndarray]:
-  """Clips of the run's streams, in parts -> features [N, D] of every frame.
+) -> Callable[..., np.ndarray]:
+  """(clips of the run's streams, in parts; rows) -> features [N, D] of those.
+
+  Rows are counted over all parts; without them it is every frame.
 
   A frame's feature is that of the window ending there, so that it has seen
   nothing later whatever the trunk could see: nor what was done there, nor
@@ -48,14 +50,16 @@ def reader(
     params = sequence.init(body, jax.random.key(untrained))
   features = _features(body, layer)
 
-  def read(parts):
+  def read(parts, rows_N=None):
     clips = streams.join(
       [_without_units(part) for part in parts], inputs_of, ()
     )
-    table = windows.windows(clips.lengths, run.context, lead=run.context - 1)
-    size, features_ND = table.first.shape[0], []
-    for start in range(0, size, _BATCH):
-      picks = np.minimum(np.arange(start, start + _BATCH), size - 1)
+    table = windows.Table(clips.lengths, run.context, lead=run.context - 1)
+    rows_N = np.arange(table.size) if rows_N is None else rows_N
+    features_ND = []
+    for start in range(0, len(rows_N), _BATCH):
+      # A window ends at each row, and they are in the order of rows.
+      picks = np.resize(rows_N[start : start + _BATCH], _BATCH)
       rows_BT, valid_BT = windows.rows(table.take(picks), run.context)
       seen = windows.gather(clips.arrays, rows_BT)
       present_BTM = seen.pop('present')
@@ -63,7 +67,7 @@ def reader(
       features_ND.append(
         np.asarray(features(params, seen, valid_BT, present_BTM))
       )
-    return np.concatenate(features_ND)[:size]
+    return np.concatenate(features_ND)[: len(rows_N)]
 
   return read
 

@@ -25,8 +25,8 @@ def heldout(domain: Domain, inputs: Mapping[str, Path]):
   if domain.state_dim:
     fields = ('state', 'action')
     clips = domains.labels(domain, inputs, 'heldout', fields)
-    state, action = clips.arrays['state'], clips.arrays['action']
-    velocity = quality.velocity(state, clips.clip_N)
+    state, action = (np.asarray(clips.arrays[k]) for k in fields)
+    velocity = quality.velocity(state, clips.lengths)
     values = {
       Quantize.STATE: state,
       Quantize.VELOCITY: velocity,
@@ -38,15 +38,16 @@ def heldout(domain: Domain, inputs: Mapping[str, Path]):
 
 def _without_state(domain, inputs):
   """Clusters are of both splits; actions have no width where there are none."""
+  fields = tuple(field for field in domain.fields if field == 'action')
   parts = [
-    domains.labels(domain, inputs, split, ('action',))
+    domains.labels(domain, inputs, split, fields)
     for split in ('pretrain', 'heldout')
   ]
   clips = store.concatenate(parts)
   labels = {Quantize.PHASE: phase(clips.lengths)}
-  if clips.arrays['action'].shape[1]:
-    action_NA = quality.standardise(clips.arrays['action'])
-    velocity_NA = quality.velocity(action_NA, clips.clip_N)
+  if fields:
+    action_NA = quality.standardise(np.asarray(clips.arrays['action']))
+    velocity_NA = quality.velocity(action_NA, clips.lengths)
     labels[Quantize.ACTION] = quality.kmeans_bins(action_NA, ACTIONS)
     labels[Quantize.VELOCITY] = quality.kmeans_bins(velocity_NA)
   heldout = slice(parts[0].lengths.sum(), None)

@@ -17,6 +17,7 @@ from rpt_jax.training import optimizer, sharding, step, trainer
 from rpt_jax.types import UNIT, Batch, PyTree, StreamSpec
 
 SETTINGS = 'settings'  # Of the objective: numbers that are traced.
+_FITTED = 1 << 18  # Rows at most that constants of heads are fitted to.
 Constants = Mapping[str, dict[str, np.ndarray]]  # {head: {name: array}}
 
 
@@ -86,7 +87,9 @@ def constants(
   if not fitted:
     return {}
   arrays = clips().arrays
-  arrays = {name: arrays[name] for name in fitted}
+  arrays = {
+    name: arrays[name][:: -(-len(arrays[name]) // _FITTED)] for name in fitted
+  }
   arrays = streams.scaled(arrays, measured)
   return {name: heads.fit(spec, arrays[name]) for name, spec in fitted.items()}
 
@@ -218,13 +221,11 @@ def batches(
   """
   size, context = run.shared.batch_size, run.context
   rows = sharding.local_rows(size, mesh)
-  table = windows.windows(clips.lengths, context, lead=context - 1)
-  inside = np.isin(table.clip, np.arange(len(clips.lengths))[chosen])
-  table = table.take(np.flatnonzero(inside))
+  table = windows.Table(clips.lengths, context, lead=context - 1, chosen=chosen)
   if any(part.weight for part in parts):
     order = _weighted(table, parts, size, seed, rows)
   else:
-    order = loader.Order(table.first.shape[0], size, seed, rows)
+    order = loader.Order(table.size, size, seed, rows)
   steps = context + run.reach
   batch_at = loader.window_batches(clips.arrays, table, steps, order)
   fixed = {SETTINGS: settings.floats(run.settings.objective)}
@@ -251,7 +252,7 @@ def example(
 def _weighted(table, parts, batch_size, seed, rows):
   """step -> `rows` of its windows, parts in shares of their weights."""
   stops = np.cumsum([len(part.clips.lengths) for part in parts])
-  ends = np.searchsorted(table.clip, stops)
+  ends = table.starts[stops]
   sizes = np.diff(ends, prepend=0)
   weights = [part.weight for part in parts]
   mix = mixture.Mixture(sizes, weights, batch_size, seed, rows)

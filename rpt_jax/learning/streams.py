@@ -12,7 +12,7 @@ import numpy as np
 
 from rpt_jax import domains as rooms
 from rpt_jax.domains import Domain
-from rpt_jax.episodes import scales, store, windows
+from rpt_jax.episodes import scales, stack, store, windows
 from rpt_jax.types import ACTION, CAMERA, LATENT, StreamSpec
 
 FELT = ('proprio', ACTION)  # What a video does not show.
@@ -33,10 +33,11 @@ def read(
   if LATENT in names:
     arrays[LATENT] = latent_ND
   if any(name.startswith(CAMERA) for name in names):
-    parts = np.split(latent_ND, len(domain.cameras), axis=-1)
-    for camera, x_ND in zip(domain.cameras, parts, strict=True):
+    width = latent_ND.shape[1] // len(domain.cameras)
+    for i, camera in enumerate(domain.cameras):
       if f'{CAMERA}{camera}' in names:
-        arrays[f'{CAMERA}{camera}'] = x_ND
+        own_ND = latent_ND.columns(i * width, (i + 1) * width)
+        arrays[f'{CAMERA}{camera}'] = own_ND
   fields = {s: f for s, f in rooms.felt(domain).items() if s in names}
   if fields:
     chosen = tuple(fields.values())
@@ -47,7 +48,9 @@ def read(
 
 def _rows(x):
   """[N, A], of discrete actions [N, 1]."""
-  return x[:, None] if x.ndim == 1 else x
+  if x.ndim > 1:
+    return x
+  return stack.Stack([part[:, None] for part in x.parts])
 
 
 def measure(parts: Sequence[windows.Clips]) -> dict[str, scales.Scale]:
@@ -55,7 +58,13 @@ def measure(parts: Sequence[windows.Clips]) -> dict[str, scales.Scale]:
   names = dict.fromkeys(k for part in parts for k in part.arrays)
   return {
     name: scales.measure(
-      name, (p.arrays[name] for p in parts if name in p.arrays)
+      name,
+      (
+        block
+        for part in parts
+        if name in part.arrays
+        for block in stack.blocks(part.arrays[name])
+      ),
     )
     for name in names
     if all(_continuous(p.arrays[name]) for p in parts if name in p.arrays)
@@ -99,32 +108,40 @@ def join(
   """
   lengths = np.concatenate([part.lengths for part in parts])
   order = np.random.default_rng([seed, len(lengths)])
-  labelled_N = np.repeat(
-    order.permutation(len(lengths)) < round(labelled * len(lengths)), lengths
-  )
+  labelled_E = order.permutation(len(lengths)) < round(labelled * len(lengths))
   arrays = {}
   for spec in dict.fromkeys((*inputs, *targets)):
     filled = [p.arrays.get(spec.name, _absent(p, spec)) for p in parts]
-    arrays[spec.name] = np.concatenate(filled)
-  present = []
-  for spec in inputs:
-    there_N = np.concatenate([_recorded(part, spec) for part in parts])
-    present.append(there_N & labelled_N if spec.name in FELT else there_N)
-  arrays['present'] = np.stack(present, axis=-1)
-  return windows.Clips(arrays, lengths)
+    arrays[spec.name] = stack.end_to_end(filled)
+  joined = windows.Clips(arrays, lengths)
+  recorded = [
+    stack.end_to_end([_recorded(part, spec) for part in parts])
+    for spec in inputs
+  ]
+
+  def present(rows_N):
+    there_NM = np.stack([each[rows_N] for each in recorded], axis=-1)
+    seen_M = np.array([spec.name not in FELT for spec in inputs], bool)
+    labelled_N1 = labelled_E[joined.clip_of(rows_N)][:, None]
+    return there_NM & (labelled_N1 | seen_M[None])
+
+  shape = int(lengths.sum()), len(inputs)
+  arrays['present'] = stack.Derived(present, shape, bool)
+  return joined
 
 
 def _recorded(part, spec):
   """bool [N], which steps have a stream; a step has no unit where it is -1."""
-  x = part.arrays.get(spec.name)
+  x, count = part.arrays.get(spec.name), int(part.lengths.sum())
   if x is not None and spec.kind == 'discrete':
-    return (x >= 0).all(axis=1)
-  return np.full(part.lengths.sum(), x is not None)
+    return stack.Derived(lambda rows: (x[rows] >= 0).all(1), (count,), bool)
+  return stack.constant(x is not None, (count,), bool)
 
 
 def _absent(part, spec):
   width = spec.levels if spec.kind == 'discrete' else spec.dim
-  return np.zeros((part.lengths.sum(), width), stored_type(spec))
+  shape = int(part.lengths.sum()), width
+  return stack.constant(0, shape, stored_type(spec))
 
 
 def stored_type(spec: StreamSpec) -> type:

@@ -60,11 +60,12 @@ class Learner:
     self, domain: Domain, cell: Cell, steps: int, rates_S: np.ndarray
   ) -> Lesson:
     """That of all seeds of a cell."""
-    data, table = self._demos[cell.eyes][domain.name]
+    demos = self._demos[cell.eyes][domain.name]
+    size = len(demos.data['action'])
     picks_SN, count_S = demonstrations.picks(
-      table, cell.demos, len(data['action']), self.seed, len(rates_S)
+      demos, cell.demos, size, self.seed, len(rates_S)
     )
-    return Lesson(data, picks_SN, count_S, self._keys_S, steps, rates_S)
+    return Lesson(demos.data, picks_SN, count_S, self._keys_S, steps, rates_S)
 
   def train(
     self, domain: Domain, cell: Cell, lesson: Lesson
@@ -103,7 +104,7 @@ class Learner:
     policies, c = self.policies, self.policies.finetune
     demos = self._demos[''][domain.name]
     picks_SN, count_S = demonstrations.picks(
-      demos[1], cell.demos, len(demos[0]['action']), self.seed, c.seeds
+      demos, cell.demos, len(demos.data['action']), self.seed, c.seeds
     )
     frames, picks_SN = tuning.data(domain, policies.inputs, demos, picks_SN)
     params_S = policies.params(domain, cell.untuned)
@@ -136,8 +137,9 @@ class Learner:
   @functools.cached_property
   def _demos(self):
     """{eyes: what policies with those learn from, of all domains}."""
-    acting = domains.acting(self.places)
+    acting, c = domains.acting(self.places), self.policies.finetune
+    about = max(c.demos), self.seed, c.seeds
     return {
-      eyes: demonstrations.load(acting, each.inputs, each.streams)
+      eyes: demonstrations.load(acting, each.inputs, each.streams, *about)
       for eyes, each in self._seeing.items()
     }

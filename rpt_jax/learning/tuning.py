@@ -63,22 +63,21 @@ def split_policy(params: PyTree) -> Parts:
 def data(
   domain: Domain,
   inputs: Mapping[str, Path],
-  demos: tuple,
+  demos: demonstrations.Demos,
   picks_SN: np.ndarray,
 ) -> tuple[dict, np.ndarray]:
   """The demonstrations in `picks_SN` with their frames, and the picks in them.
 
-  `demos` are all those of a domain, as `demonstrations.load` gives them. Only
-  those that some seed learns from are decoded.
+  Only those that some seed learns from are decoded.
   """
-  arrays, table = demos
+  table = demos.table
   chosen = np.unique(table.clip[picks_SN])
   rows = np.flatnonzero(np.isin(table.clip, chosen))
   lengths = np.bincount(table.clip)[chosen]
-  frames = list(_episodes(domain, inputs, domain.demos, chosen))
+  frames = list(_episodes(domain, inputs, domain.demos, demos.episodes[chosen]))
   others = {
     k: np.asarray(x)[rows]
-    for k, x in arrays.items()
+    for k, x in demos.data.items()
     if k != 'table' and not k.startswith(LATENT)
   }
   return others | {

@@ -32,9 +32,8 @@ from rpt_jax import files, settings
 from rpt_jax.provenance import provenance
 from rpt_jax.results import COST, Costs, Row, row
 from rpt_jax.settings import Experiment
-from rpt_jax.stages import owned
 from rpt_jax.stages.plan import PIPELINE, Stage, plan
-from rpt_jax.training import checkpoint, distributed, stopping
+from rpt_jax.training import distributed, owned, stopping
 
 _ARTIFACT = 'wanted', 'files', 'content', 'rows', 'costs'
 # Neither results nor inputs: what differs between two equal runs.
@@ -47,6 +46,7 @@ _TOGETHER = (
   'frames',
   'see',
   'encode',
+  'label',
   'quantize',
   'pretrain',
   'finetune',
@@ -242,7 +242,7 @@ def _files(directory):
     name = path.relative_to(directory).as_posix()
     if path.is_file() and not _TRANSIENT.search(name):
       size = path.stat().st_size
-      hashes[name] = {'bytes': size, 'sha256': checkpoint.digest(path)}
+      hashes[name] = {'bytes': size, 'sha256': files.sha256(path)}
   return hashes
 
 
@@ -251,7 +251,7 @@ def _intact(directory, hashes):
     try:
       path = files.regular(files.inside(directory, name))
       whole = path.stat().st_size == expected['bytes']
-      whole = whole and checkpoint.digest(path) == expected['sha256']
+      whole = whole and files.sha256(path) == expected['sha256']
     except (ValueError, KeyError, TypeError):
       whole = False
     if not whole:

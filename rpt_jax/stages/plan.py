@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rpt_jax import domains, settings
-from rpt_jax.episodes import statistics
+from rpt_jax.episodes import statistics, store
 from rpt_jax.learning import encoders
 from rpt_jax.learning.encoders import TRAINED
 from rpt_jax.learning.runs import PretrainingRun, Runs
@@ -105,10 +105,12 @@ def _pipeline(config):
   if model:
     add('frames', ('frames',), ('collect',))
     add(See.STAGE, ('image_model', 'saving'), ('frames',))
-  add('encode', ('encoder', 'encode'), ('collect', *model))
+  stored = {'format': store.FORMAT}
+  add('encode', ('encoder', 'encode'), ('collect', *model), content=stored)
+  add('label', (), ('collect', 'encode'), content=stored)
   controls = _controls(config)
   stages += controls.values()
-  data, trunks = ('collect', 'encode'), ()
+  data, trunks = ('label', 'encode'), ()
   if config.pretrain or config.quantize:
     trunks = _add_trunks(config, add)
   probed = tuple(controls[eyes].name for eyes in config.eyes)
@@ -116,7 +118,7 @@ def _pipeline(config):
   add('probe', read, (*data, *probed, *trunks))
   if config.finetune:
     seen = tuple(controls[eyes].name for eyes in config.finetune.eyes)
-    _add_policies(config, add, model, (*data, *seen, *trunks))
+    _add_policies(config, add, model, ('collect', *data, *seen, *trunks))
   return stages
 
 
@@ -137,7 +139,8 @@ def _controls(config):
     name, inputs = encoders.stage(eyes), {'collect': 'collect'}
     acts = config.finetune and eyes in config.finetune.eyes
     only = {} if acts else {'splits': _PROBED}
-    stages[eyes] = Stage(name, 'encode', own, inputs, only)
+    stored = {'format': store.FORMAT}
+    stages[eyes] = Stage(name, 'encode', own, inputs, only, stored)
   return stages
 
 
@@ -150,13 +153,13 @@ def _add_trunks(config, add):
     if config.quantize:
       sections = ('quantize', *(('pretrain',) if trunks else ()))
       units = f'quantize{suffix}'
-      needed = ('collect', 'encode', *trunks)
+      needed = ('label', 'encode', *trunks)
       add(units, sections, needed, 'quantize', iteration=i)
       inputs += (units,)
     if not runs:
       return trunks
     if any(_felt(run) for run in runs.of(i).values()):
-      inputs = ('collect', *inputs)
+      inputs = ('label', *inputs)
     trunk = f'pretrain{suffix}'
     sections = ('quantize', 'pretrain', 'saving')
     begun = _begun(runs.of(i))

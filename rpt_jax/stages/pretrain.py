@@ -94,7 +94,8 @@ class _Corpus:
     parts = [part for s in splits for part in self.parts[s].values()]
     unit_NL = None
     if UNIT in (*each.streams, *each.targets):
-      unit_NL = np.load(self._quantize / each.settings.recipe / f'{split}.npy')
+      path = self._quantize / each.settings.recipe / f'{split}.npy'
+      unit_NL = np.lib.format.open_memmap(path, 'r')
     labelled = each.settings.labelled if training else 1.0
     joined = pretraining.clips(
       each, parts, self.specs, unit_NL, labelled=labelled, seed=seed

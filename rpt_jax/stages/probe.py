@@ -8,8 +8,9 @@ state or proprioception, of that part of the state that a single frame shows
 
 from collections.abc import Callable
 
+import numpy as np
+
 from rpt_jax import domains, results
-from rpt_jax.episodes import windows
 from rpt_jax.evals import probes
 from rpt_jax.learning import encoders, features, streams
 from rpt_jax.learning.runs import Runs
@@ -18,7 +19,8 @@ from rpt_jax.types import LATENT
 from rpt_jax.units import quality
 
 _SPLITS = ('pretrain', 'heldout')
-_FITTED = 5000  # Frames of a domain at most that a map is fitted to.
+# Frames of a domain at most that a map is fitted to, and judged on.
+_MOST = {'pretrain': 5000, 'heldout': 20_000}
 
 
 def run(config, inputs, directory):
@@ -34,28 +36,31 @@ def run(config, inputs, directory):
     if not fields:
       continue
     clips = {s: streams.read(domain, inputs, s, names) for s in _SPLITS}
+    chosen = {s: _spread(clips[s], most) for s, most in _MOST.items()}
     labels = {
-      s: _labels(domains.labels(domain, inputs, s, fields), domain)
+      s: _labels(domains.labels(domain, inputs, s, fields), domain, chosen[s])
       for s in _SPLITS
     }
+    fitted_N = clips['pretrain'].clip_of(chosen['pretrain'])
+
+    def probe(name, seen, domain=domain, fitted_N=fitted_N, labels=labels):
+      return _probe(name, domain.name, fitted_N, seen, labels)
+
     for name, read in readers.items():
-      seen = {s: read(clips[s]) for s in _SPLITS}
-      rows += _probe(name, domain.name, clips, seen, labels)
+      rows += probe(name, {s: read(clips[s], chosen[s]) for s in _SPLITS})
     for eyes in config.eyes:
       encoded = inputs | {'encode': inputs[encoders.stage(eyes)]}
-      seen = {
-        s: streams.read(domain, encoded, s, (LATENT,)).arrays[LATENT]
-        for s in _SPLITS
-      }
-      rows += _probe(f'{LATENT}/{eyes}', domain.name, clips, seen, labels)
+      own = {s: streams.read(domain, encoded, s, (LATENT,)) for s in _SPLITS}
+      seen = {s: own[s].arrays[LATENT][chosen[s]] for s in _SPLITS}
+      rows += probe(f'{LATENT}/{eyes}', seen)
   return rows
 
 
 def _readers(runs, seed, inputs, places):
   """({features: function of clips}, the streams that they read)."""
 
-  def latent(clips):
-    return clips.arrays[LATENT]
+  def latent(clips, rows_N):
+    return clips.arrays[LATENT][rows_N]
 
   readers: dict[str, Callable] = {results.LATENT: latent}
   if runs is None:
@@ -66,29 +71,36 @@ def _readers(runs, seed, inputs, places):
   names = {LATENT: None}
   for name, (each, untrained) in trunks.items():
     read = features.reader(each, inputs, action, untrained=untrained)
-    readers[name] = lambda clips, read=read: read([clips])
+    readers[name] = lambda clips, rows, read=read: read([clips], rows)
     names |= dict.fromkeys(each.streams)
   return readers, tuple(names)
 
 
-def _labels(clips, domain):
+def _spread(clips, most):
+  """At most so many rows: neighbouring frames are near copies."""
+  count = int(clips.lengths.sum())
+  return np.arange(0, count, -(-count // most))
+
+
+def _labels(clips, domain, rows_N):
   """{label: [N, P]}: fields, what a frame shows of the state, and velocity."""
-  labels = {k: clips.arrays[k] for k in domain.probed}
+  labels = {k: clips.arrays[k][rows_N] for k in domain.probed}
   if domain.visible:
     labels[Probe.VISIBLE] = labels['state'][:, domain.visible]
   for body in ('state', 'proprio'):
     if body in labels:
-      labels['velocity'] = quality.velocity(labels[body], clips.clip_N)
+      labels['velocity'] = quality.velocity(
+        clips.arrays[body], clips.lengths, rows_N
+      )
   return labels
 
 
-def _probe(name: str, env: str, clips: dict[str, windows.Clips], seen, labels):
-  # Neighbouring frames are near copies: every other one tells as much.
-  rows = slice(None, None, -(-len(seen['pretrain']) // _FITTED))
+def _probe(name: str, env: str, clip_N, seen, labels):
+  """Rows of features `seen` {split: [N, D]}; `clip_N` of those fitted."""
   probed = probes.states(
-    seen['pretrain'][rows],
-    {label: y_NP[rows] for label, y_NP in labels['pretrain'].items()},
-    clips['pretrain'].clip_N[rows],
+    seen['pretrain'],
+    labels['pretrain'],
+    clip_N,
     seen['heldout'],
     labels['heldout'],
   )

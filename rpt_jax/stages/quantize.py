@@ -84,13 +84,14 @@ def _side_by_side(parts):
   """
   joined = {}
   for field in parts[0]:
-    rows = [part[field].reshape(len(part[field]), -1) for part in parts]
+    whole = [np.asarray(part[field]) for part in parts]
+    rows = [x.reshape(len(x), -1) for x in whole]
     forms = [(x.dtype.kind, x.shape[1]) for x in rows]
     starts, width = {}, 0
     for form in sorted(set(forms), reverse=True):  # Integers stand first.
       starts[form], width = width, width + form[1]
     if len(starts) == 1:
-      joined[field] = np.concatenate([part[field] for part in parts])
+      joined[field] = np.concatenate(whole)
       continue
     blank = [np.full((len(x), width), np.nan, np.float32) for x in rows]
     for x, wide, form in zip(rows, blank, forms, strict=True):

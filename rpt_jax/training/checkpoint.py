@@ -11,7 +11,6 @@ writes its part of the arrays; the first one writes manifests, verifies, removes
 and says which step all restore.
 """
 
-import hashlib
 import logging
 import os
 import pathlib
@@ -166,14 +165,8 @@ def _hashes(folder):
   hashes = {}
   for path in sorted(folder.rglob('*')):
     if path.is_file() and path.name != MANIFEST:
-      hashes[path.relative_to(folder).as_posix()] = digest(path)
+      hashes[path.relative_to(folder).as_posix()] = files.sha256(path)
   return hashes
-
-
-def digest(path: pathlib.Path) -> str:
-  """sha256 of a file, which need not fit into memory."""
-  with path.open('rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _differences(expected, actual):

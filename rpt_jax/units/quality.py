@@ -116,22 +116,22 @@ def mean_segment_length(units_N: Array, clip_N: Array) -> float:
   return len(units_N) / (1 + np.count_nonzero(change_N))
 
 
-def velocity(value_NP: Array, clip_N: Array) -> np.ndarray:
-  """Returns the change per step within clips, float64, same shape.
+def velocity(
+  value_NP: Array, lengths: Array, row_M: Array | None = None
+) -> np.ndarray:
+  """Returns the change per step within clips, float64, of rows or of all.
 
   Central differences, one-sided at the ends of a clip, 0 in a clip of one
-  frame.
+  frame. `lengths` are those of the clips, which lie end to end.
   """
-  value = np.asarray(value_NP, np.float64)
-  clip_N = np.asarray(clip_N)
-  row = np.arange(len(value))
-  same = clip_N[1:] == clip_N[:-1]
-  before = np.where(np.append(False, same), row - 1, row)
-  after = np.where(np.append(same, False), row + 1, row)
+  stop = np.cumsum(lengths)
+  row = np.arange(len(value_NP)) if row_M is None else np.asarray(row_M)
+  clip = np.searchsorted(stop, row, side='right')
+  before = np.maximum(row - 1, (stop - lengths)[clip])
+  after = np.minimum(row + 1, stop[clip] - 1)
+  change = np.float64(value_NP[after]) - np.float64(value_NP[before])
   steps = np.maximum(after - before, 1)
-  return (value[after] - value[before]) / steps.reshape(
-    (-1,) + (1,) * (value.ndim - 1)
-  )
+  return change / steps.reshape((-1,) + (1,) * (change.ndim - 1))
 
 
 def quantile_bins(value_N: Array, bins: int = BINS) -> np.ndarray:

@@ -86,7 +86,7 @@ def heldout(room, names):
   """Streams of the held-out episodes on their scale, and their lengths."""
   clips = streams.read(room.domain, room.inputs, 'heldout', names)
   measured = room.actors.policies.scales(room.domain)
-  arrays = {k: scales.apply(x, measured[k]) for k, x in clips.arrays.items()}
+  arrays = {k: scales.apply(x[:], measured[k]) for k, x in clips.arrays.items()}
   return arrays, clips
 
 
@@ -173,8 +173,7 @@ def test_what_was_done_is_what_a_policy_remembers(room, monkeypatch):
   """Other actions before a step change what is said of it, if they are seen."""
   model, params_S = untrained(room)
   before = predicted(room, FINETUNED, params_S)
-  arrays = room.heldout._clips.arrays
-  monkeypatch.setitem(arrays, 'action', arrays['action'] + 1)
+  monkeypatch.setattr(room.heldout, '_action', room.heldout._action + 1)
   after = predicted(room, FINETUNED, params_S)
   moved_N = np.abs(after - before).max((0, 2, 3))
   starts = room.heldout._clips.offsets[:-1]

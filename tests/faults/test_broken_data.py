@@ -72,7 +72,7 @@ def test_17_corrupt_record(folder, tmp_path, capsys):
     with pytest.raises(ValueError, match='3 of 6 episodes.*budget of 40.*005'):
       encoding.run(config, tmp_path)
     assert not (encoded(tmp_path) / store.MANIFEST).exists()
-  shards = list(encoded(tmp_path).glob('*.array_record'))
+  shards = list(encoded(tmp_path).glob('*.npy'))
   assert len(shards) == 2  # Those before it.
 
 

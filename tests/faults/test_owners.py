@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from rpt_jax.stages import owned
+from rpt_jax.training import owned
 
 
 def without_locks(monkeypatch):

@@ -13,9 +13,8 @@ from tensorboardX import event_file_writer
 
 from rpt_jax import episodes
 from rpt_jax.episodes.formats import rlds
-from rpt_jax.stages import owned
 from rpt_jax.tools import convert
-from rpt_jax.training import checkpoint, metrics, sharding
+from rpt_jax.training import checkpoint, metrics, owned, sharding
 from tests.faults import job
 from tests.faults.test_broken_data import make_episode
 from tests.test_main import CONFIG, command

@@ -127,7 +127,8 @@ def problem(streams=ONE, cameras=CAMERAS[:1], order=None):
   action = StreamSpec('action', 'continuous', dim=2)
   model = policies.model(run, specs, action, finetune())
   table = windows.windows(LENGTHS, 1)
-  picks_SN, count_S = demonstrations.picks(table, 2, LENGTHS.sum(), 0, 2)
+  about = tiny.demos(LENGTHS), 2, LENGTHS.sum()
+  picks_SN, count_S = demonstrations.picks(*about, 0, 2)
   keys_S = cloning.seed_keys(0, 2)
   params_S = jax.device_get(cloning.initial(model)(keys_S))
   data = felt | {'table': table}

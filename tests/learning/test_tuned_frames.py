@@ -27,13 +27,15 @@ def test_only_demonstrations_in_use_are_decoded(robot, monkeypatch):
   """The same windows, though rows are counted anew."""
   domain, inputs, c = robot
   names = ('latent', 'proprio', 'action')
-  arrays, table = demonstrations.load([domain], inputs, names)[domain.name]
+  about = inputs, names, 9, c.seed, 2
+  demos = demonstrations.load([domain], *about)[domain.name]
+  arrays, table = demos.data, demos.table
   size = len(arrays['action']) + 9  # As beside a longer domain.
   arrays = {
     k: x if k == 'table' else np.pad(x, ((0, 9), (0, 0)))
     for k, x in arrays.items()
   }
-  picks_SN, _ = demonstrations.picks(table, 1, size, c.seed, 2)
+  picks_SN, _ = demonstrations.picks(demos, 1, size, c.seed, 2)
   chosen = np.unique(table.clip[picks_SN])
   assert len(chosen) < len(domain.source(inputs['collect'], domain.demos))
   decoded, read = [], tuning.reading.read_ahead
@@ -44,7 +46,9 @@ def test_only_demonstrations_in_use_are_decoded(robot, monkeypatch):
     return read(source, fields, indices)
 
   monkeypatch.setattr(tuning.reading, 'read_ahead', read_ahead)
-  data, new_SN = tuning.data(domain, inputs, (arrays, table), picks_SN)
+  data, new_SN = tuning.data(
+    domain, inputs, demos._replace(data=arrays), picks_SN
+  )
   assert decoded == chosen.tolist()
   assert set(data) == {'image', 'proprio', 'action', 'table'}
   shape = 8, 3

@@ -6,9 +6,11 @@ import jax
 import numpy as np
 
 from rpt_jax import domains, settings, sharing
+from rpt_jax.episodes import windows
 from rpt_jax.learning import (
   acting,
   checks,
+  demonstrations,
   policies,
   pretraining,
   streams,
@@ -18,7 +20,7 @@ from rpt_jax.learning.runs import Runs
 from rpt_jax.models import sequence
 from rpt_jax.settings import Experiment
 from rpt_jax.sharing import folder
-from rpt_jax.stages import collect, encode
+from rpt_jax.stages import collect, encode, label
 from rpt_jax.training import checkpoint
 from rpt_jax.vision.pretraining import mae
 
@@ -119,7 +121,15 @@ def write_dataset(path: pathlib.Path) -> None:
 
 def encoded(config: Experiment, workdir: pathlib.Path) -> dict:
   """The folders of collect, see and encode of a `recorded` experiment."""
-  names = ('collect', 'see', 'encode', 'pretrain', 'finetune', 'evaluate')
+  names = (
+    'collect',
+    'see',
+    'encode',
+    'label',
+    'pretrain',
+    'finetune',
+    'evaluate',
+  )
   inputs = {name: workdir / name for name in names}
   for path in inputs.values():
     path.mkdir(parents=True)
@@ -127,6 +137,7 @@ def encoded(config: Experiment, workdir: pathlib.Path) -> dict:
   mae.save(model, model.init(jax.random.key(5)), inputs['see'] / 'model')
   collect.run(config, {}, inputs['collect'])
   encode.run(config, inputs, inputs['encode'])
+  label.run(config, inputs, inputs['label'])
   return inputs
 
 
@@ -143,6 +154,13 @@ def pretrained(config: Experiment, inputs: dict) -> None:
     path = inputs['pretrain'] / name / runs_lib.PRETRAINED / folder.MODEL
     path.parent.mkdir(parents=True)
     checkpoint.save_params(path, sequence.init(model, jax.random.key(i)))
+
+
+def demos(lengths, **data) -> demonstrations.Demos:
+  """Demonstrations of these lengths, all of their split."""
+  table = windows.windows(lengths, 1)
+  episodes = np.arange(len(lengths))
+  return demonstrations.Demos(data, table, episodes, len(lengths))
 
 
 def actors(config: Experiment, inputs: dict) -> acting.Actors:

@@ -88,7 +88,7 @@ def run(config, workdir):
 def latents(workdir, split='pretrain'):
   """(latents [N, D], lengths) of a split that was encoded."""
   clips = store.load(workdir / 'encode/toy' / split, ('latent',))
-  return clips.arrays['latent'], clips.lengths.tolist()
+  return clips.arrays['latent'][:], clips.lengths.tolist()
 
 
 def contents(directory):

@@ -90,8 +90,10 @@ def test_latents_are_those_of_a_plain_loop(
 )
 def test_however_it_is_cut(data, uninterrupted, tmp_path, changes):
   encoding.run(encoding.experiment(data, **changes), tmp_path)
-  np.testing.assert_array_equal(
-    encoding.latents(tmp_path)[0], encoding.latents(uninterrupted)[0]
+  # Products of another batch may be summed in another order: on some CPUs a
+  # latent is the next number of float16.
+  np.testing.assert_array_max_ulp(
+    encoding.latents(tmp_path)[0], encoding.latents(uninterrupted)[0], maxulp=1
   )
   assert encoding.latents(tmp_path)[1] == encoding.latents(uninterrupted)[1]
 
@@ -148,9 +150,7 @@ def test_killed_and_resumed(data, uninterrupted, tmp_path, workers, moment):
   assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
   workers = json.loads(killed.stdout.splitlines()[-1])
   folder = tmp_path / 'encode/toy/pretrain'
-  first, second = sorted(folder.glob('*.array_record')) + [None] * (
-    moment == 'before'
-  )
+  first, second = sorted(folder.glob('*.npy')) + [None] * (moment == 'before')
   assert not (folder / store.MANIFEST).exists()
   written = first.stat().st_mtime_ns
   unfinished = second and second.stat().st_mtime_ns
@@ -177,7 +177,7 @@ def test_killed_before_it_was_sealed(
     patched.setattr(store, 'seal', killed)
     with pytest.raises(KeyboardInterrupt):
       encoding.run(config, tmp_path)
-  shards = list((tmp_path / 'encode/toy/pretrain').glob('*.array_record'))
+  shards = list((tmp_path / 'encode/toy/pretrain').glob('*.npy'))
   times = [path.stat().st_mtime_ns for path in shards]
   encoding.run(config, tmp_path)
   assert times == [path.stat().st_mtime_ns for path in shards]
@@ -191,7 +191,7 @@ def test_killed_while_it_was_sealed(data, uninterrupted, tmp_path):
   config = encoding.experiment(data)
   encoding.run(config, tmp_path)
   entry = store.manifest(tmp_path / 'encode/toy/heldout')['shards'][0]
-  left = tmp_path / 'encode/toy/heldout' / f'{entry["file"]}.json'
+  left = tmp_path / 'encode/toy/heldout' / f'{entry["shard"]}.json'
   left.write_text(json.dumps(entry))
   encoding.run(config, tmp_path)
   assert encoding.contents(tmp_path / 'encode') == encoding.contents(

@@ -9,6 +9,7 @@ import pytest
 from rpt_jax import domains
 from rpt_jax.episodes import store
 from rpt_jax.learning import encoders
+from rpt_jax.stages import label
 from tests.episodes.formats.test_video import write_video
 from tests.stages import encoding
 from tests.test_main import command
@@ -38,7 +39,8 @@ def test_an_undecodable_episode_is_skipped_and_named(tmp_path, capsys):
   assert store.kept(folder) == [0, 2, 3, 4, 5]
   assert encoding.latents(tmp_path, 'heldout')[1] == [10]
   (toy,) = domains.of(config)
-  inputs = {name: tmp_path / name for name in ('collect', 'encode')}
+  inputs = {name: tmp_path / name for name in ('collect', 'encode', 'label')}
+  label.run(config, inputs, inputs['label'])
   labels = domains.labels(toy, inputs, 'pretrain', ('action',))
   assert labels.lengths.tolist() == encoding.latents(tmp_path)[1]
   with np.load(data / '002.npz') as second:
@@ -107,7 +109,7 @@ def test_latents_that_are_not_finite_are_refused(tmp_path, monkeypatch):
   monkeypatch.setattr(encoders, 'load', diverging)
   with pytest.raises(ValueError, match='toy/pretrain: episode 0: latents'):
     encoding.run(encoding.experiment(data), tmp_path)
-  assert not list((tmp_path / 'encode').rglob('*.array_record'))
+  assert not list((tmp_path / 'encode').rglob('*.npy'))
 
 
 CONFIG = """

@@ -28,7 +28,7 @@ def test_runs_that_feel_nothing_are_not_given_what_was_felt():
   assert inputs['pretrain_2'] == ('encode', 'quantize_2')
   more = given(with_run(streams=('latent/image',)))
   assert more['pretrain'] == ('encode', 'quantize')
-  assert 'collect' in more['finetune'] and 'collect' in more['evaluate']
+  assert {'collect', 'label'} <= {*more['finetune']} & {*more['evaluate']}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_runs_that_feel_nothing_are_not_given_what_was_felt():
 )
 def test_runs_that_feel_or_do_are(streams):
   inputs = given(with_run(streams=streams))
-  assert inputs['pretrain'] == ('collect', 'encode', 'quantize')
+  assert inputs['pretrain'] == ('label', 'encode', 'quantize')
 
 
 def test_what_is_a_target_alone_is_read_as_well():
@@ -46,7 +46,7 @@ def test_what_is_a_target_alone_is_read_as_well():
   )
   stages = plan(settings.read(Experiment, config))
   (stage,) = [s for s in stages if s.name == 'pretrain']
-  assert tuple(stage.inputs) == ('collect', 'encode', 'quantize')
+  assert tuple(stage.inputs) == ('label', 'encode', 'quantize')
 
 
 def test_a_shared_stream_counts_for_runs_that_name_none():
@@ -54,7 +54,7 @@ def test_a_shared_stream_counts_for_runs_that_name_none():
     domains__gymnax__envs=('CartPole-v1',),
     pretrain__streams=('latent', 'proprio'),
   )
-  assert 'collect' in given(config)['pretrain']
+  assert 'label' in given(config)['pretrain']
 
 
 def test_pipelines_are_whole_and_meet_at_the_end():

@@ -10,11 +10,12 @@ from rpt_jax.episodes.formats import rlds
 from rpt_jax.learning import checks, features, pretraining, streams
 from rpt_jax.learning.pretraining import Part
 from rpt_jax.learning.runs import Runs
-from rpt_jax.stages import pretrain, quantize
+from rpt_jax.stages import label, pretrain, quantize
 from rpt_jax.stages.plan import plan
 from tests.episodes import stored
 
 ENVS = ('CartPole-v1', 'MountainCar-v0')
+SPLITS = 'pretrain', 'heldout', 'demos'
 DIM, LENGTHS = 12, np.array([9, 14, 11, 3])
 
 
@@ -38,7 +39,7 @@ def write_encoded(directory):
   """Latents of two environments, always the same."""
   rng = np.random.default_rng(0)
   for env in ENVS:
-    for split in ('pretrain', 'heldout'):
+    for split in SPLITS:
       latent_ND = rng.normal(size=(LENGTHS.sum(), DIM)).astype(np.float16)
       arrays = {'latent': latent_ND}
       stored.save(directory / env / split, windows.Clips(arrays, LENGTHS))
@@ -57,17 +58,18 @@ def write_collected(directory, seed):
       'terminated': np.zeros(shape, bool),
     }
     episodes = clips.from_rollout(record)
-    splits = {'pretrain': episodes, 'heldout': episodes}
+    splits = dict.fromkeys(SPLITS, episodes)
     rlds.write(directory / env, env, splits)
 
 
 def write_inputs(folder, seed):
   """{stage: folder} of what pretraining is given, and more."""
-  inputs = {n: folder / n for n in ('collect', 'encode', 'quantize')}
+  inputs = {n: folder / n for n in ('collect', 'encode', 'label', 'quantize')}
   for path in inputs.values():
     path.mkdir(parents=True)
   write_encoded(inputs['encode'])
   write_collected(inputs['collect'], seed)
+  label.run(experiment(), inputs, inputs['label'])
   quantize.run(experiment(), inputs, inputs['quantize'])
   return inputs
 
@@ -115,7 +117,7 @@ def test_features_of_a_frame_see_nothing_later(tmp_path):
   runs = Runs(config.pretrain, config.quantize).of(1)
   inputs = {n: tmp_path / n for n in ('encode', 'pretrain')}
   before = read(inputs, 'heldout')
-  changed = before[0].arrays['latent'].copy()
+  changed = before[0].arrays['latent'][:]
   changed[5:9] += 1  # The end of the first clip.
   after = [windows.Clips({'latent': changed}, LENGTHS), before[1]]
   for name, untrained in (('next', None), ('masked_raw', None), ('next', 0)):
@@ -130,7 +132,7 @@ def test_features_of_a_frame_see_nothing_later(tmp_path):
 
 def test_a_shard_that_is_missing_is_named(tmp_path):
   write_encoded(tmp_path)
-  shard = f'{ENVS[1]}/heldout/00000-of-00001.array_record'
+  shard = f'{ENVS[1]}/heldout/00000-of-00001.latent.npy'
   (tmp_path / shard).unlink()
   with pytest.raises(ValueError, match=shard):
     read({'encode': tmp_path}, 'heldout')
@@ -138,13 +140,13 @@ def test_a_shard_that_is_missing_is_named(tmp_path):
 
 def test_domains_come_in_the_shares_of_their_weights():
   """Ten times the clips, a third of the windows."""
-  table = windows.windows(np.full(11, 6), 4, lead=3)
+  table = windows.Table(np.full(11, 6), 4, lead=3)
   parts = [
     Part(windows.Clips({}, np.full(count, 6)), weight)
     for count, weight in ((1, 2.0), (10, 1.0))
   ]
   order = pretraining._weighted(table, parts, 30, 0, np.arange(30))
-  clip = np.concatenate([table.clip[order(i)] for i in range(20)])
+  clip = np.concatenate([table.take(order(i)).clip for i in range(20)])
   assert np.mean(clip == 0) == pytest.approx(2 / 3, abs=0.01)
   assert set(clip) == set(range(11))
 

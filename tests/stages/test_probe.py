@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 def labels(domain, **widths):
   arrays = {k: RNG.normal(size=(9, n)) for k, n in widths.items()}
   clips = windows.Clips(arrays, np.array([5, 4]))
-  return arrays, probe._labels(clips, domain)
+  return arrays, probe._labels(clips, domain, np.arange(9))
 
 
 def test_of_a_simulator_what_a_single_frame_shows_is_a_label():
@@ -32,12 +32,21 @@ def test_where_nobody_knows_the_state_there_is_none():
   assert set(named) == {'proprio', 'action', 'velocity'}
 
 
+def test_of_many_frames_some_are_asked():
+  clips = windows.Clips({'state': RNG.normal(size=(90, 5))}, np.full(9, 10))
+  settings = gymnax.Settings(envs=('CartPole-v1',))
+  (cartpole,) = gymnax.domains('gymnax', settings, 0)
+  rows = probe._spread(clips, 20)
+  assert rows.tolist() == [*range(0, 90, 5)]
+  every = probe._labels(clips, cartpole, np.arange(90))
+  some = probe._labels(clips, cartpole, rows)
+  for name, y_NP in every.items():
+    np.testing.assert_array_equal(some[name], y_NP[rows])
+
+
 def test_rows_are_named_after_labels():
-  clips = {
-    s: windows.Clips({}, np.full(6, 10)) for s in ('pretrain', 'heldout')
-  }
-  seen = {s: RNG.normal(size=(60, 3)) for s in clips}
+  seen = {s: RNG.normal(size=(60, 3)) for s in ('pretrain', 'heldout')}
   shown = {s: {'visible': x[:, :2] @ np.ones((2, 1))} for s, x in seen.items()}
-  (row,) = probe._probe('latent', 'here', clips, seen, shown)
+  (row,) = probe._probe('latent', 'here', np.arange(60) // 10, seen, shown)
   assert row['name'] == 'visible_r2' and row['value'] > 0.99
   assert row['tags'] == {'features': 'latent', 'env': 'here'}

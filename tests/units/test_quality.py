@@ -86,9 +86,10 @@ def test_joint_ids_are_one_per_combination():
 
 
 def test_velocity_is_the_gradient_of_each_clip():
-  clip_N = np.repeat([3, 1, 2], [5, 1, 4])
+  lengths = np.array([5, 1, 4])
+  clip_N = np.repeat([3, 1, 2], lengths)
   value_NP = np.random.default_rng(0).standard_normal((10, 2))
-  found_NP = quality.velocity(value_NP, clip_N)
+  found_NP = quality.velocity(value_NP, lengths)
   for clip, length in ((3, 5), (2, 4)):
     rows = clip_N == clip
     assert rows.sum() == length

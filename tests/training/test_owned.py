@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from rpt_jax.reporting import page
-from rpt_jax.stages import owned, pipeline
+from rpt_jax.stages import pipeline
+from rpt_jax.training import owned
 from tests.stages.test_pipeline import CALLS, Config, plan, run
 
 _ = plan  # The stages a, b, c and d, of fakes.
