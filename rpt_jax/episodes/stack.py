@@ -60,10 +60,6 @@ class Stack:
       out[chosen] = part[local]
     return out.reshape(*rows.shape, *self.shape[1:])
 
-  def columns(self, first: int, last: int) -> 'Stack':
-    """Numbers `first` to `last` (excluded) of each step [N, D]."""
-    return Stack([part[:, first:last] for part in self.parts])
-
   def _slice(self, first, last):
     pieces = [
       part[max(first - start, 0) : max(last - start, 0)]
@@ -93,10 +89,7 @@ class Stack:
 
 
 class Derived:
-  """What a function makes of rows [n, ...], made when it is read.
-
-  `make` gives [n, *shape] of a flat array of rows.
-  """
+  """What a function makes of rows, [*rows, ...], made when it is read."""
 
   def __init__(
     self,
@@ -120,8 +113,19 @@ class Derived:
   def __getitem__(self, rows) -> np.ndarray:
     if isinstance(rows, slice):
       rows = np.arange(*rows.indices(len(self)))
-    rows = np.asarray(rows)
-    return self._make(rows.ravel()).reshape(*rows.shape, *self.shape[1:])
+    return np.asarray(self._make(np.asarray(rows)))
+
+
+def mapped(x, function: Callable):
+  """`function` of each row of x [N, ...]; made when read, of what is not here.
+
+  The function is given arrays [n, ...] or [*rows, ...].
+  """
+  if not isinstance(x, (Stack, Derived)):
+    return function(x)
+  like = np.asarray(function(x[:1]))
+  shape = len(x), *like.shape[1:]
+  return Derived(lambda rows: function(x[rows]), shape, like.dtype)
 
 
 def blocks(x, size: int = BLOCK) -> Iterator[np.ndarray]:

@@ -12,6 +12,7 @@ from rpt_jax.units import recipes
 from rpt_jax.vision import preprocessing
 
 _TIMELINE_STEPS = 32
+_LOOKED_AT = 20_000  # Frames at most that one is chosen from.
 _GALLERY_UNITS = 12
 _GALLERY_FRAMES = 8
 
@@ -125,12 +126,15 @@ def _units(domains, name, recipe, inputs):
     fitted = checkpoint.load_params(folder / 'fitted.safetensors')
     x_ND = recipes.transformed(recipe, fitted, clips)
   unit_N = np.load(folder / 'heldout.npy')[:, 0]
+  looked_at = np.arange(0, len(unit_N), -(-len(unit_N) // _LOOKED_AT))
+  x_MD, unit_M = jnp.asarray(x_ND[looked_at], jnp.float32), unit_N[looked_at]
 
   def nearest(unit):
-    own_ND = x_ND[unit_N == unit]
+    own_ND = x_MD[unit_M == unit]
     if not len(own_ND):
       return np.zeros(0, int)
-    return np.argsort(jnp.square(x_ND - own_ND.mean(0)[None]).sum(1))
+    far_M = jnp.square(x_MD - own_ND.mean(0)[None]).sum(1)
+    return looked_at[np.argsort(far_M)]
 
   return unit_N, nearest
 

@@ -36,8 +36,10 @@ def read(
     width = latent_ND.shape[1] // len(domain.cameras)
     for i, camera in enumerate(domain.cameras):
       if f'{CAMERA}{camera}' in names:
-        own_ND = latent_ND.columns(i * width, (i + 1) * width)
-        arrays[f'{CAMERA}{camera}'] = own_ND
+        own = slice(i * width, (i + 1) * width)
+        arrays[f'{CAMERA}{camera}'] = stack.mapped(
+          latent_ND, lambda x, own=own: x[..., own]
+        )
   fields = {s: f for s, f in rooms.felt(domain).items() if s in names}
   if fields:
     chosen = tuple(fields.values())
@@ -48,9 +50,7 @@ def read(
 
 def _rows(x):
   """[N, A], of discrete actions [N, 1]."""
-  if x.ndim > 1:
-    return x
-  return stack.Stack([part[:, None] for part in x.parts])
+  return x if x.ndim > 1 else stack.mapped(x, lambda x: x[..., None])
 
 
 def measure(parts: Sequence[windows.Clips]) -> dict[str, scales.Scale]:
@@ -122,8 +122,8 @@ def join(
   def present(rows_N):
     there_NM = np.stack([each[rows_N] for each in recorded], axis=-1)
     seen_M = np.array([spec.name not in FELT for spec in inputs], bool)
-    labelled_N1 = labelled_E[joined.clip_of(rows_N)][:, None]
-    return there_NM & (labelled_N1 | seen_M[None])
+    labelled_N1 = labelled_E[joined.clip_of(rows_N)][..., None]
+    return there_NM & (labelled_N1 | seen_M)
 
   shape = int(lengths.sum()), len(inputs)
   arrays['present'] = stack.Derived(present, shape, bool)
@@ -134,7 +134,7 @@ def _recorded(part, spec):
   """bool [N], which steps have a stream; a step has no unit where it is -1."""
   x, count = part.arrays.get(spec.name), int(part.lengths.sum())
   if x is not None and spec.kind == 'discrete':
-    return stack.Derived(lambda rows: (x[rows] >= 0).all(1), (count,), bool)
+    return stack.Derived(lambda rows: (x[rows] >= 0).all(-1), (count,), bool)
   return stack.constant(x is not None, (count,), bool)
 
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from rpt_jax import domains, files, results
-from rpt_jax.episodes import store, windows
+from rpt_jax.episodes import stack, store, windows
 from rpt_jax.learning import features, labels, streams
 from rpt_jax.learning.runs import TRUNK_RECIPE, Runs
 from rpt_jax.results import Quantize
@@ -32,7 +32,7 @@ def run(config, inputs, directory, iteration=1):
   if iteration > 1:
     runs = Runs(config.pretrain, config.quantize, config.iterations)
     before = runs.of(iteration - 1)[runs.main_name(iteration - 1)]
-    clips = _features(before, c.trunk_layer, inputs, places)
+    clips = _features(before, c.trunk_layer, inputs, places, directory)
     chosen = {TRUNK_RECIPE: runs.recipes[TRUNK_RECIPE]}
   else:
     clips = {s: _latents(places, inputs, s) for s in _SPLITS}
@@ -100,7 +100,7 @@ def _side_by_side(parts):
   return joined
 
 
-def _features(before, layer, inputs, places):
+def _features(before, layer, inputs, places, directory):
   """A layer of the trunk before, in the place of latents."""
   action = domains.discrete_action(places)
   read = features.reader(before, inputs, action, layer=layer)
@@ -108,18 +108,29 @@ def _features(before, layer, inputs, places):
   for split in _SPLITS:
     parts = [streams.read(d, inputs, split, before.streams) for d in places]
     lengths = np.concatenate([part.lengths for part in parts])
-    clips[split] = windows.Clips({LATENT: read(parts)}, lengths)
+    count, latent_ND = int(lengths.sum()), None
+    for first in range(0, count, stack.BLOCK):
+      rows_M = np.arange(first, min(first + stack.BLOCK, count))
+      x_MD = read(parts, rows_M)
+      if latent_ND is None:
+        shape = count, x_MD.shape[1]
+        latent_ND = files.scratch(directory, shape, x_MD.dtype)
+      latent_ND[first : first + len(x_MD)] = x_MD
+    stored = stack.Stack([latent_ND])
+    clips[split] = windows.Clips({LATENT: stored}, lengths)
   return clips
 
 
 def _quantize(clips, recipe, c, seed, mesh, directory):
   """Fit on `pretrain`, apply to all splits: {split: units [N, L]}."""
   fit_key, apply_key = jax.random.split(jax.random.key(seed))
-  fitted = recipes.fit(recipe, clips['pretrain'], fit_key, c, mesh)
+  directory.mkdir(parents=True, exist_ok=True)
+  fitted = recipes.fit(recipe, clips['pretrain'], fit_key, c, mesh, directory)
   checkpoint.save_params(directory / 'fitted.safetensors', fitted)
   units = {}
   for split in _SPLITS:
-    of_split = recipes.apply(recipe, fitted, clips[split], apply_key)
+    about = apply_key, mesh, directory
+    of_split = recipes.apply(recipe, fitted, clips[split], *about)
     units[split] = np.asarray(of_split.unit_NL)
     if distributed.is_first():
       files.write_array(directory / f'{split}.npy', units[split])

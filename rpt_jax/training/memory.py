@@ -6,11 +6,23 @@ a step of a small trunk spent 28 of its 47 ms so (jax 0.10.2, 62 MB).
 """
 
 import ctypes
+import os
 import platform
+
+import jax
 
 # <malloc.h>
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _NEVER = 2**31 - 1
+
+
+def of_device(device: jax.Device) -> float:
+  """Bytes that a device has; of a CPU, which is several, its share."""
+  stats = device.memory_stats() or {}
+  if 'bytes_limit' in stats:
+    return stats['bytes_limit']
+  whole = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+  return whole / jax.local_device_count()
 
 
 def keep_freed_memory() -> bool:

@@ -21,11 +21,13 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from rpt_jax import target
+from rpt_jax.training import memory
 from rpt_jax.types import Array
 from rpt_jax.units import lloyd, minibatch, seeding
 from rpt_jax.units import rows as rows_lib
 
-SLAB = 8192  # rows of a host array sent to the device at a time by `assign`
+SLAB = 8192  # Rows of a device that `assign` sends at once.
+_FULL = 0.7  # Of a device's memory that all rows may take.
 
 
 class Codebook(NamedTuple):
@@ -43,18 +45,6 @@ def _check_matrix(x_ND: Array, name: str = 'x_ND') -> None:
     raise ValueError(f'{name}: expected [N, D], found shape {x_ND.shape}')
 
 
-def _check_finite(finite: Array, name: str = 'x_ND') -> None:
-  if not isinstance(finite, jax.core.Tracer) and not bool(finite):
-    raise ValueError(
-      f'{name}: found NaN or infinite values; drop or repair those rows'
-    )
-
-
-@jax.jit
-def _all_finite(x_ND: Array) -> Array:
-  return jnp.isfinite(x_ND).all()
-
-
 def _check_settings(settings: lloyd.Settings, restarts: int) -> None:
   least = dict(settings._asdict(), restarts=restarts)
   for name, value in least.items():
@@ -63,90 +53,74 @@ def _check_settings(settings: lloyd.Settings, restarts: int) -> None:
       raise ValueError(f'{name}: found {value}, expected at least {floor}')
 
 
-def _subset(rows, weight_N: Array, key: Array, size: int) -> rows_lib.Rows:
-  """Returns `size` rows drawn without replacement, split over the devices."""
-  index_M = jax.random.choice(key, len(weight_N), (size,), replace=False)
-  x_MD = rows_lib.take(rows, index_M)
-  return rows_lib.share(x_MD, weight_N[index_M], rows.offset_D)
+def _fit_lloyd(x_ND, key, num_clusters, settings, restarts, init_KD, mesh):
+  """All rows on the devices; the best of the restarts."""
+  num_rows = len(x_ND)
+  chunk, padded = rows_lib.layout(num_rows, mesh.shape[rows_lib.AXIS])
+  _check_fits(x_ND, mesh)
+  x_ND = rows_lib.place(x_ND, padded, mesh)
+  rows_lib.check_finite(rows_lib.all_finite(x_ND))
+  weight_N = rows_lib.place(np.ones(num_rows, np.float32), padded, mesh)
+  fitted = _lloyd(
+    x_ND,
+    weight_N,
+    *rows_lib.replicate((init_KD, key), mesh),
+    num_clusters=num_clusters,
+    settings=settings,
+    restarts=restarts,
+    chunk=chunk,
+    mesh=mesh,
+  )
+  return rows_lib.local(fitted)
 
 
-def _seed(rows, weight_N, num_clusters, key, init_size) -> Array:
-  sample, draw = jax.random.split(key)
-  if init_size < len(weight_N):
-    rows = _subset(rows, weight_N, sample, init_size)
-  return seeding.greedy_plus_plus(rows, num_clusters, draw)
-
-
-def _fit_lloyd(rows, weight_N, key, num_clusters, settings, init):
-  """Returns the best of the restarts: centroids, inertia, counts, steps."""
-  init_KD, restarts, _ = init
-
-  def attempt(key):
-    if init_KD is None:
-      _, draw = jax.random.split(key)
-      c_KD = seeding.greedy_plus_plus(rows, num_clusters, draw)
-    else:
-      c_KD = init_KD - rows.offset_D[None, :]
-    c_KD, steps = lloyd.lloyd(rows, c_KD, settings)
-    return c_KD, *lloyd.measure(rows, c_KD, settings.precision), steps
-
-  tries = jax.lax.map(attempt, jax.random.split(key, restarts))
-  return jax.tree.map(lambda leaf: leaf[jnp.argmin(tries[1])], tries)
-
-
-def _fit_minibatch(rows, weight_N, key, num_clusters, settings, init):
-  """Seeds by the best of the restarts on a held-out subset, then iterates."""
-  init_KD, restarts, init_size = init
-  seed_key, check_key, run_key = jax.random.split(key, 3)
-  if init_KD is None:
-    check = _subset(rows, weight_N, check_key, init_size)
-
-    def attempt(key):
-      c_KD = _seed(rows, weight_N, num_clusters, key, init_size)
-      return c_KD, lloyd.measure(check, c_KD, settings.precision)[0]
-
-    tries = jax.lax.map(attempt, jax.random.split(seed_key, restarts))
-    c_KD = tries[0][jnp.argmin(tries[1])]
-  else:
-    c_KD = init_KD - rows.offset_D[None, :]
-  c_KD, steps = minibatch.fit(rows, weight_N, c_KD, run_key, settings)
-  return c_KD, *lloyd.measure(rows, c_KD, settings.precision), steps
+def _check_fits(x_ND, mesh):
+  """Raises ValueError where a device cannot hold its share of the rows."""
+  if isinstance(x_ND, (jax.Array, np.ndarray)) and not isinstance(
+    x_ND, np.memmap
+  ):
+    return  # It is in memory.
+  share = len(x_ND) * (x_ND.shape[1] * x_ND.dtype.itemsize + 16)
+  share /= mesh.shape[rows_lib.AXIS]
+  holds = memory.of_device(mesh.local_devices[0])
+  if share > _FULL * holds:
+    raise ValueError(
+      f'batch_size: found 0, that all {len(x_ND)} rows are looked at at once, '
+      f'which takes {share / 2**30:.1f} GiB of a device that has '
+      f'{holds / 2**30:.1f}; expected a batch size, as in '
+      '--config.quantize.batch_size=65536'
+    )
 
 
 @functools.partial(
   jax.jit,
-  static_argnames=(
-    'num_clusters',
-    'settings',
-    'restarts',
-    'init_size',
-    'chunk',
-    'mesh',
-  ),
+  static_argnames=('num_clusters', 'settings', 'restarts', 'chunk', 'mesh'),
 )
-def _fit(
-  x_ND, weight_N, all_weight_M, init_KD, key, *, num_clusters, settings,
-  restarts, init_size, chunk, mesh,
+def _lloyd(
+  x_ND, weight_N, init_KD, key, *, num_clusters, settings, restarts, chunk, mesh
 ):  # fmt: skip
-  run = _fit_minibatch if settings.batch_size else _fit_lloyd
-
-  def local(x_ND, weight_N, all_weight_M, init_KD, key):
+  def local(x_ND, weight_N, init_KD, key):
     rows = rows_lib.make_rows(x_ND, weight_N, chunk)
-    init = (init_KD, restarts, init_size)
-    c_KD, *rest = run(rows, all_weight_M, key, num_clusters, settings, init)
-    inertia, count_K, steps = rest
+
+    def attempt(key):
+      if init_KD is None:
+        _, draw = jax.random.split(key)
+        c_KD = seeding.greedy_plus_plus(rows, num_clusters, draw)
+      else:
+        c_KD = init_KD - rows.offset_D[None, :]
+      c_KD, steps = lloyd.lloyd(rows, c_KD, settings)
+      return c_KD, *lloyd.measure(rows, c_KD, settings.precision), steps
+
+    tries = jax.lax.map(attempt, jax.random.split(key, restarts))
+    best = jax.tree.map(lambda leaf: leaf[jnp.argmin(tries[1])], tries)
+    c_KD, inertia, count_K, steps = best
     c_KD = c_KD + rows.offset_D[None, :]
     return Codebook(c_KD, rows.offset_D, inertia, count_K, steps)
 
   split, same = PartitionSpec(rows_lib.AXIS), PartitionSpec()
-  run_sharded = jax.shard_map(
-    local,
-    mesh=mesh,
-    in_specs=(split, split, same, same, same),
-    out_specs=same,
-    check_vma=False,
+  return rows_lib.sharded(local, mesh, (split, split, same, same))(
+    x_ND, weight_N, init_KD, key
   )
-  return run_sharded(x_ND, weight_N, all_weight_M, init_KD, key)
 
 
 def fit(
@@ -168,9 +142,10 @@ def fit(
 
   With `batch_size` 0, full Lloyd from each of `restarts` seedings, the least
   inertia kept, empty clusters moved to the farthest rows. With a batch size,
-  minibatch iterations from the best seeding; `max_iterations` counts passes
-  over the data, `max_no_improvement` batches (0: no such stop), and clusters
-  that saw less than `reassignment_ratio` times the largest are moved.
+  minibatch iterations from the best seeding, for which some batches of rows are
+  in memory (they may lie in files: `episodes.stack`); `max_iterations` counts
+  passes over the data, `max_no_improvement` batches (0: no such stop), and
+  clusters that saw less than `reassignment_ratio` times the largest are moved.
   Three batches of rows are used for seeding. `tolerance` is relative to the
   mean variance of a dimension; `init_KD` replaces the seeding. Rows are split
   over all devices of `mesh`, whatever its axes.
@@ -192,7 +167,7 @@ def fit(
     )
   if init_KD is not None:
     _check_matrix(init_KD, 'init_KD')
-    _check_finite(_all_finite(init_KD), 'init_KD')
+    rows_lib.check_finite(rows_lib.all_finite(init_KD), 'init_KD')
     restarts = 1
     if init_KD.shape != (num_clusters, x_ND.shape[1]):
       raise ValueError(
@@ -200,26 +175,11 @@ def fit(
         f'{(num_clusters, x_ND.shape[1])}'
       )
     init_KD = jnp.asarray(init_KD, jnp.float32)
-  # Minibatches are drawn from the rows; Lloyd looks at all of them, and what is
-  # compiled for it need not know how many there are.
-  drawn_from = num_rows if batch_size else 0
-  init_size = min(3 * max(batch_size, num_clusters), drawn_from)
   mesh = rows_lib.flat(mesh) if mesh else rows_lib.one_device_mesh()
-  chunk, padded = rows_lib.layout(num_rows, mesh.shape[rows_lib.AXIS])
-  x_ND = rows_lib.place(x_ND, padded, mesh)
-  _check_finite(_all_finite(x_ND))
-  fitted = _fit(
-    x_ND,
-    rows_lib.place(np.ones(num_rows, np.float32), padded, mesh),
-    *rows_lib.replicate((np.ones(drawn_from, np.float32), init_KD, key), mesh),
-    num_clusters=num_clusters,
-    settings=settings,
-    restarts=restarts,
-    init_size=init_size,
-    chunk=chunk,
-    mesh=mesh,
-  )
-  return rows_lib.local(fitted)
+  about = num_clusters, settings, restarts, init_KD, mesh
+  if batch_size:
+    return Codebook(*minibatch.fit(x_ND, key, *about))
+  return _fit_lloyd(x_ND, key, *about)
 
 
 def _sample(c_KD, x_BD, row_B, key, temperature, precision):
@@ -301,7 +261,7 @@ def assign(
   precision = target.operands(precision)
   if not len(x_ND):
     return jnp.zeros(0, jnp.int32)
-  stochastic, streamed = temperature > 0, mesh is None
+  stochastic = temperature > 0
   mesh = rows_lib.flat(mesh) if mesh else rows_lib.one_device_mesh()
   run = functools.partial(
     _assign,
@@ -312,25 +272,21 @@ def assign(
     precision=precision,
     mesh=mesh,
   )
-  if streamed and isinstance(x_ND, np.ndarray) and len(x_ND) > SLAB:
-    return _stream(run, x_ND)
   devices = mesh.shape[rows_lib.AXIS]
+  if not isinstance(x_ND, jax.Array) and len(x_ND) > SLAB * devices:
+    return _stream(run, x_ND, mesh)
   padded = -(-len(x_ND) // devices) * devices
   n_N, finite = run(rows_lib.place(x_ND, padded, mesh), 0)
-  _check_finite(finite)
+  rows_lib.check_finite(finite)
   return n_N[: len(x_ND)]
 
 
-def _stream(run, x_ND: np.ndarray) -> Array:
-  """Assigns host rows slab by slab: a memory-mapped file is never loaded."""
-  pieces, finite = [], []
-  for first in range(0, len(x_ND), SLAB):
-    x_MD = x_ND[first : first + SLAB]
-    extra = SLAB - len(x_MD)
-    n_M, good = run(
-      np.pad(x_MD, ((0, extra), (0, 0))) if extra else x_MD, first
-    )
-    pieces.append(n_M)
-    finite.append(good)
-  _check_finite(jnp.stack(finite).all())
-  return jnp.concatenate(pieces)[: len(x_ND)]
+def _stream(run, x_ND, mesh) -> np.ndarray:
+  """Assigns host rows slab by slab: files that are mapped are never loaded."""
+  pieces, size = [], SLAB * mesh.shape[rows_lib.AXIS]
+  for first in range(0, len(x_ND), size):
+    x_MD = x_ND[first : first + size]
+    n_M, finite = run(rows_lib.place(x_MD, size, mesh), first)
+    rows_lib.check_finite(finite)
+    pieces.append(np.asarray(rows_lib.local(rows_lib.replicate(n_M, mesh))))
+  return np.concatenate(pieces)[: len(x_ND)]

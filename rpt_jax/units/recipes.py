@@ -1,10 +1,13 @@
 """A recipe of units: transforms of latents, then a maker."""
 
+import pathlib
 from types import ModuleType
 
 import jax
+import numpy as np
 
-from rpt_jax import settings
+from rpt_jax import files, settings
+from rpt_jax.episodes import stack
 from rpt_jax.episodes.windows import Clips
 from rpt_jax.settings import Quantize, Recipe
 from rpt_jax.types import Array, PyTree
@@ -34,28 +37,59 @@ def fit(
   key: Array,
   shared: Quantize,
   mesh: jax.sharding.Mesh | None = None,
+  scratch: pathlib.Path | None = None,
 ) -> PyTree:
-  """What `apply` needs, nested dicts of arrays: 'transforms' and 'maker'."""
-  of_transforms, x_ND = transforms.fit_transform(
-    recipe.transforms, clips.arrays[LATENT], clips.clip_N
+  """What `apply` needs, nested dicts of arrays: 'transforms' and 'maker'.
+
+  Args:
+    scratch: a folder for what does not fit into memory.
+  """
+  of_transforms = transforms.fit(
+    recipe.transforms, lambda: transforms.slabs(clips)
   )
-  clips = _with(clips, x_ND)
+  clips = _transformed(recipe, of_transforms, clips, scratch)
   of_maker = maker(recipe).fit(recipe.maker, clips, key, shared, mesh)
   return {'transforms': of_transforms, 'maker': of_maker}
 
 
-def apply(recipe: Recipe, fitted: PyTree, clips: Clips, key: Array) -> Units:
+def apply(
+  recipe: Recipe,
+  fitted: PyTree,
+  clips: Clips,
+  key: Array,
+  mesh: jax.sharding.Mesh | None = None,
+  scratch: pathlib.Path | None = None,
+) -> Units:
   """The units of any clips."""
-  clips = _with(clips, transformed(recipe, fitted, clips))
-  return maker(recipe).apply(recipe.maker, fitted['maker'], clips, key)
+  of_transforms = fitted.get('transforms', {})  # A saved {} is not there.
+  clips = _transformed(recipe, of_transforms, clips, scratch)
+  return maker(recipe).apply(recipe.maker, fitted['maker'], clips, key, mesh)
 
 
 def transformed(recipe: Recipe, fitted: PyTree, clips: Clips) -> Array:
   """The latents [N, D] that the maker is given."""
-  of_transforms = fitted.get('transforms', {})  # A saved {} is not there.
-  return transforms.apply(
-    recipe.transforms, of_transforms, clips.arrays[LATENT], clips.clip_N
-  )
+  of_transforms = fitted.get('transforms', {})
+  return _transformed(recipe, of_transforms, clips, None).arrays[LATENT]
+
+
+def _transformed(recipe, of_transforms, clips, scratch):
+  """Clips whose latents are transformed: in memory, or slab by slab to disk."""
+  if not recipe.transforms:
+    return clips
+  count, x_ND, first = int(clips.lengths.sum()), None, 0
+  for slab_ND, clip_N in transforms.slabs(clips):
+    done_ND = transforms.apply(
+      recipe.transforms, of_transforms, slab_ND, clip_N
+    )
+    own = int((clip_N >= 0).sum())
+    if own == count:
+      return _with(clips, done_ND)
+    if x_ND is None:
+      shape = count, done_ND.shape[1]
+      x_ND = files.scratch(scratch, shape, np.float32)
+    x_ND[first : first + own] = np.asarray(done_ND)[:own]
+    first += own
+  return _with(clips, stack.Stack([x_ND]))
 
 
 def _with(clips, x_ND):

@@ -10,6 +10,7 @@ Chunk layout: an array named `_GB` has one row per chunk (G) and one column per
 row of the chunk (B); slots that hold no row of the data have weight zero.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ from rpt_jax.types import Array, PyTree
 AXIS = 'data'
 CHUNK = 2048
 _COPIED = 2**20  # Rows at most that one device pads.
+SLAB = 2**16  # Rows of a device at once, where all are visited.
 
 
 class Rows(NamedTuple):
@@ -65,14 +67,88 @@ def layout(num_rows: int, devices: int) -> tuple[int, int]:
 
 
 def place(x_ND: Array, num_padded: int, mesh: jax.sharding.Mesh) -> Array:
-  """Pads rows with zeros and shards them over the data axis."""
-  extra = num_padded - len(x_ND)
-  if extra:
-    xnp = jnp if isinstance(x_ND, jax.Array) else np
-    x_ND = xnp.pad(x_ND, ((0, extra),) + ((0, 0),) * (x_ND.ndim - 1))
-  if isinstance(x_ND, jax.core.Tracer):
-    return x_ND
-  return jax.device_put(x_ND, NamedSharding(mesh, PartitionSpec(AXIS)))
+  """Pads rows with zeros and shards them over the data axis.
+
+  Of what lies on the host a process reads the rows of its own devices alone.
+  """
+  sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+  if isinstance(x_ND, jax.Array):
+    extra = num_padded - len(x_ND)
+    x_ND = jnp.pad(x_ND, ((0, extra),) + ((0, 0),) * (x_ND.ndim - 1))
+    traced = isinstance(x_ND, jax.core.Tracer)
+    return x_ND if traced else jax.device_put(x_ND, sharding)
+
+  def own(index):
+    first, last, _ = index[0].indices(num_padded)
+    x_MD = _on_device(x_ND[min(first, len(x_ND)) : min(last, len(x_ND))])
+    extra = last - first - len(x_MD)
+    return np.pad(x_MD, ((0, extra),) + ((0, 0),) * (x_MD.ndim - 1))
+
+  shape = num_padded, *x_ND.shape[1:]
+  return jax.make_array_from_callback(shape, sharding, own)
+
+
+def place_batches(
+  x_ND: Array, row_SM: np.ndarray, padded: int, mesh: jax.sharding.Mesh
+) -> Array:
+  """Batches of rows [S, padded, D], each split over the data axis.
+
+  A process reads the rows of its own devices alone; those beyond M are zero.
+  """
+  sharding = NamedSharding(mesh, PartitionSpec(None, AXIS))
+
+  def own(index):
+    first, last, _ = index[1].indices(padded)
+    row_SB = row_SM[:, first:last]
+    x_SBD = _on_device(x_ND[row_SB.ravel()])
+    x_SBD = x_SBD.reshape(*row_SB.shape, x_ND.shape[1])
+    extra = last - first - row_SB.shape[1]
+    return np.pad(x_SBD, ((0, 0), (0, extra), (0, 0)))
+
+  shape = len(row_SM), padded, x_ND.shape[1]
+  return jax.make_array_from_callback(shape, sharding, own)
+
+
+def slabs(x_ND: Array, mesh: jax.sharding.Mesh):
+  """(rows [B, D], their weights [B]) in order, placed; all of one shape."""
+  devices = mesh.shape[AXIS]
+  size = min(len(x_ND), SLAB * devices)
+  _, padded = layout(size, devices)
+  for first in range(0, len(x_ND), size):
+    count = min(size, len(x_ND) - first)
+    weight_B = (np.arange(padded) < count).astype(np.float32)
+    x_BD = x_ND[first : first + count]
+    yield place(x_BD, padded, mesh), place(weight_B, padded, mesh)
+
+
+def _on_device(x):
+  """NumPy, of the type that it has on a device."""
+  return np.asarray(x, jax.dtypes.canonicalize_dtype(x.dtype))
+
+
+def check_finite(finite: Array, name: str = 'x_ND') -> None:
+  """Raises ValueError where rows are not all finite."""
+  if not isinstance(finite, jax.core.Tracer) and not bool(finite):
+    raise ValueError(
+      f'{name}: found NaN or infinite values; drop or repair those rows'
+    )
+
+
+@jax.jit
+def all_finite(x_ND: Array) -> Array:
+  """Whether all numbers are."""
+  return jnp.isfinite(x_ND).all()
+
+
+def sharded(local: Callable, mesh: jax.sharding.Mesh, in_specs) -> Callable:
+  """A function of this device's rows; its results are the same on all."""
+  return jax.shard_map(
+    local,
+    mesh=mesh,
+    in_specs=in_specs,
+    out_specs=PartitionSpec(),
+    check_vma=False,
+  )
 
 
 def replicate(tree: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
@@ -160,23 +236,6 @@ def make_rows(
 
   rows = rows._replace(offset_D=offset_D)
   return rows._replace(square_GB=scan_blocks(rows, square, None)[1])
-
-
-def share(x_MD: Array, weight_M: Array, offset_D: Array) -> Rows:
-  """Splits rows that every device holds into this device's part."""
-  chunk = chunk_size(len(x_MD))
-  devices = lax.axis_size(AXIS)
-  local = -(-len(x_MD) // (chunk * devices)) * chunk
-  if devices == 1:
-    return make_rows(x_MD, weight_M, chunk, offset_D)
-  extra = local * devices - len(x_MD)
-  begin = lax.axis_index(AXIS) * local
-  x_MD = jnp.pad(x_MD, ((0, extra), (0, 0)))
-  x_ND = lax.dynamic_slice_in_dim(x_MD, begin, local)
-  weight_N = lax.dynamic_slice_in_dim(
-    jnp.pad(weight_M, (0, extra)), begin, local
-  )
-  return make_rows(x_ND, weight_N, chunk, offset_D)
 
 
 def take(rows: Rows, index_M: Array) -> Array:

@@ -13,20 +13,46 @@ Frames of all clips lie one after the other in x_ND; clip_N numbers their clips
   'whiten:k'       the first k principal components, unit variance (fitted;
                    without k all of them)
 
-What is fitted is fitted on the clips given to `fit_transform` alone.
+What is fitted is fitted on the clips given to `fit` alone.
 """
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from rpt_jax.types import Array, PyTree
+from rpt_jax.episodes import stack
+from rpt_jax.episodes.windows import Clips
+from rpt_jax.types import LATENT, Array, PyTree
+from rpt_jax.units import moments as moments_lib
+from rpt_jax.units.moments import Moments
 
 STEPS = ('clip_mean', 'running_mean', 'delta', 'stack', 'standardise', 'whiten')
 EIGENVALUE_FLOOR = 1e-6  # of the largest; directions below are noise
+
+
+def slabs(clips: Clips) -> Iterator[tuple[Array, Array]]:
+  """(latents [B, D], clip numbers [B]) of some whole clips after others.
+
+  All have as many rows, so that they share what is compiled: what is filled up
+  is of clip -1.
+  """
+  offsets, cuts = clips.offsets, [0]
+  while cuts[-1] < len(clips.lengths):
+    most = offsets[cuts[-1]] + stack.BLOCK
+    stop = int(np.searchsorted(offsets, most, side='right')) - 1
+    cuts.append(max(stop, cuts[-1] + 1))
+  size = int(np.diff(offsets[cuts]).max())
+  for first, stop in zip(cuts, cuts[1:], strict=False):
+    x_ND = clips.arrays[LATENT][offsets[first] : offsets[stop]]
+    clip_N = np.repeat(np.arange(first, stop), clips.lengths[first:stop])
+    if extra := size - len(clip_N):
+      x_ND = np.pad(x_ND, ((0, extra), (0, 0)))
+      clip_N = np.pad(clip_N, (0, extra), constant_values=-1)
+    yield x_ND, clip_N
 
 
 def clip_starts(clip_N: Array) -> Array:
@@ -71,25 +97,23 @@ def delta(x_ND: Array, clip_N: Array, stride: int, order: int = 1) -> Array:
   return x_ND
 
 
-def standardise_fit(x_ND: Array) -> dict[str, Array]:
+def standardise_fit(moments: Moments) -> dict[str, Array]:
   """Returns mean and scale of each dimension; constant ones keep scale 1."""
-  mean_D, std_D = x_ND.mean(0), x_ND.std(0)
-  return {'mean': mean_D, 'scale': jnp.where(std_D > 1e-8, 1 / std_D, 1.0)}
+  std_D = jnp.sqrt(jnp.asarray(moments.spread, jnp.float32))
+  scale_D = jnp.where(std_D > 1e-8, 1 / std_D, 1.0)
+  return {'mean': jnp.asarray(moments.mean, jnp.float32), 'scale': scale_D}
 
 
-def whiten_fit(x_ND: Array, size: int) -> dict[str, Array]:
+def whiten_fit(moments: Moments, size: int) -> dict[str, Array]:
   """Returns mean and projection [D, size] onto unit-variance components."""
-  width = x_ND.shape[1]
+  width = len(moments.mean)
   size = size or width
   if size > width:
     raise ValueError(
       f'whiten:{size}: found {width} dimensions; ask for at most that many'
     )
-  mean_D = x_ND.mean(0)
-  centred_ND = x_ND - mean_D[None, :]
-  covariance_DD = jnp.matmul(
-    centred_ND.T, centred_ND, precision=lax.Precision.HIGHEST
-  ) / len(x_ND)
+  mean_D = jnp.asarray(moments.mean, jnp.float32)
+  covariance_DD = jnp.asarray(moments.spread, jnp.float32)
   value_D, vector_DD = jnp.linalg.eigh(covariance_DD)
   value_D, vector_DD = value_D[::-1][:size], vector_DD[:, ::-1][:, :size]
   # The sign of an eigenvector is free: make its largest entry positive.
@@ -176,23 +200,6 @@ def _step(name, argument, fitted, x_ND, clip_N) -> Array:
 _jit_step = jax.jit(_step, static_argnames=('name', 'argument'))
 
 
-def _run(recipe, params, x_ND, clip_N, fitting: bool):
-  _check(x_ND, clip_N)
-  x_ND, fitted = jnp.asarray(x_ND, jnp.float32), {}
-  for i, (name, argument) in enumerate(parse(recipe)):
-    label = f'{i}_{name}'
-    if fitting and name == 'standardise':
-      fitted[label] = standardise_fit(x_ND)
-    elif fitting and name == 'whiten':
-      fitted[label] = whiten_fit(x_ND, argument)
-    elif name in ('standardise', 'whiten') and not fitting:
-      fitted[label] = _find(params, label, x_ND.shape[1])
-    if isinstance(argument, list):
-      argument = tuple(argument)
-    x_ND = _jit_step(name, argument, fitted.get(label), x_ND, clip_N)
-  return fitted, x_ND
-
-
 def _find(params: PyTree, label: str, width: int) -> dict[str, Array]:
   if label not in params:
     raise ValueError(
@@ -223,23 +230,53 @@ def _check(x_ND: Array, clip_N: Array) -> None:
     )
 
 
+def fit(
+  recipe: tuple[str, ...], slabs: Callable[[], Iterable[tuple[Array, Array]]]
+) -> PyTree:
+  """Fits a recipe on training clips, a slab of whole clips in memory.
+
+  `slabs` gives what `slabs` of this file does, as often as it is called: once
+  for each step that is fitted. The params are a dictionary of dictionaries of
+  arrays, empty if no step of the recipe is fitted. Raises ValueError as `parse`
+  does, for shapes that disagree and for clips that are not contiguous.
+  """
+  params, steps = {}, parse(recipe)
+  for i, (name, argument) in enumerate(steps):
+    if name not in ('standardise', 'whiten'):
+      continue
+    before = ((apply(recipe[:i], params, *each), each[1]) for each in slabs())
+    moments = moments_lib.of(before, name)
+    fitted = (
+      standardise_fit(moments)
+      if name == 'standardise'
+      else whiten_fit(moments, argument)
+    )
+    params[f'{i}_{name}'] = fitted
+  return params
+
+
 def fit_transform(
   recipe: tuple[str, ...], x_ND: Array, clip_N: Array
 ) -> tuple[PyTree, Array]:
-  """Fits a recipe on training clips; returns its params and their x_NE.
-
-  The params are a dictionary of dictionaries of arrays, empty if no step of the
-  recipe is fitted. Raises ValueError as `parse` does, for shapes that disagree
-  and for clips that are not contiguous.
-  """
-  return _run(recipe, {}, x_ND, clip_N, True)
+  """Fits a recipe on clips in memory; returns its params and their x_NE."""
+  params = fit(recipe, lambda: [(x_ND, clip_N)])
+  return params, apply(recipe, params, x_ND, clip_N)
 
 
 def apply(
   recipe: tuple[str, ...], params: PyTree, x_ND: Array, clip_N: Array
 ) -> Array:
-  """Applies a fitted recipe to any clips; returns x_NE float32.
+  """Applies a fitted recipe to any whole clips; returns x_NE float32.
 
-  Raises ValueError as `fit_transform` does, and for params of another recipe.
+  Raises ValueError as `fit` does, and for params of another recipe.
   """
-  return _run(recipe, params, x_ND, clip_N, False)[1]
+  _check(x_ND, clip_N)
+  x_ND = jnp.asarray(x_ND, jnp.float32)
+  for i, (name, argument) in enumerate(parse(recipe)):
+    fitted = None
+    if name in ('standardise', 'whiten'):
+      fitted = _find(params, f'{i}_{name}', x_ND.shape[1])
+    if isinstance(argument, list):
+      argument = tuple(argument)
+    x_ND = _jit_step(name, argument, fitted, x_ND, clip_N)
+  return x_ND

@@ -343,12 +343,12 @@ def test_bad_input_says_what_to_do():
 def test_data_of_about_as_many_rows_share_what_is_compiled():
   rng = np.random.default_rng(0)
   sizes = 2 * rows_lib.CHUNK + 10, 3 * rows_lib.CHUNK - 10
-  before = kmeans._fit._cache_size()
+  before = kmeans._lloyd._cache_size()
   for size in sizes:
     x_ND = rng.normal(size=(size, 3)).astype(np.float32)
     fitted = kmeans.fit(x_ND, 4, jax.random.key(0), restarts=1)
     assert fitted.count_K.sum() == size
-  assert kmeans._fit._cache_size() == before + 1
+  assert kmeans._lloyd._cache_size() == before + 1
 
 
 def test_tolerance_says_when_to_stop():

@@ -55,7 +55,12 @@ class Maker(Protocol):
     """What is saved, nested dicts of arrays; `clips` have what it NEEDS."""
 
   def apply(
-    self, settings: Any, fitted: PyTree, clips: Clips, key: Array
+    self,
+    settings: Any,
+    fitted: PyTree,
+    clips: Clips,
+    key: Array,
+    mesh: jax.sharding.Mesh | None,
   ) -> Units:
     """Units of any clips; `key` for what is drawn, the same for all splits."""
 
@@ -88,8 +93,12 @@ def temperature(relative: float, codebook: dict[str, Array]) -> float:
 
 
 def assign(
-  codebook: dict[str, Array], x_ND: Array, key: Array, temperature: float
+  codebook: dict[str, Array],
+  x_ND: Array,
+  key: Array,
+  temperature: float,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> Array:
   """Units n_N of a codebook that `cluster` made."""
   fields = clustering.Codebook(**codebook)
-  return clustering.assign(fields, x_ND, key, temperature)
+  return clustering.assign(fields, x_ND, key, temperature, mesh=mesh)

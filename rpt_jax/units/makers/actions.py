@@ -87,9 +87,9 @@ def fit(settings: Settings, clips, key, shared, mesh):
   }
 
 
-def apply(settings: Settings, fitted, clips, key) -> makers.Units:
+def apply(settings: Settings, fitted, clips, key, mesh) -> makers.Units:
   """Units [N, 1]; -1 where nothing is known to be done."""
-  del settings, key
+  del settings, key, mesh
   x_NA = _columns(clips)
   absent_NA = np.isnan(x_NA)
   bin_NA = (x_NA[None] >= fitted['edge_BA'][:, None]).sum(0)

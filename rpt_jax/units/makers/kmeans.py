@@ -38,9 +38,9 @@ def fit(settings: Settings, clips, key, shared, mesh):
   return {'0': makers.cluster(clips.arrays[makers.LATENT], shared, key, mesh)}
 
 
-def apply(settings: Settings, fitted, clips, key) -> makers.Units:
+def apply(settings: Settings, fitted, clips, key, mesh) -> makers.Units:
   """Units [N, 1]."""
   x_ND, codebook = clips.arrays[makers.LATENT], fitted['0']
   heat = makers.temperature(settings.temperature, codebook)
-  n_N = makers.assign(codebook, x_ND, jax.random.fold_in(key, 0), heat)
+  n_N = makers.assign(codebook, x_ND, jax.random.fold_in(key, 0), heat, mesh)
   return makers.Units(n_N[:, None])

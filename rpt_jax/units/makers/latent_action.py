@@ -17,11 +17,13 @@ import numpy as np
 import optax
 
 from rpt_jax import settings as keys
+from rpt_jax.episodes import stack
 from rpt_jax.types import Array, PyTree
 from rpt_jax.units import makers, transforms
 
 NEEDS = (makers.LATENT,)
 _SCALE = ('standardise',)  # What is done to latents here, of `transforms`.
+_AT_ONCE = 50  # Steps whose pairs are read at once.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,27 +70,50 @@ def fit(settings: Settings, clips, key, shared, mesh):
       f'latent_action: found {len(clips.lengths)} clips of a frame at most, '
       'expected some of two or more: it learns from what follows what'
     )
-  x_ND = clips.arrays[makers.LATENT]
-  scale, x_ND = transforms.fit_transform(_SCALE, x_ND, clips.clip_N)
+  scale = transforms.fit(_SCALE, lambda: transforms.slabs(clips))
+  x_ND = _scaled(scale, clips)
   init_key, train_key, cluster_key = jax.random.split(key, 3)
   params = init(settings, x_ND.shape[1], init_key)
   params = train(settings, params, x_ND, first_M, train_key)
-  code_MD = codes(params, x_ND[first_M], x_ND[first_M + 1])
+  code_MD = _codes(params, x_ND, first_M, first_M + 1)
   codebook = makers.cluster(code_MD, shared, cluster_key, mesh)
   return {'scale': scale, 'models': params, 'codebook': codebook}
 
 
-def apply(settings: Settings, fitted, clips, key) -> makers.Units:
+def apply(settings: Settings, fitted, clips, key, mesh) -> makers.Units:
   """Units [N, 1] and codes; -1 and zeros at the last step of every clip."""
-  x_ND = clips.arrays[makers.LATENT]
-  x_ND = transforms.apply(_SCALE, fitted['scale'], x_ND, clips.clip_N)
-  next_ND = jnp.roll(x_ND, -1, axis=0)
-  code_ND = codes(fitted['models'], x_ND, next_ND)
-  n_N = makers.assign(fitted['codebook'], code_ND, key, 0.0)
-  followed_N1 = followed(clips)[:, None]
+  del settings
+  followed_N = followed(clips)
+  row_N = np.arange(len(followed_N))
+  x_ND = _scaled(fitted['scale'], clips)
+  code_ND = _codes(fitted['models'], x_ND, row_N, row_N + followed_N)
+  n_N = np.asarray(makers.assign(fitted['codebook'], code_ND, key, 0.0, mesh))
   return makers.Units(
-    jnp.where(followed_N1, n_N[:, None], -1), jnp.where(followed_N1, code_ND, 0)
+    np.where(followed_N, n_N, -1)[:, None],
+    np.where(followed_N[:, None], code_ND, np.float32(0)),
   )
+
+
+def _scaled(scale, clips):
+  """Latents on their scale, put there when they are read."""
+
+  def scaled(x):
+    flat = x.reshape(-1, x.shape[-1])
+    clip_N = np.zeros(len(flat), int)
+    return transforms.apply(_SCALE, scale, flat, clip_N).reshape(x.shape)
+
+  return stack.mapped(clips.arrays[makers.LATENT], scaled)
+
+
+def _codes(params, x_ND, now_M, next_M):
+  """Codes [M, C] of pairs of rows, some of them in memory at a time."""
+  parts = [
+    np.asarray(codes(params, x_ND[now], x_ND[after]))
+    for now, after in zip(
+      stack.blocks(now_M), stack.blocks(next_M), strict=True
+    )
+  ]
+  return np.concatenate(parts)
 
 
 def followed(clips) -> np.ndarray:
@@ -127,16 +152,44 @@ def predict(params: PyTree, now_ND: Array, code_NC: Array) -> Array:
   return now_ND + _perceptron(params['forward'], seen_NE)
 
 
-@functools.partial(jax.jit, static_argnames='settings')
 def train(
   settings: Settings, params: PyTree, x_ND: Array, first_M: Array, key: Array
 ) -> PyTree:
   """Parameters after all steps on pairs of rows `first_M` and those after them.
 
   The loss is the squared error of the second latents, which are standardised.
+  Pairs of some steps are read at once, wherever the rows lie.
   """
+  state = params, _optimizer(settings).init(params)
+  keys_S = jax.random.split(key, settings.steps)
+  for start in range(0, settings.steps, _AT_ONCE):
+    own_S = keys_S[start : start + _AT_ONCE]
+    pick_SB = _picks(own_S, settings.batch_size, len(first_M))
+    row_SB2 = first_M[np.asarray(pick_SB)][..., None] + np.arange(2)
+    state = _learn(settings, state, x_ND[row_SB2], own_S)
+  return state[0]
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _picks(keys_S, size, count):
+  """Which pairs each step learns from: [S, B]."""
+
+  def one(key):
+    pick, _ = jax.random.split(key)
+    return jax.random.choice(pick, count, (size,))
+
+  return jax.vmap(one)(keys_S)
+
+
+def _optimizer(settings):
   rate = optax.cosine_decay_schedule(settings.learning_rate, settings.steps)
-  tx = optax.adam(rate)
+  return optax.adam(rate)
+
+
+@functools.partial(jax.jit, static_argnames='settings')
+def _learn(settings, state, pair_SB2D, keys_S):
+  """(parameters, state of Adam) after some steps."""
+  tx = _optimizer(settings)
 
   def loss(params, now_BD, next_BD, key):
     code_BC = codes(params, now_BD, next_BD)
@@ -144,19 +197,14 @@ def train(
     guess_BD = predict(params, now_BD, code_BC + noise_BC)
     return jnp.square(guess_BD - next_BD).mean()
 
-  def step(carry, key):
-    params, state = carry
-    pick, draw = jax.random.split(key)
-    first_B = jax.random.choice(pick, first_M, (settings.batch_size,))
-    slope = jax.grad(loss)(params, x_ND[first_B], x_ND[first_B + 1], draw)
-    updates, state = tx.update(slope, state)
-    return (optax.apply_updates(params, updates), state), None
+  def step(state, drawn):
+    (params, moments), (pair_B2D, key) = state, drawn
+    _, draw = jax.random.split(key)
+    slope = jax.grad(loss)(params, pair_B2D[:, 0], pair_B2D[:, 1], draw)
+    updates, moments = tx.update(slope, moments)
+    return (optax.apply_updates(params, updates), moments), None
 
-  start = params, tx.init(params)
-  (params, _), _ = jax.lax.scan(
-    step, start, jax.random.split(key, settings.steps)
-  )
-  return params
+  return jax.lax.scan(step, state, (pair_SB2D, keys_S))[0]
 
 
 def _perceptron(params, x_NE):

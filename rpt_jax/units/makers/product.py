@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rpt_jax import settings as keys
+from rpt_jax.episodes import stack
 from rpt_jax.units import makers
 
 NEEDS = (makers.LATENT,)
@@ -48,13 +49,14 @@ def fit(settings: Settings, clips, key, shared, mesh):
   }
 
 
-def apply(settings: Settings, fitted, clips, key) -> makers.Units:
+def apply(settings: Settings, fitted, clips, key, mesh) -> makers.Units:
   """Units [N, levels]."""
   heat, columns = makers.temperature(settings.temperature, fitted['0']), []
   parts = _parts(clips.arrays[makers.LATENT], settings.levels)
   for level, x_ND in enumerate(parts):
     level_key = jax.random.fold_in(key, level)
-    columns.append(makers.assign(fitted[str(level)], x_ND, level_key, heat))
+    n_N = makers.assign(fitted[str(level)], x_ND, level_key, heat, mesh)
+    columns.append(n_N)
   return makers.Units(jnp.stack(columns, axis=1))
 
 
@@ -66,4 +68,7 @@ def _parts(x_ND, levels):
       f'levels: found {levels}, expected at most the {width} dimensions'
     )
   edges = np.linspace(0, width, levels + 1).round().astype(int)
-  return [x_ND[:, a:b] for a, b in zip(edges, edges[1:], strict=False)]
+  return [
+    stack.mapped(x_ND, lambda x, own=slice(a, b): x[..., own])
+    for a, b in zip(edges, edges[1:], strict=False)
+  ]

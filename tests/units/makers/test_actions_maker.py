@@ -27,7 +27,7 @@ def units(fitted_on, of=None, **values):
   """Units [N] of clips, by what was fitted on others or on themselves."""
   chosen = actions.Settings(**values)
   fitted = actions.fit(chosen, fitted_on, KEY, SHARED, None)
-  made = actions.apply(chosen, fitted, of or fitted_on, KEY)
+  made = actions.apply(chosen, fitted, of or fitted_on, KEY, None)
   assert made.code_ND is None and made.unit_NL.dtype == np.int32
   return made.unit_NL[:, 0]
 

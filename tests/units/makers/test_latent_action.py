@@ -41,7 +41,7 @@ def world(seed=0, clips=40, length=12):
 
 
 def apply(fitted, clips):
-  made = latent_action.apply(TINY, fitted, clips, apply_key)
+  made = latent_action.apply(TINY, fitted, clips, apply_key, None)
   return np.asarray(made.unit_NL), np.asarray(made.code_ND)
 
 
