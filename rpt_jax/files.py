@@ -12,7 +12,6 @@ import os
 import pathlib
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -247,20 +246,6 @@ def take_place(
     os.replace(old, folder)
     raise
   shutil.rmtree(old, ignore_errors=True)
-
-
-def scratch(
-  folder: str | os.PathLike | None, shape: tuple[int, ...], dtype: Any
-) -> np.ndarray:
-  """An array that lies in a file without a name, which is gone with it.
-
-  Without a folder it is that of the system. Raises OSError where the disk is
-  too small.
-  """
-  with tempfile.NamedTemporaryFile(dir=folder, suffix='.partial') as file:
-    array = np.memmap(file.name, dtype, 'w+', shape=shape)
-    reserve(file.name)
-    return array
 
 
 def reserve(path: str | os.PathLike) -> None:

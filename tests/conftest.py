@@ -15,6 +15,10 @@ _flag = '--xla_force_host_platform_device_count'
 if _flag not in os.environ.get('XLA_FLAGS', ''):
   os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_flag}=8'
 
+# Nothing of this user's is read or written.
+os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='rpt_jax_cache_')
+atexit.register(shutil.rmtree, os.environ['XDG_CACHE_HOME'], ignore_errors=True)
+
 if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
   _cache = tempfile.mkdtemp(prefix='rpt_jax_compiled_')
   atexit.register(shutil.rmtree, _cache, ignore_errors=True)

@@ -11,7 +11,6 @@ policies on streams do and those on latents do not.
 import contextlib
 import dataclasses
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,14 @@ import numpy as np
 from rpt_jax import episodes, files, results
 from rpt_jax.domains import measures
 from rpt_jax.domains.playing import Played, Scored
-from rpt_jax.episodes import scales, statistics
+from rpt_jax.episodes import listing, scales, statistics
 from rpt_jax.episodes.split import hold_out
 from rpt_jax.settings import key, refuse
 from rpt_jax.types import StreamSpec
 
 INDEX, STATISTICS = 'index.json', 'statistics.json'
 # Statistics of datasets, by their content, for all runs of this user.
-CACHE = Path(
-  os.environ.get('XDG_CACHE_HOME', '~/.cache'), 'rpt_jax', 'statistics'
-).expanduser()
+CACHE = listing.CACHE.with_name('statistics')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +130,10 @@ class Recorded:
   @functools.cached_property
   def _whole(self):
     s = self.settings
-    return episodes.open(s.path, split=s.split, **s.mapping)
+    how = tuple(sorted(s.mapping.items()))
+    path = Path(s.path).expanduser()
+    now = listing.signature(path) if path.exists() else ''
+    return _opened(s.path, s.split, how, now)
 
   def check(self, as_stream: bool = False) -> None:
     where = f'config.domains.{self.name}'
@@ -253,6 +253,13 @@ class Recorded:
   def _index(self, collected):
     path = collected / self.name / INDEX
     return files.read_json(path, most=files.MANIFEST)
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(path, split, mapping, signature):
+  """A dataset, opened once a process as long as its files stay as they are."""
+  del signature
+  return episodes.open(path, split=split, **dict(mapping))
 
 
 class Subset:

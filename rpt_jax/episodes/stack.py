@@ -1,17 +1,153 @@
 """Arrays that lie end to end in many files, read as one that is never whole.
 
-Files are mapped. Where rows are read at random, the system is told beforehand
-which: it fetches them side by side, so that storage that answers late (a bucket
-that is mounted) is waited for once a batch and not once a window.
+Rows are read into place by `pread`, a run of them at once: what was read does
+not stay in the process, as it would of files that are mapped. Where storage
+answers late (a bucket that is mounted), the system is told beforehand which
+rows are to come and fetches them side by side: it is waited for once a batch
+and not once a window.
 """
 
 import contextlib
-import mmap
+import errno
+import os
+import resource
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 BLOCK = 1 << 16  # Rows that are in memory at once where all are visited.
+_LATE = 1e-3  # Seconds that a run of rows may take before others are announced.
+
+
+class File:
+  """An array [n, ...] that lies in a file; `file[rows]` reads those rows.
+
+  `path` is of a `.npy`. Raises ValueError where it is none, or of objects, or
+  shorter than it says; OSError where it cannot be read.
+  """
+
+  def __init__(self, path: str | os.PathLike):
+    mapped = np.lib.format.open_memmap(path, 'r')
+    if not (mapped.flags.c_contiguous and mapped.ndim):
+      raise ValueError(f'{path}: found an array of another order, expected C')
+    self._path, self._offset = str(path), mapped.offset
+    self.shape, self.dtype = mapped.shape, mapped.dtype
+    self._descriptor, self._late = None, False
+    self._width = mapped[:0].strides[0]  # Bytes of a row.
+
+  @property
+  def ndim(self) -> int:
+    return len(self.shape)
+
+  def __len__(self) -> int:
+    return self.shape[0]
+
+  def __getitem__(self, rows) -> np.ndarray:
+    if isinstance(rows, slice):
+      first, last, step = rows.indices(len(self))
+      if step == 1:
+        out = np.empty((max(last - first, 0), *self.shape[1:]), self.dtype)
+        view = memoryview(out.reshape(-1).view(np.uint8))
+        self._read_bytes(self._offset + first * self._width, view)
+        return out
+      rows = np.arange(first, last, step)
+    rows = np.asarray(rows)
+    runs = rows.reshape(-1, rows.shape[-1] if rows.ndim > 1 else 1)
+    return self._runs(runs).reshape(*rows.shape, *self.shape[1:])
+
+  def _runs(self, runs):
+    """Rows [n, steps]; a run is read from its least to its largest at once."""
+    if not runs.size:
+      return np.empty((*runs.shape, *self.shape[1:]), self.dtype)
+    low, spans = runs.min(1), np.ptp(runs, 1) + 1
+    most, (count, steps) = int(spans.max()), runs.shape
+    if most > steps:  # They have gaps: each row by itself.
+      rows = self._runs(runs.reshape(-1, 1))
+      return rows.reshape(*runs.shape, *self.shape[1:])
+    self._check(low.min(), (low + spans).max())
+    if self._late:
+      self._announce(low.tolist(), spans.tolist())
+    out = np.empty((count, most, *self.shape[1:]), self.dtype)
+    began = time.perf_counter()
+    self._fill(out, low.tolist(), (spans * self._width).tolist())
+    self._late |= time.perf_counter() - began > _LATE * count
+    if (runs == low[:, None] + np.arange(steps)).all():
+      return out
+    # Rows repeat, as those of windows do that lead out of their clip.
+    return out[np.arange(count)[:, None], runs - low[:, None]]
+
+  def _fill(self, out, low, sizes):
+    """Reads into each of `out` so many bytes from its row on."""
+    flat = memoryview(out.reshape(-1).view(np.uint8))
+    descriptor, place = self._opened(), 0
+    for first, size in zip(low, sizes, strict=True):
+      start = self._offset + first * self._width
+      own = flat[place : place + size]
+      if os.preadv(descriptor, [own], start) != size:
+        self._read_bytes(start, own)
+      place += out.strides[0]
+
+  def _check(self, low, high):
+    if low < 0 or high > len(self):
+      raise IndexError(f'{self._path}: rows {low} to {high} of {len(self)}')
+
+  def _read_bytes(self, place, view):
+    while len(view):
+      count = os.preadv(self._opened(), [view[: 1 << 30]], place)
+      if not count:
+        raise ValueError(f'{self._path}: ends at byte {place}; encode again')
+      view, place = view[count:], place + count
+
+  def _announce(self, low, spans):
+    descriptor, width = self._opened(), self._width
+    for first, span in zip(low, spans, strict=True):
+      place = self._offset + first * width
+      os.posix_fadvise(descriptor, place, span * width, os.POSIX_FADV_WILLNEED)
+
+  def _opened(self):
+    if self._descriptor is None:
+      self._descriptor = _open(self._path)
+    return self._descriptor
+
+  def __del__(self, close=os.close):  # At exit there may be no `os`.
+    if getattr(self, '_descriptor', None) is not None:
+      close(self._descriptor)
+
+
+class Scratch(File):
+  """Rows written one after the other to a file that has no name.
+
+  It is gone with this object, however the process ends. `folder` None is that
+  of the system.
+  """
+
+  def __init__(
+    self,
+    folder: str | os.PathLike | None,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+  ):
+    self.shape, self.dtype = (0, *shape), np.dtype(dtype)
+    self._offset, self._late = 0, False
+    self._width = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
+    with tempfile.NamedTemporaryFile(dir=folder, suffix='.partial') as file:
+      self._path, self._descriptor = file.name, os.dup(file.fileno())
+
+  def append(self, x: np.ndarray) -> None:
+    """Adds rows; OSError where the disk is full."""
+    view = memoryview(
+      np.ascontiguousarray(x, self.dtype).view(np.uint8).ravel()
+    )
+    place = len(self) * self._width
+    while len(view):
+      try:
+        count = os.pwrite(self._descriptor, view, place)
+      except OSError as error:
+        raise OSError(error.errno, error.strerror, self._path) from error
+      view, place = view[count:], place + count
+    self.shape = (len(self) + len(x), *self.shape[1:])
 
 
 class Stack:
@@ -21,7 +157,7 @@ class Stack:
   the parts have steps of several shapes.
   """
 
-  def __init__(self, parts: Sequence[np.ndarray]):
+  def __init__(self, parts: Sequence):
     self.parts = tuple(parts)
     if not self.parts:
       raise ValueError('a stack of nothing: expected one array at least')
@@ -37,7 +173,7 @@ class Stack:
 
   @property
   def ndim(self) -> int:
-    return self.parts[0].ndim
+    return len(self.shape)
 
   def __len__(self) -> int:
     return int(self._starts[-1])
@@ -53,10 +189,11 @@ class Stack:
         return self._slice(first, max(last, first))
       rows = np.arange(first, last, step)
     rows = np.asarray(rows)
+    if len(self.parts) == 1:
+      return np.asarray(self.parts[0][rows], self.dtype)
     runs = rows.reshape(-1, rows.shape[-1] if rows.ndim > 1 else 1)
     out = np.empty((*runs.shape, *self.shape[1:]), self.dtype)
     for part, chosen, local in self._by_part(runs):
-      _announce(part, local)
       out[chosen] = part[local]
     return out.reshape(*rows.shape, *self.shape[1:])
 
@@ -68,13 +205,10 @@ class Stack:
     ]
     if not pieces:
       return np.empty((0, *self.shape[1:]), self.dtype)
-    return np.concatenate(pieces)
+    return np.concatenate(pieces, dtype=self.dtype)
 
   def _by_part(self, runs):
     """(part, where its rows belong, its own numbers of them) of each part."""
-    if len(self.parts) == 1:
-      yield self.parts[0], slice(None), runs
-      return
     ends = runs[:, 0], runs[:, -1]
     first, last = (np.searchsorted(self._starts, x, 'right') - 1 for x in ends)
     if (first == last).all():  # No run leads from a part into the next.
@@ -121,11 +255,19 @@ def mapped(x, function: Callable):
 
   The function is given arrays [n, ...] or [*rows, ...].
   """
-  if not isinstance(x, (Stack, Derived)):
+  if not isinstance(x, (Stack, Derived, File)):
     return function(x)
   like = np.asarray(function(x[:1]))
   shape = len(x), *like.shape[1:]
   return Derived(lambda rows: function(x[rows]), shape, like.dtype)
+
+
+def cut(x, start: int, stop: int):
+  """Rows `start` to `stop` (excluded), of what is not here still not read."""
+  if not isinstance(x, (Stack, Derived, File)):
+    return x[start:stop]
+  shape = stop - start, *x.shape[1:]
+  return Derived(lambda rows: x[rows + start], shape, x.dtype)
 
 
 def blocks(x, size: int = BLOCK) -> Iterator[np.ndarray]:
@@ -144,23 +286,14 @@ def constant(value, shape: tuple[int, ...], dtype) -> np.ndarray:
   return np.broadcast_to(np.asarray(value, dtype), shape)
 
 
-def _announce(part, runs):
-  """Tells the system which rows of a mapped file will be read next.
-
-  `runs` are [n, steps], the rows of each near each other, or [n].
-  """
-  runs = runs.reshape(len(runs), -1)
-  whole = part
-  while isinstance(getattr(whole, 'base', None), np.ndarray):
-    whole = whole.base  # Rows or columns of it have it as their base.
-  if not (isinstance(whole, np.memmap) and isinstance(whole.base, mmap.mmap)):
-    return
-  mapped, width, page = whole.base, part.strides[0], mmap.PAGESIZE
-  # What is mapped begins at a page, before the header of the array.
-  origin = whole.offset % mmap.ALLOCATIONGRANULARITY
-  origin += part.ctypes.data - whole.ctypes.data
-  first = (origin + runs.min(1) * width) // page * page
-  sizes = origin + (runs.max(1) + 1) * width - first
-  with contextlib.suppress(OSError):  # It is advice; reading goes without.
-    for start, size in zip(first.tolist(), sizes.tolist(), strict=True):
-      mapped.madvise(mmap.MADV_WILLNEED, start, size)
+def _open(path):
+  """A descriptor; there may be more shards than a process usually opens."""
+  try:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+  except OSError as error:
+    if error.errno != errno.EMFILE:
+      raise
+  with contextlib.suppress(ValueError, OSError):
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+  return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rpt_jax import files
+from rpt_jax.episodes import listing
 from rpt_jax.episodes.errors import CorruptEpisode
 
 VERSION = 1
@@ -136,8 +137,13 @@ def content_hash(path: str | os.PathLike) -> str:
   Files below 1 MiB (info, episode tables, short shards) are hashed whole, of
   others the first and last 64 KiB; times of change are not looked at, so a
   copy has the hash of its original. A change in the middle of a large file
-  that keeps its size is not seen: record checksums guard that.
+  that keeps its size is not seen: record checksums guard that. It is kept
+  (`listing.kept`): no file is opened again until one changes.
   """
+  return listing.kept(path, 'content', lambda: _content_hash(path))
+
+
+def _content_hash(path):
   root = pathlib.Path(path)
   files = [root] if root.is_file() else sorted(root.rglob('*'))
   digest = hashlib.blake2b(digest_size=16)

@@ -1,7 +1,7 @@
 """Streams of episodes on disk: flat arrays in shards, and a manifest.
 
 A shard of a stream is a `.npy` [rows, ...] of some episodes end to end, which
-is mapped and read at random. Beside the arrays of a shard lies its entry, which
+is read at random. Beside the arrays of a shard lies its entry, which
 is written last: what is in it, and sizes and sha256 of its files. `seal`
 gathers the entries into `manifest.json`, without which there is nothing to
 read. So a killed writer goes on with the shards that have no entry.
@@ -199,7 +199,7 @@ def kept(directory: pathlib.Path) -> list[int]:
 
 
 def load(directory: pathlib.Path, names: Sequence[str]) -> Clips:
-  """The named streams of all episodes, mapped: {name: `stack.Stack`}.
+  """The named streams of all episodes, not read yet: {name: `stack.Stack`}.
 
   Raises ValueError where there is no episode, and where a file is missing, of
   another size than its manifest counts or of other steps, or there is no such
@@ -210,7 +210,7 @@ def load(directory: pathlib.Path, names: Sequence[str]) -> Clips:
     raise ValueError(f'{directory}: holds no episode')
   lengths = np.concatenate([s['lengths'] for s in shards]).astype(np.int32)
   arrays = {
-    name: stack.Stack([_mapped(directory, shard, name) for shard in shards])
+    name: stack.Stack([_file(directory, shard, name) for shard in shards])
     for name in names
   }
   return Clips(arrays, lengths)
@@ -223,8 +223,8 @@ def concatenate(parts: Sequence[Clips]) -> Clips:
   return Clips(arrays, np.concatenate([p.lengths for p in parts]))
 
 
-def _mapped(directory, entry, name):
-  """A stream of a shard, mapped from its file."""
+def _file(directory, entry, name):
+  """A stream of a shard."""
   if name not in entry['streams']:
     raise ValueError(
       f'{directory}: no stream {name!r}; it has {sorted(entry["streams"])}'
@@ -238,7 +238,7 @@ def _mapped(directory, entry, name):
       'is truncated or missing, encode again'
     )
   with files.reading(path):
-    x = np.lib.format.open_memmap(path, 'r')
+    x = stack.File(path)
   if len(x) != sum(entry['lengths']):
     raise ValueError(
       f'{path}: {len(x)} steps, its manifest counts {sum(entry["lengths"])}; '

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from rpt_jax import settings
-from rpt_jax.episodes import loader, mixture, scales, windows
+from rpt_jax.episodes import loader, mixture, scales, stack, windows
 from rpt_jax.learning import streams
 from rpt_jax.learning.runs import PretrainingRun
 from rpt_jax.models import heads, sequence
@@ -68,7 +68,8 @@ def _with_units(parts, unit_NL):
   start, joined = 0, []
   for part in parts:
     stop = start + int(part.lengths.sum())
-    unit = {UNIT: unit_NL[start:stop]} if stop <= len(unit_NL) else {}
+    own = stop <= len(unit_NL)
+    unit = {UNIT: stack.cut(unit_NL, start, stop)} if own else {}
     joined.append(windows.Clips(part.arrays | unit, part.lengths))
     start = stop
   return joined

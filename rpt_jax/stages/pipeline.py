@@ -7,7 +7,7 @@ for, and alone decides what is to run. An `artifact.json` is written last and
 atomically:
 
   wanted    what it was to make: settings, and the content hash of every input
-  files     size and sha256 of everything it wrote
+  files     size and sha256 of everything it wrote; `times` of last change
   content   one hash over `files`: what dependents are keyed by
   rows      its results; `costs` (seconds, memory) stay out of the hashes
 
@@ -18,6 +18,7 @@ missing, the stage was killed: it starts again in the same directory, where a
 stage that trains finds its checkpoints.
 """
 
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -167,7 +168,7 @@ def _prepare(stage, workdir, label):
   }
   wanted = json.loads(json.dumps(wanted, sort_keys=True))
   done = artifact(workdir, stage.name)
-  if done and done['wanted'] == wanted and _intact(directory, done['files']):
+  if done and done['wanted'] == wanted and _intact(directory, done):
     print(f'{label}: done before, skipped', flush=True)
     return None
   started = directory / 'wanted.json'
@@ -193,6 +194,7 @@ def _finish(stage, workdir, wanted, rows, seconds):
       'stage': stage.name,
       'wanted': wanted,
       'files': hashes,
+      'times': _times(directory, hashes),
       'content': _digest(json.dumps(hashes, sort_keys=True).encode()),
       'rows': rows,
       'costs': [
@@ -237,26 +239,46 @@ def _content(workdir, name):
 
 def _files(directory):
   """Size and sha256 of what a stage wrote, but for training state and logs."""
-  hashes = {}
-  for path in sorted(directory.rglob('*')):
-    name = path.relative_to(directory).as_posix()
-    if path.is_file() and not _TRANSIENT.search(name):
-      size = path.stat().st_size
-      hashes[name] = {'bytes': size, 'sha256': files.sha256(path)}
-  return hashes
+  names = {
+    path.relative_to(directory).as_posix(): path
+    for path in sorted(directory.rglob('*'))
+    if path.is_file()
+  }
+  names = {k: path for k, path in names.items() if not _TRANSIENT.search(k)}
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    hashes = pool.map(files.sha256, names.values())
+    return {
+      name: {'bytes': path.stat().st_size, 'sha256': sha256}
+      for (name, path), sha256 in zip(names.items(), hashes, strict=True)
+    }
 
 
-def _intact(directory, hashes):
-  for name, expected in hashes.items():
+def _times(directory, hashes):
+  """When each file was last changed: what has not been is not hashed again."""
+  return {name: (directory / name).stat().st_mtime_ns for name in hashes}
+
+
+def _intact(directory, done):
+  """Whether a stage's files are as it left them.
+
+  What has another time, as in a copy, is hashed, and its time noted.
+  """
+  times, strange = done.get('times', {}), ''
+  for name, expected in done['files'].items():
     try:
       path = files.regular(files.inside(directory, name))
-      whole = path.stat().st_size == expected['bytes']
-      whole = whole and files.sha256(path) == expected['sha256']
-    except (ValueError, KeyError, TypeError):
+      about = path.stat()
+      whole = about.st_size == expected['bytes']
+      if whole and about.st_mtime_ns != times.get(name):
+        whole, strange = files.sha256(path) == expected['sha256'], name
+    except (ValueError, KeyError, TypeError, AttributeError):
       whole = False
     if not whole:
       print(f'{directory / name}: missing or altered; its stage runs again')
       return False
+  if strange:
+    now = {'times': _times(directory, done['files'])}
+    _write_json(directory / 'artifact.json', done | now)
   return True
 
 

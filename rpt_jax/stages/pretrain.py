@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from rpt_jax import domains, files, results, settings, sharing
+from rpt_jax.episodes import stack
 from rpt_jax.learning import cards, pretraining, streams
 from rpt_jax.learning.pretraining import Part
 from rpt_jax.learning.runs import (
@@ -95,7 +96,7 @@ class _Corpus:
     unit_NL = None
     if UNIT in (*each.streams, *each.targets):
       path = self._quantize / each.settings.recipe / f'{split}.npy'
-      unit_NL = np.lib.format.open_memmap(path, 'r')
+      unit_NL = stack.File(path)
     labelled = each.settings.labelled if training else 1.0
     joined = pretraining.clips(
       each, parts, self.specs, unit_NL, labelled=labelled, seed=seed

@@ -108,15 +108,13 @@ def _features(before, layer, inputs, places, directory):
   for split in _SPLITS:
     parts = [streams.read(d, inputs, split, before.streams) for d in places]
     lengths = np.concatenate([part.lengths for part in parts])
-    count, latent_ND = int(lengths.sum()), None
+    count, stored = int(lengths.sum()), None
     for first in range(0, count, stack.BLOCK):
       rows_M = np.arange(first, min(first + stack.BLOCK, count))
       x_MD = read(parts, rows_M)
-      if latent_ND is None:
-        shape = count, x_MD.shape[1]
-        latent_ND = files.scratch(directory, shape, x_MD.dtype)
-      latent_ND[first : first + len(x_MD)] = x_MD
-    stored = stack.Stack([latent_ND])
+      if stored is None:
+        stored = stack.Scratch(directory, x_MD.shape[1:], x_MD.dtype)
+      stored.append(x_MD)
     clips[split] = windows.Clips({LATENT: stored}, lengths)
   return clips
 

@@ -76,9 +76,7 @@ def _fit_lloyd(x_ND, key, num_clusters, settings, restarts, init_KD, mesh):
 
 def _check_fits(x_ND, mesh):
   """Raises ValueError where a device cannot hold its share of the rows."""
-  if isinstance(x_ND, (jax.Array, np.ndarray)) and not isinstance(
-    x_ND, np.memmap
-  ):
+  if isinstance(x_ND, (jax.Array, np.ndarray)):
     return  # It is in memory.
   share = len(x_ND) * (x_ND.shape[1] * x_ND.dtype.itemsize + 16)
   share /= mesh.shape[rows_lib.AXIS]

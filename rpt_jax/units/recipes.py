@@ -6,7 +6,7 @@ from types import ModuleType
 import jax
 import numpy as np
 
-from rpt_jax import files, settings
+from rpt_jax import settings
 from rpt_jax.episodes import stack
 from rpt_jax.episodes.windows import Clips
 from rpt_jax.settings import Quantize, Recipe
@@ -76,20 +76,16 @@ def _transformed(recipe, of_transforms, clips, scratch):
   """Clips whose latents are transformed: in memory, or slab by slab to disk."""
   if not recipe.transforms:
     return clips
-  count, x_ND, first = int(clips.lengths.sum()), None, 0
-  for slab_ND, clip_N in transforms.slabs(clips):
-    done_ND = transforms.apply(
-      recipe.transforms, of_transforms, slab_ND, clip_N
-    )
+  count, stored = int(clips.lengths.sum()), None
+  for x_ND, clip_N in transforms.slabs(clips):
+    done_ND = transforms.apply(recipe.transforms, of_transforms, x_ND, clip_N)
     own = int((clip_N >= 0).sum())
     if own == count:
       return _with(clips, done_ND)
-    if x_ND is None:
-      shape = count, done_ND.shape[1]
-      x_ND = files.scratch(scratch, shape, np.float32)
-    x_ND[first : first + own] = np.asarray(done_ND)[:own]
-    first += own
-  return _with(clips, stack.Stack([x_ND]))
+    if stored is None:
+      stored = stack.Scratch(scratch, done_ND.shape[1:], np.float32)
+    stored.append(np.asarray(done_ND)[:own])
+  return _with(clips, stored)
 
 
 def _with(clips, x_ND):

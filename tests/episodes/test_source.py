@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rpt_jax import episodes
-from rpt_jax.episodes.formats import lerobot
+from rpt_jax.episodes.formats import parquet
 from tests.episodes.test_survey import clean
 
 
@@ -28,10 +28,10 @@ def test_a_missing_package_says_which_extra(
 
 
 def test_lerobot_needs_pyarrow(monkeypatch):
-  lerobot._parquet.cache_clear()
+  parquet.library.cache_clear()
   monkeypatch.setitem(sys.modules, 'pyarrow', None)
   with pytest.raises(ValueError, match=r'needs pyarrow: .*\[video\]'):
-    lerobot._parquet()
+    parquet.library()
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import os
 import pathlib
+import shutil
 
 import pytest
 
 from configs import hubert_units
-from rpt_jax import results, settings
+from rpt_jax import files, results, settings
 from rpt_jax.learning import checks
 from rpt_jax.stages import pipeline
 from rpt_jax.stages.plan import Stage
@@ -96,6 +98,25 @@ def test_altered_or_missing_files_run_again(tmp_path):
   assert run(tmp_path)[0] == 'c'
   (tmp_path / 'b' / 'number').unlink()
   assert run(tmp_path)[0] == 'b'
+
+
+def test_only_files_of_another_time_are_hashed_again(tmp_path, monkeypatch):
+  """A second start reads none of them; a copy of a workdir all, once."""
+  run(tmp_path / 'one')
+  hashed = []
+
+  def sha256(path, own=files.sha256):
+    hashed.append(path)
+    return own(path)
+
+  monkeypatch.setattr(files, 'sha256', sha256)
+  assert run(tmp_path / 'one')[0] == '' and not hashed
+  shutil.copytree(tmp_path / 'one', tmp_path / 'two', copy_function=shutil.copy)
+  assert run(tmp_path / 'two')[0] == '' and len(hashed) == 4
+  hashed.clear()
+  assert run(tmp_path / 'two')[0] == '' and not hashed
+  os.utime(tmp_path / 'two/c/number')
+  assert run(tmp_path / 'two')[0] == '' and len(hashed) == 1
 
 
 def test_a_killed_stage_finds_its_directory_again(tmp_path):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from rpt_jax import files
+from rpt_jax.episodes import listing
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import (
   Column,
@@ -40,18 +41,16 @@ class ArrayStore:
     root = pathlib.Path(path)
     self.name, self.path = root.stem, str(path)
     self._files = _files(root, split)
-    heads = [_headers_if_readable(file) for file in self._files]
-    readable = [head for head in heads if head]
-    if not readable:
+    about = listing.kept(path, f'npz 1 {split}', lambda: _about(self._files))
+    if not about['columns']:
       raise ValueError(f'{path}: {self._files[0]} is no readable .npz')
     self.columns = {
-      k: _column(shape, dtype)
-      for k, (shape, dtype) in readable[0].items()
-      if shape and dtype.kind in 'biuf'
+      k: _column(tuple(shape), np.dtype(dtype))
+      for k, (shape, dtype) in about['columns'].items()
     }
     names = short_names(sorted(self.columns), '/')
     self.defaults = sole_image(names, self.columns)
-    self.lengths = np.array([self._length(h) for h in heads], np.int64)
+    self.lengths = np.array(about['lengths'], np.int64)
 
   def __reduce__(self):
     return reopen, (type(self), *self._arguments)
@@ -74,9 +73,25 @@ class ArrayStore:
         metadata[_INSTRUCTION] = text(arrays[_INSTRUCTION].item())
     return metadata
 
-  def _length(self, head):
-    counts = [head[k][0][0] for k in self.columns if head and k in head]
+
+def _about(paths):
+  """{'columns': {key: [shape, dtype]} of the first that can be read,
+
+  'lengths': of each}, for JSON.
+  """
+  heads = [_headers_if_readable(path) for path in paths]
+  readable = [head for head in heads if head]
+  columns = {
+    k: (shape, dtype.str)
+    for k, (shape, dtype) in (readable[0] if readable else {}).items()
+    if shape and dtype.kind in 'biuf'
+  }
+
+  def length(head):
+    counts = [head[k][0][0] for k in columns if head and k in head]
     return counts[0] if counts else 0
+
+  return {'columns': columns, 'lengths': [length(head) for head in heads]}
 
 
 def _files(root, split):

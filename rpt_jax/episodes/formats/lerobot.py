@@ -5,7 +5,6 @@ one, and says in `meta/episodes/` where each begins. Both are read by row
 numbers and time stamps (https://huggingface.co/docs/lerobot, dataset v3).
 """
 
-import functools
 import json
 import os
 import pathlib
@@ -15,7 +14,8 @@ import numpy as np
 
 from rpt_jax import files
 from rpt_jax.episodes import decode
-from rpt_jax.episodes.errors import CorruptEpisode, needs
+from rpt_jax.episodes.errors import CorruptEpisode
+from rpt_jax.episodes.formats import parquet
 from rpt_jax.episodes.source import (
   Column,
   reopen,
@@ -25,7 +25,11 @@ from rpt_jax.episodes.source import (
 
 _INFO = 'meta/info.json'
 _MOST_STEPS = 10**8  # Of an episode.
-_FIELDS = {'action': 'action', 'reward': 'next.reward'}
+_FIELDS = {
+  'action': 'action',
+  'reward': 'next.reward',
+  'is_terminal': 'next.done',
+}
 
 
 class LeRobotStore:
@@ -51,9 +55,12 @@ class LeRobotStore:
     self.defaults = _defaults(self.columns)
     is_v3 = self._info['codebase_version'].startswith('v3')
     load = _episodes_v3 if is_v3 else _episodes_v2
-    episodes = load(self._root, self._info)
-    self._episodes = episodes[_slice(self._info, split, len(episodes), path)]
-    self.lengths = np.array([e['length'] for e in self._episodes], np.int64)
+    self._episodes = load(self._root, self._info)
+    self._chosen = np.arange(self._episodes.total)[
+      _slice(self._info, split, self._episodes.total, path)
+    ]
+    self.lengths = self._episodes.columns['length'][self._chosen]
+    self._tables = parquet.Tables()
 
   def __reduce__(self):
     return reopen, (type(self), *self._arguments)
@@ -69,7 +76,7 @@ class LeRobotStore:
 
   def metadata(self, index: int) -> dict[str, Any]:
     """The episode's number in the dataset and what it was told to do."""
-    episode = self._episodes[index]
+    episode = self._episodes.row(self._chosen[index])
     tasks = list(episode.get('tasks') or [])
     return {
       'index': int(episode['episode_index']),
@@ -83,14 +90,19 @@ class LeRobotStore:
   def _rows(self, index, columns):
     if not columns:
       return {}
-    episode = self._episodes[index]
+    episode = self._episodes.row(self._chosen[index])
     path = self._file('data_path', episode, 'data')
-    number = int(episode['episode_index'])
-    table = _read_table(path, columns, number)
-    if table.num_rows != episode['length']:
+    number, length = int(episode['episode_index']), int(episode['length'])
+    wanted = [*columns, *{'episode_index'}.difference(columns)]
+    table = self._tables.rows(path, wanted, int(episode['first']), length)
+    own = table['episode_index'].to_numpy()
+    if len(own) != length or (own != number).any():
+      # Its rows are not where they would be if all were in order.
+      table = self._tables.of_episode(path, wanted, number)
+    if table.num_rows != length:
       raise CorruptEpisode(
         f'{path}: {table.num_rows} rows of episode {number}, '
-        f'meta/episodes counts {episode["length"]}'
+        f'meta/episodes counts {length}'
       )
     try:
       return {c: self._array(table[c], self.columns[c]) for c in columns}
@@ -111,7 +123,7 @@ class LeRobotStore:
     return decode.image(data)
 
   def _video(self, index, key, timestamps):
-    episode = self._episodes[index]
+    episode = self._episodes.row(self._chosen[index])
     prefix = f'videos/{key}'
     path = self._file('video_path', episode, prefix, video_key=key)
     start = float(episode.get(f'{prefix}/from_timestamp') or 0.0)
@@ -170,42 +182,93 @@ def _defaults(columns):
   return {**streams, **fields}
 
 
+class _Episodes:
+  """What meta says of every episode, by columns: there may be 10^6 of them."""
+
+  def __init__(self, columns):
+    self.columns, self.total = columns, len(columns['length'])
+
+  def row(self, i) -> dict[str, Any]:
+    """All that is known of one; what is missing is None."""
+    return {name: _plain(column[i]) for name, column in self.columns.items()}
+
+
+def _plain(x):
+  x = x.item() if isinstance(x, np.generic) else x
+  return None if x != x else x
+
+
 def _episodes_v2(root, info):
   path = files.inside(root, 'meta/episodes.jsonl')
   try:
     lines = files.regular(path).read_text().splitlines()
     rows = [json.loads(line) for line in lines if line.strip()]
-  except (OSError, json.JSONDecodeError) as error:
+    names = 'episode_index', 'length', 'tasks'
+    columns = {name: [row.get(name) for row in rows] for name in names}
+  except (OSError, AttributeError, json.JSONDecodeError) as error:
     raise ValueError(f'{path}: cannot be read: {error}') from error
-  return _counted(rows, path, info)
+  columns = _counted(columns, path, info)
+  return _Episodes(columns | {'first': np.zeros_like(columns['length'])})
 
 
 def _episodes_v3(root, info):
-  folder = root / 'meta' / 'episodes'
-  rows = []
+  folder, tables = root / 'meta' / 'episodes', []
+  read = parquet.library()
   for path in sorted(folder.rglob('*.parquet')):
     files.regular(files.inside(root, path.relative_to(root).as_posix()))
-    names = _parquet().read_schema(path).names
+    names = read.parquet.read_schema(path).names
     columns = [c for c in names if not c.startswith('stats/')]
-    rows += _parquet().read_table(path, columns=columns).to_pylist()
-  rows.sort(key=lambda row: row['episode_index'])
-  return _counted(rows, folder, info)
+    tables.append(read.parquet.read_table(path, columns=columns))
+  if not tables:
+    return _counted({'length': [], 'episode_index': []}, folder, info)
+  table = read.pa.concat_tables(tables, promote_options='default')
+  table = table.sort_by('episode_index')
+  columns = {
+    name: column.to_pylist()
+    if read.pa.types.is_nested(column.type)
+    else column.to_numpy(zero_copy_only=False)
+    for name, column in zip(table.column_names, table.columns, strict=True)
+  }
+  columns = _counted(columns, folder, info)
+  return _Episodes(columns | {'first': _first_rows(columns)})
 
 
-def _counted(rows, path, info):
-  expected = info.get('total_episodes', len(rows))
-  lengths = [row.get('length') for row in rows]
-  if any(type(x) is not int or not 0 < x < _MOST_STEPS for x in lengths):
+def _first_rows(columns):
+  """Where in its file each episode begins: they follow each other there."""
+  length = columns['length']
+  first, stop = np.zeros_like(length), {}
+  chunk, file = (
+    columns.get(f'data/{name}_index', np.zeros_like(length))
+    for name in ('chunk', 'file')
+  )
+  for i, place in enumerate(zip(chunk.tolist(), file.tolist(), strict=True)):
+    first[i] = stop.get(place, 0)
+    stop[place] = first[i] + length[i]
+  return first
+
+
+def _counted(columns, path, info):
+  """The columns, if each episode has a length and none is missing."""
+  length, number = columns['length'], columns['episode_index']
+  expected = info.get('total_episodes', len(length))
+  if any(
+    not np.issubdtype(type(x), np.integer) or not 0 < x < _MOST_STEPS
+    for x in length
+  ):
     raise ValueError(
       f'{path}: an episode has no length from 1 to {_MOST_STEPS}; copy the '
       'dataset again'
     )
-  if len(rows) != expected or not rows:
+  if len(length) != expected or not len(length):
     raise ValueError(
-      f'{path}: {len(rows)} episodes, meta/info.json counts {expected}; copy '
+      f'{path}: {len(length)} episodes, meta/info.json counts {expected}; copy '
       'the dataset again'
     )
-  return rows
+  numbers = {
+    'length': np.array(length, np.int64),
+    'episode_index': np.array(number, np.int64),
+  }
+  return columns | numbers
 
 
 def _slice(info, split, total, path):
@@ -220,32 +283,9 @@ def _slice(info, split, total, path):
   return slice(int(start or 0), int(stop or total))
 
 
-def _read_table(path, columns, number):
-  try:
-    about = _parquet().read_metadata(path)
-    declared = 8 * about.num_rows * len(columns)
-    files.holds(path, 'the table', declared, os.path.getsize(path))
-    return _parquet().read_table(
-      path,
-      columns=[*columns],
-      filters=[('episode_index', '=', number)],
-    )
-  except (OSError, ValueError, KeyError) as error:
-    raise CorruptEpisode(f'{path}: episode {number}: {error}') from error
-
-
 def _dense(values) -> np.ndarray:
   """A column of numbers, or of lists of them at any depth, as one array."""
   values = values.combine_chunks()
   while hasattr(values, 'flatten') and values.type.num_fields:
     values = values.flatten()
   return values.to_numpy(zero_copy_only=False)
-
-
-@functools.cache
-def _parquet():
-  try:
-    from pyarrow import parquet
-  except ImportError as error:
-    raise needs('pyarrow', 'video') from error
-  return parquet

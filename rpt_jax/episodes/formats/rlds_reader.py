@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
 from rpt_jax import files
+from rpt_jax.episodes import listing
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.formats import png, records, rlds_features
 from rpt_jax.episodes.source import (
@@ -75,9 +76,8 @@ class RldsStore:
     noted = _noted_lengths(self.path, self._splits)
     if len(noted) == self._starts[-1]:
       return np.array(noted, np.int64)
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-      counts = list(pool.map(self._count, range(int(self._starts[-1]))))
-    return np.array(counts, np.int64)
+    what = f'rlds 1 {" ".join(self._splits)}'
+    return np.array(listing.kept(self.path, what, self._counts), np.int64)
 
   def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
     """The columns of one episode; frames are decoded only if asked for."""
@@ -122,6 +122,10 @@ class RldsStore:
       raise CorruptEpisode(
         f'{self.path}: episode {index}, {name}: cannot be decoded ({error})'
       ) from error
+
+  def _counts(self):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+      return list(pool.map(self._count, range(int(self._starts[-1]))))
 
   def _count(self, index):
     try:

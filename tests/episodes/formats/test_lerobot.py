@@ -248,3 +248,110 @@ def test_cameras_kept_as_images_in_the_table(tmp_path):
   )
   found = episodes.open(tmp_path).read(1, ['image'])['image']
   np.testing.assert_array_equal(found, frames)
+
+
+def write_many(root, episodes, steps=10, group=None):
+  """v3 without cameras: all episodes in one file, of one row group or more."""
+  numbers = {k: v for k, v in FEATURES.items() if v['dtype'] != 'video'}
+  (root / 'meta/episodes/chunk-000').mkdir(parents=True)
+  info = {
+    'codebase_version': 'v3.0',
+    'fps': FPS,
+    'total_episodes': episodes,
+    'features': numbers,
+    'data_path': 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet',
+  }
+  (root / 'meta/info.json').write_text(json.dumps(info))
+  number = np.arange(episodes)
+  meta = {
+    'episode_index': number,
+    'length': np.full(episodes, steps),
+    'tasks': [[TASKS[i % 2]] for i in number],
+    'data/chunk_index': np.zeros_like(number),
+    'data/file_index': np.zeros_like(number),
+  }
+  path = root / 'meta/episodes/chunk-000/file-000.parquet'
+  pq.write_table(pa.table(meta), path)
+  row = np.arange(episodes * steps, dtype=np.float32)
+  state = np.stack([row, row % steps, row // steps], -1)
+  (root / 'data/chunk-000').mkdir(parents=True)
+  table = {
+    'observation.state': pa.FixedSizeListArray.from_arrays(state.ravel(), 3),
+    'action': pa.FixedSizeListArray.from_arrays(state[:, :2].ravel(), 2),
+    'next.reward': row,
+    'timestamp': (row % steps) / FPS,
+    'episode_index': np.repeat(number, steps),
+  }
+  path = root / 'data/chunk-000/file-000.parquet'
+  pq.write_table(pa.table(table), path, row_group_size=group)
+  return path
+
+
+@pytest.mark.parametrize('group', [None, 33, 7])
+def test_a_file_of_many_episodes_is_opened_once(tmp_path, monkeypatch, group):
+  """And each of its row groups decoded once, read in order or by threads."""
+  write_many(tmp_path, 50, group=group)
+  source = episodes.open(tmp_path)
+  opened, decoded = [], []
+
+  class Counted(pq.ParquetFile):
+    def __init__(self, path):
+      opened.append(path)
+      super().__init__(path)
+
+    def read_row_group(self, i, columns):
+      decoded.append(i)
+      return super().read_row_group(i, columns=columns)
+
+  monkeypatch.setattr(pq, 'ParquetFile', Counted)
+  for i in range(50):
+    values = source.read(i, ('state', 'action'))
+    expected = np.arange(10 * i, 10 * i + 10)
+    np.testing.assert_array_equal(values['state'][:, 0], expected)
+    np.testing.assert_array_equal(values['action'][:, 1], np.arange(10))
+  groups = -(-500 // group) if group else 1
+  assert len(opened) == 1 and sorted(decoded) == list(range(groups))
+  clips = source.read_all(('state',), [*range(49, -1, -7)])
+  np.testing.assert_array_equal(
+    clips.arrays['state'][::10, 0], np.arange(49, -1, -7) * 10.0
+  )
+  assert source.metadata(7)['instruction'] == 'pull'
+
+
+def test_rows_in_another_order_are_found(tmp_path):
+  """Nobody promises that a file holds its episodes one after the other."""
+  path = write_many(tmp_path, 6)
+  table = pq.read_table(path)
+  order = np.random.default_rng(0).permutation(6)
+  rows = (order[:, None] * 10 + np.arange(10)).ravel()
+  pq.write_table(table.take(rows), path)
+  source = episodes.open(tmp_path)
+  for i in range(6):
+    expected = np.arange(10 * i, 10 * i + 10)
+    np.testing.assert_array_equal(
+      source.read(i, ['state'])['state'][:, 0], expected
+    )
+
+
+def test_an_episode_of_fewer_rows_is_named(tmp_path):
+  path = write_many(tmp_path, 6)
+  table = pq.read_table(path)
+  pq.write_table(table.slice(0, 55), path)
+  source = episodes.open(tmp_path)
+  source.read(4, ['state'])
+  with pytest.raises(episodes.CorruptEpisode, match='5 rows of episode 5'):
+    source.read(5, ['state'])
+
+
+def test_what_is_done_is_terminal(tmp_path):
+  path = write_many(tmp_path, 2)
+  table = pq.read_table(path)
+  done = np.arange(20) == 9  # The second episode is cut off.
+  pq.write_table(table.append_column('next.done', pa.array(done)), path)
+  info = json.loads((tmp_path / 'meta/info.json').read_text())
+  info['features']['next.done'] = {'dtype': 'bool', 'shape': [1]}
+  (tmp_path / 'meta/info.json').write_text(json.dumps(info))
+  first, second = episodes.open(tmp_path)
+  assert first.is_terminal.tolist() == [False] * 9 + [True]
+  assert first.discount[-1] == 0
+  assert not second.is_terminal.any()

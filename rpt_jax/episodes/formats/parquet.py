@@ -1,0 +1,95 @@
+"""Rows of Parquet files, read where they lie.
+
+A footer is parsed once and a row group decoded once for all episodes that lie
+in it one after the other: what reads a file for each of its episodes anew takes
+a time that grows with their square.
+"""
+
+import collections
+import contextlib
+import functools
+import os
+import pathlib
+import threading
+import types
+
+from rpt_jax import files
+from rpt_jax.episodes.errors import CorruptEpisode, needs
+
+_OPEN, _GROUPS = 16, 2  # Files, and row groups of a dataset in memory.
+
+
+class Tables:
+  """The tables of one dataset; safe for several threads."""
+
+  def __init__(self):
+    self._files = collections.OrderedDict()
+    self._groups = collections.OrderedDict()
+    self._lock = threading.Lock()
+
+  def rows(self, path: pathlib.Path, columns, first: int, count: int):
+    """Rows `first` to `first + count` of a file, or as many as there are.
+
+    Raises CorruptEpisode for a file that cannot be read or has no such column.
+    """
+    with self._lock, _named(path):
+      file = self._file(path, len(columns))
+      parts, start = [], 0
+      for group in range(file.num_row_groups):
+        stop = start + file.metadata.row_group(group).num_rows
+        if start < first + count and stop > first:
+          table = self._group(path, file, group, tuple(columns))
+          begin, end = max(first - start, 0), min(first + count, stop) - start
+          parts.append(table.slice(begin, end - begin))
+        start = stop
+      if not parts:
+        return file.schema_arrow.empty_table().select([*columns])
+      return library().pa.concat_tables(parts)
+
+  def of_episode(self, path: pathlib.Path, columns, number: int):
+    """The rows whose episode_index it is, wherever in the file they are."""
+    with self._lock, _named(path):
+      self._file(path, len(columns))
+      return library().parquet.read_table(
+        path, columns=[*columns], filters=[('episode_index', '=', number)]
+      )
+
+  def _file(self, path, width):
+    if path not in self._files:
+      file = library().parquet.ParquetFile(path)
+      declared = 8 * file.metadata.num_rows * width
+      files.holds(path, 'the table', declared, os.path.getsize(path))
+      self._files[path] = file
+      if len(self._files) > _OPEN:
+        self._files.popitem(last=False)[1].close()
+    self._files.move_to_end(path)
+    return self._files[path]
+
+  def _group(self, path, file, group, columns):
+    key = path, group, columns
+    if key not in self._groups:
+      if len(self._groups) >= _GROUPS:
+        self._groups.popitem(last=False)
+      self._groups[key] = file.read_row_group(group, columns=[*columns])
+    self._groups.move_to_end(key)
+    return self._groups[key]
+
+
+@contextlib.contextmanager
+def _named(path):
+  """What goes wrong within, as a CorruptEpisode that names the file."""
+  try:
+    yield
+  except (OSError, ValueError, KeyError) as error:
+    raise CorruptEpisode(f'{path}: {error}') from error
+
+
+@functools.cache
+def library():
+  """`pyarrow` as `.pa`, its `.parquet`; ValueError naming the extra."""
+  try:
+    import pyarrow as pa
+    from pyarrow import parquet
+  except ImportError as error:
+    raise needs('pyarrow', 'video') from error
+  return types.SimpleNamespace(pa=pa, parquet=parquet)

@@ -1,0 +1,67 @@
+"""What is known of a dataset's files, kept until one of them changes.
+
+Reading what all files say takes hours where there are 10^6 of them; listing
+their names, sizes and times takes seconds. What was read once is kept in this
+user's cache, for all runs.
+"""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rpt_jax import files
+
+CACHE = pathlib.Path(
+  os.environ.get('XDG_CACHE_HOME', '~/.cache'), 'rpt_jax', 'datasets'
+).expanduser()
+
+
+def signature(root: str | os.PathLike) -> str:
+  """A hash of names, sizes and times of change of all files at or below."""
+  digest = hashlib.blake2b(digest_size=16)
+  for name, status in sorted(_files(root), key=lambda pair: pair[0]):
+    line = f'{name} {status.st_size} {status.st_mtime_ns};'
+    digest.update(line.encode('utf-8', 'surrogateescape'))
+  return digest.hexdigest()
+
+
+def kept(root: str | os.PathLike, what: str, make: Callable[[], Any]) -> Any:
+  """`make()`, a value for JSON, kept until a file at or below `root` changes.
+
+  `what` says what it is of, and of which version: another word, another value.
+  """
+  place = os.path.realpath(root)
+  now = signature(place)
+  name = hashlib.blake2b(f'{place} {what}'.encode(), digest_size=16).hexdigest()
+  path = CACHE / f'{name}.json'
+  keys = 'of', 'signature', 'value'
+  with contextlib.suppress(ValueError, OSError):
+    before = files.read_json(path, *keys, most=files.MANIFEST)
+    if (before['of'], before['signature']) == ([place, what], now):
+      return before['value']
+  value = make()
+  with contextlib.suppress(OSError):  # A home that cannot be written to.
+    CACHE.mkdir(parents=True, exist_ok=True)
+    about = {'of': [place, what], 'signature': now, 'value': value}
+    files.write_json(path, about)
+  return value
+
+
+def _files(root) -> Iterator[tuple[str, os.stat_result]]:
+  """(name below root, status) of every file; links to files are followed."""
+  if not os.path.isdir(root):
+    yield os.path.basename(root), os.stat(root)
+    return
+  folders = ['']
+  while folders:
+    below = folders.pop()
+    with os.scandir(os.path.join(root, below)) as entries:
+      for entry in entries:
+        name = os.path.join(below, entry.name)
+        if entry.is_dir(follow_symlinks=False):
+          folders.append(name)
+        elif entry.is_file():
+          yield name, entry.stat()
