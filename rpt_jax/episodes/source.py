@@ -188,11 +188,18 @@ class Source:
     def read(index):
       return self.read(index, fields)
 
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-      episodes = list(pool.map(read, indices))
+    if any(self._decoded(field) for field in fields):
+      with concurrent.futures.ThreadPoolExecutor() as pool:
+        episodes = list(pool.map(read, indices))
+    else:  # Threads would wait for each other.
+      episodes = [read(index) for index in indices]
     arrays = {k: self._end_to_end(k, [e[k] for e in episodes]) for k in fields}
     lengths = [len(e[fields[0]]) for e in episodes]
     return Clips(arrays, np.array(lengths, np.int32))
+
+  def _decoded(self, field):
+    columns = self._columns.get(field, ())
+    return any(self.store.columns[c].kind == 'image' for c in columns)
 
   def _checked_fields(self, fields):
     if fields is None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-BLOCK = 1 << 16  # Rows that are in memory at once where all are visited.
+BLOCK = 1 << 13  # Rows that are in memory at once where all are visited.
 _LATE = 1e-3  # Seconds that a run of rows may take before others are announced.
 
 

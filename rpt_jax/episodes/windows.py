@@ -34,6 +34,18 @@ class Clips(NamedTuple):
     return np.searchsorted(self.offsets, rows, side='right') - 1
 
 
+def spread(count: int, most: int) -> np.ndarray:
+  """At most `most` of `count` rows, evenly: neighbours are near copies.
+
+  The stride is prime, so as not to fall into step with clips of one length,
+  of which only the first steps, say, would be seen.
+  """
+  stride = -(-count // most)
+  while any(stride % n == 0 for n in range(2, int(stride**0.5) + 1)):
+    stride += 1
+  return np.arange(0, count, stride)
+
+
 class Windows(NamedTuple):
   """A table of W windows; `table[picks]` selects some.
 

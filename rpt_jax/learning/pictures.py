@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from rpt_jax.episodes import store
+from rpt_jax.episodes import store, windows
 from rpt_jax.learning import streams
 from rpt_jax.reporting import frames
 from rpt_jax.training import checkpoint
@@ -126,7 +126,7 @@ def _units(domains, name, recipe, inputs):
     fitted = checkpoint.load_params(folder / 'fitted.safetensors')
     x_ND = recipes.transformed(recipe, fitted, clips)
   unit_N = np.load(folder / 'heldout.npy')[:, 0]
-  looked_at = np.arange(0, len(unit_N), -(-len(unit_N) // _LOOKED_AT))
+  looked_at = windows.spread(len(unit_N), _LOOKED_AT)
   x_MD, unit_M = jnp.asarray(x_ND[looked_at], jnp.float32), unit_N[looked_at]
 
   def nearest(unit):

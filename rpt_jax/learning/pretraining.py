@@ -89,7 +89,8 @@ def constants(
     return {}
   arrays = clips().arrays
   arrays = {
-    name: arrays[name][:: -(-len(arrays[name]) // _FITTED)] for name in fitted
+    name: arrays[name][windows.spread(len(arrays[name]), _FITTED)]
+    for name in fitted
   }
   arrays = streams.scaled(arrays, measured)
   return {name: heads.fit(spec, arrays[name]) for name, spec in fitted.items()}

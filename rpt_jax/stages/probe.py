@@ -8,9 +8,8 @@ state or proprioception, of that part of the state that a single frame shows
 
 from collections.abc import Callable
 
-import numpy as np
-
 from rpt_jax import domains, results
+from rpt_jax.episodes import windows
 from rpt_jax.evals import probes
 from rpt_jax.learning import encoders, features, streams
 from rpt_jax.learning.runs import Runs
@@ -36,7 +35,10 @@ def run(config, inputs, directory):
     if not fields:
       continue
     clips = {s: streams.read(domain, inputs, s, names) for s in _SPLITS}
-    chosen = {s: _spread(clips[s], most) for s, most in _MOST.items()}
+    chosen = {
+      s: windows.spread(int(clips[s].lengths.sum()), most)
+      for s, most in _MOST.items()
+    }
     labels = {
       s: _labels(domains.labels(domain, inputs, s, fields), domain, chosen[s])
       for s in _SPLITS
@@ -74,12 +76,6 @@ def _readers(runs, seed, inputs, places):
     readers[name] = lambda clips, rows, read=read: read([clips], rows)
     names |= dict.fromkeys(each.streams)
   return readers, tuple(names)
-
-
-def _spread(clips, most):
-  """At most so many rows: neighbouring frames are near copies."""
-  count = int(clips.lengths.sum())
-  return np.arange(0, count, -(-count // most))
 
 
 def _labels(clips, domain, rows_N):

@@ -18,7 +18,7 @@ from rpt_jax.types import Array
 from rpt_jax.units import lloyd, seeding
 from rpt_jax.units import rows as rows_lib
 
-_AT_ONCE = 2**18  # Rows at most, but a batch at least, that are sent at once.
+_AT_ONCE = 2**14  # Rows at most, but a batch at least, that are sent at once.
 
 
 class State(NamedTuple):

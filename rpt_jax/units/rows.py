@@ -24,7 +24,7 @@ from rpt_jax.types import Array, PyTree
 AXIS = 'data'
 CHUNK = 2048
 _COPIED = 2**20  # Rows at most that one device pads.
-SLAB = 2**16  # Rows of a device at once, where all are visited.
+SLAB = 2**14  # Rows of a device at once, where all are visited.
 
 
 class Rows(NamedTuple):

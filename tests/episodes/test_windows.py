@@ -125,3 +125,18 @@ def test_bad_settings_are_named():
   for context, lead in [(0, 0), (2, 2), (2, -1)]:
     with pytest.raises(ValueError, match='context'):
       win.windows(np.array([3]), context, lead=lead)
+
+
+@pytest.mark.parametrize('count, most', [(1, 5), (5, 5), (9, 5), (7500, 5000)])
+def test_few_rows_are_every_second_or_all(count, most):
+  rows = win.spread(count, most)
+  assert rows.tolist() == [*range(0, count, -(-count // most))]
+
+
+def test_many_rows_see_all_steps_of_clips_of_one_length():
+  """A stride of 150 would see the first step of clips of ten alone."""
+  rows = win.spread(750_000, 5000)
+  assert 4500 < len(rows) <= 5000
+  for length in (10, 25, 50, 150):
+    seen = np.bincount(rows % length, minlength=length)
+    assert seen.min() > 0.8 * seen.mean()

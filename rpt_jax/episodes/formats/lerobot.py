@@ -5,6 +5,7 @@ one, and says in `meta/episodes/` where each begins. Both are read by row
 numbers and time stamps (https://huggingface.co/docs/lerobot, dataset v3).
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -133,19 +134,26 @@ class LeRobotStore:
   def _file(self, template, episode, prefix, **keys):
     """A file of an episode: v2 fills in its number, v3 looks it up."""
     number = int(episode['episode_index'])
-    name = files.fill(
-      self._info[template],
-      self._root / _INFO,
-      episode_index=number,
-      episode_chunk=number // int(self._info.get('chunks_size', 1000)),
-      chunk_index=episode.get(f'{prefix}/chunk_index'),
-      file_index=episode.get(f'{prefix}/file_index'),
-      **keys,
-    )
-    path = files.inside(self._root, name)
+    fields = keys | {
+      'episode_index': number,
+      'episode_chunk': number // int(self._info.get('chunks_size', 1000)),
+      'chunk_index': episode.get(f'{prefix}/chunk_index'),
+      'file_index': episode.get(f'{prefix}/file_index'),
+    }
+    named = self._info[template]
+    # Others would tell episodes of one file apart, which lie in one place.
+    used = tuple(x for x in fields.items() if f'{{{x[0]}' in str(named))
+    path = _place(self._root, named, used)
     if not path.is_file():
       raise CorruptEpisode(f'{path}: missing, episode {number} is in it')
     return path
+
+
+@functools.lru_cache(maxsize=1024)
+def _place(root, template, fields):
+  """Where a template leads, which episodes of one file ask for in turn."""
+  name = files.fill(template, root / _INFO, **dict(fields))
+  return files.inside(root, name)
 
 
 def _read_info(root):

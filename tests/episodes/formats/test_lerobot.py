@@ -273,7 +273,7 @@ def write_many(root, episodes, steps=10, group=None):
   path = root / 'meta/episodes/chunk-000/file-000.parquet'
   pq.write_table(pa.table(meta), path)
   row = np.arange(episodes * steps, dtype=np.float32)
-  state = np.stack([row, row % steps, row // steps], -1)
+  state = np.stack([row, row % steps, (row % steps) ** 2], -1)
   (root / 'data/chunk-000').mkdir(parents=True)
   table = {
     'observation.state': pa.FixedSizeListArray.from_arrays(state.ravel(), 3),
