@@ -6,10 +6,11 @@ is written last: what is in it, and sizes and sha256 of its files. `seal`
 gathers the entries into `manifest.json`, without which there is nothing to
 read. So a killed writer goes on with the shards that have no entry.
 
-Measured (1,000,000 rows of 384 f16, windows of 16, one core, rpt_jax at
-4a3364c): 220,000 windows a second from this store, 190,000 from memory by
-PyTorch's DataLoader, 22,000 by TensorStore (zarr3, sharded); through a mount
-that answers after 20 ms 2,300 and 1,100 by TensorStore.
+Why flat files (`python -m tests.benchmarks windows`, windows of 16 steps of 384
+f16, a second of one core of an AMD EPYC 7003): 217,000 from here, 29,000 by
+PyTorch's DataLoader from memory, 17,000 by TensorStore (zarr3, sharded). Through
+a mount that answers after 20 ms: 1,400 in the first 20 seconds, 47 where reads
+are not announced, 1,100 by TensorStore.
 """
 
 import functools

@@ -19,7 +19,7 @@ import jax
 from rpt_jax.provenance import provenance
 from rpt_jax.training import memory
 
-NAMES = ('encode', 'kmeans', 'policy', 'rollouts', 'trunk')
+NAMES = ('encode', 'kmeans', 'policy', 'rollouts', 'trunk', 'windows')
 
 
 def main(names, path=''):
