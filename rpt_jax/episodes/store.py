@@ -8,9 +8,9 @@ read. So a killed writer goes on with the shards that have no entry.
 
 Why flat files (`python -m tests.benchmarks windows`, windows of 16 steps of 384
 f16, a second of one core of an AMD EPYC 7003): 217,000 from here, 29,000 by
-PyTorch's DataLoader from memory, 17,000 by TensorStore (zarr3, sharded). Through
-a mount that answers after 20 ms: 1,400 in the first 20 seconds, 47 where reads
-are not announced, 1,100 by TensorStore.
+PyTorch's DataLoader from memory, 17,000 by TensorStore (zarr3, sharded).
+Through a mount that answers after 20 ms: 1,400 in the first 20 seconds, 47
+where reads are not announced, 1,100 by TensorStore.
 """
 
 import functools
