@@ -5,7 +5,6 @@ has the keys that are needed, and what is no regular file is never opened.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -246,17 +245,3 @@ def take_place(
     os.replace(old, folder)
     raise
   shutil.rmtree(old, ignore_errors=True)
-
-
-def reserve(path: str | os.PathLike) -> None:
-  """Takes the disk that a sparse file will need before it is mapped.
-
-  A map that cannot be written ends the process without a word. Raises OSError,
-  naming the file, where there is too little.
-  """
-  with open(path, 'r+b') as file:
-    try:
-      os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-    except OSError as error:
-      if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -1,29 +1,33 @@
-"""Frames of many clips, decoded once, mapped from disk and read at random.
+"""Frames of many clips, decoded once, on disk, and read at random.
 
-A split is `<split>.npy`, uint8 [N, H, W, 3], and `<split>.clips.npz`, which
-says where clips begin and end, how fast they run, and what they are told to do.
+A split is a folder of the stream store, a stream `image/<camera>` of uint8
+[N, H, W, 3] for each camera, and `clips.npz`, which says how fast clips run and
+what they are told to do.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from rpt_jax import files
-from rpt_jax.episodes import windows
+from rpt_jax.episodes import stack, store, windows
+
+IMAGE, CLIPS = 'image/', 'clips.npz'
 
 
 @dataclasses.dataclass(frozen=True)
 class Frames:
   """Frames of clips that lie end to end; each camera of an episode is a clip.
 
-  `parts` are arrays [N, H, W, 3] of uint8, end to end; of each clip `lengths`
-  are its frames, `rates` its frames a second (0: nobody knows) and `texts` the
-  instruction that it follows ('': none).
+  `parts` are arrays [N, H, W, 3] of uint8, one of each domain; of each clip
+  `lengths` are its frames, `rates` its frames a second (0: nobody knows) and
+  `texts` the instruction that it follows ('': none).
   """
 
-  parts: tuple[np.ndarray, ...]
+  parts: tuple[stack.Stack | np.ndarray, ...]
   lengths: np.ndarray
   rates: np.ndarray
   texts: np.ndarray
@@ -49,15 +53,11 @@ class Frames:
 
   def take(self, rows: np.ndarray) -> np.ndarray:
     """The frames at `rows`, any shape of them: uint8 [*rows, H, W, 3]."""
-    flat = np.ravel(rows)
-    starts = np.cumsum([0, *map(len, self.parts)])
-    which = np.searchsorted(starts, flat, side='right') - 1
-    first = self.parts[0]
-    frames = np.empty((len(flat), *first.shape[1:]), first.dtype)
-    for i in np.unique(which):
-      in_part = which == i
-      frames[in_part] = self.parts[i][flat[in_part] - starts[i]]
-    return frames.reshape(*np.shape(rows), *first.shape[1:])
+    return self._pixels[rows]
+
+  @functools.cached_property
+  def _pixels(self):
+    return stack.end_to_end(self.parts)
 
   def spread(self, count: int) -> np.ndarray:
     """Rows of at most `count` frames, evenly over all of them."""
@@ -65,22 +65,30 @@ class Frames:
     return places.astype(int)
 
 
-def save_clips(path: pathlib.Path, lengths, rates, texts) -> None:
-  """Writes what is known of the clips beside the frames at `path`."""
+def save_clips(folder: pathlib.Path, rates, texts) -> None:
+  """Writes what is known of the clips beside the frames in `folder`."""
   clips = {
-    'lengths': np.asarray(lengths, np.int32),
     'rates': np.asarray(rates, np.float32),
     'texts': np.asarray(texts, np.str_),
   }
-  files.write_arrays(path.with_suffix('.clips.npz'), clips)
+  files.write_arrays(folder / CLIPS, clips)
 
 
-def load(paths: Sequence[pathlib.Path]) -> Frames:
-  """The frames of all files `<split>.npy`, in order."""
-  parts = tuple(np.load(path, mmap_mode='r') for path in paths)
-  clips = [dict(np.load(path.with_suffix('.clips.npz'))) for path in paths]
-  fields = ('lengths', 'rates', 'texts')
-  return Frames(parts, *(np.concatenate([c[k] for c in clips]) for k in fields))
+def load(folders: Sequence[pathlib.Path]) -> Frames:
+  """The frames of all folders `<domain>/<split>`, in order.
+
+  Of a domain all clips of a camera, then those of the next. Raises ValueError
+  where a split is not finished or holds no frame.
+  """
+  parts, lengths, clips = [], [], []
+  for folder in folders:
+    names = store.streams(folder)
+    split = store.load(folder, names)
+    parts.append(stack.end_to_end([split.arrays[name] for name in names]))
+    lengths.append(np.tile(split.lengths, len(names)))
+    clips.append(dict(np.load(folder / CLIPS)))
+  known = (np.concatenate([c[k] for c in clips]) for k in ('rates', 'texts'))
+  return Frames(tuple(parts), np.concatenate(lengths), *known)
 
 
 def blank(size: int, length: int = 1024) -> Frames:

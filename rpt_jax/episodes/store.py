@@ -199,6 +199,17 @@ def kept(directory: pathlib.Path) -> list[int]:
   return [e for s in manifest(directory)['shards'] for e in s['episodes']]
 
 
+def streams(directory: pathlib.Path) -> tuple[str, ...]:
+  """The streams that are there, in the order of their names."""
+  shards = manifest(directory)['shards']
+  return tuple(sorted(next((s['streams'] for s in shards if s['streams']), ())))
+
+
+def steps(entries: Sequence[Mapping]) -> int:
+  """How many steps the episodes of some shards have."""
+  return sum(sum(entry['lengths']) for entry in entries)
+
+
 def load(directory: pathlib.Path, names: Sequence[str]) -> Clips:
   """The named streams of all episodes, not read yet: {name: `stack.Stack`}.
 

@@ -24,7 +24,7 @@ def run(config, inputs, directory):
       if not (folder / store.MANIFEST).exists():
         source = domain.source(inputs['collect'], split)
         _write(source, domain.fields, store.manifest(encoded), folder)
-      steps = sum(sum(s['lengths']) for s in store.manifest(folder)['shards'])
+      steps = store.steps(store.manifest(folder)['shards'])
       tags = {'domain': domain.name, 'split': split}
       rows.append(results.row(Label.STAGE, Label.STEPS, steps, **tags))
   return rows

@@ -99,13 +99,13 @@ def _pipeline(config):
       Stage(name, verb or name, only, named, arguments, content or {})
     )
 
+  stored = {'format': store.FORMAT}
   contents = {d.name: d.content for d in domains.of(config)}
   add('collect', (), (), content={'contents': contents})
   model = (See.STAGE,) if config.encoder == TRAINED else ()
   if model:
-    add('frames', ('frames',), ('collect',))
+    add('frames', ('frames',), ('collect',), content=stored)
     add(See.STAGE, ('image_model', 'saving'), ('frames',))
-  stored = {'format': store.FORMAT}
   add('encode', ('encoder', 'encode'), ('collect', *model), content=stored)
   add('label', (), ('collect', 'encode'), content=stored)
   controls = _controls(config)

@@ -19,7 +19,7 @@ def run(config, inputs, directory):
   c, mesh = config.image_model, sharding.make_mesh(config.mesh.sizes)
   places = domains.seen(domains.of(config))
   stored, heldout = (
-    frames.load([inputs['frames'] / d.name / f'{split}.npy' for d in places])
+    frames.load([inputs['frames'] / d.name / split for d in places])
     for split in ('pretrain', 'heldout')
   )
   objective = seeing.objective(c)

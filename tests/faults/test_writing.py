@@ -1,8 +1,6 @@
 """Faults 38 to 40: signals everywhere, disks that are full, policies of NaN."""
 
 import contextlib
-import errno
-import os
 import resource
 import signal
 import subprocess
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 
 from rpt_jax import files
-from rpt_jax.episodes import frames, store
+from rpt_jax.episodes import frames, stack, store
 from rpt_jax.episodes.formats import rlds
 from rpt_jax.results import Cell
 from rpt_jax.stages import finetune
@@ -98,9 +96,12 @@ WRITERS = {
   'arrays': lambda p: files.write_arrays(p, {'x': NOISE}),
   'parameters': lambda p: checkpoint.save_params(p, {'x': NOISE}),
   'an image model': lambda p: weights.write(p, {}, {'x': NOISE}),
-  'clips': lambda p: frames.save_clips(p, NOISE, NOISE, ['']),
+  'clips': lambda p: frames.save_clips(p, NOISE, ['']),
   'a shard': lambda p: store.write_shard(
     p, store.Shard(0, 1, 0, 1), {0: {'x': NOISE}}, {}
+  ),
+  'scratch': lambda p: stack.Scratch(p.parent, NOISE.shape[1:], 'f4').append(
+    NOISE
   ),
   'collected': lambda p: rlds.write(
     p, 'toy', {'train': [make_episode(seed, 2000) for seed in range(3)]}
@@ -123,22 +124,6 @@ def test_39_disk_full(what, tmp_path):
   assert not kept or path.read_text() == 'before'
   left = [p.name for p in tmp_path.rglob('*') if p.is_file()]
   assert not [n for n in left if n not in ('out',) and '.partial' not in n]
-
-
-def test_maps_reserve_their_disk(tmp_path, monkeypatch):
-  path = tmp_path / 'map.npy'
-  np.lib.format.open_memmap(path, 'w+', np.uint8, (1 << 20,))
-  assert path.stat().st_blocks * 512 < 1 << 20
-  with monkeypatch.context() as patch:
-
-    def full(*_):
-      raise OSError(errno.ENOSPC, 'No space left on device')
-
-    patch.setattr(os, 'posix_fallocate', full)
-    with pytest.raises(OSError, match=f'No space.*{path}'):
-      files.reserve(path)
-  files.reserve(path)
-  assert path.stat().st_blocks * 512 >= 1 << 20
 
 
 def test_40_policies_that_are_not_finite():

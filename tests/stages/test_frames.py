@@ -1,14 +1,12 @@
 """Frames for the image model: all of them, at one size, in order; faults."""
 
-import shutil
-
 import jax
 import numpy as np
 import pytest
 
 from rpt_jax import episodes
 from rpt_jax.episodes import frames as stored
-from rpt_jax.episodes import reading
+from rpt_jax.episodes import store
 from rpt_jax.learning import checks
 from rpt_jax.stages import collect, frames
 from rpt_jax.training import distributed
@@ -16,9 +14,7 @@ from rpt_jax.vision import preprocessing
 from tests.stages import encoding
 
 SIZE = 16
-FILES = [
-  f'{s}.{e}' for s in ('heldout', 'pretrain') for e in ('clips.npz', 'npy')
-]
+SPLITS = 'pretrain', 'heldout'
 
 
 @pytest.fixture
@@ -35,7 +31,13 @@ def experiment(data, cameras=('image',), **changes):
 
 def written(workdir):
   """Frames of the split `pretrain`, as the image model reads them."""
-  return stored.load([workdir / 'frames/toy/pretrain.npy']).parts[0]
+  return stored.load([workdir / 'frames/toy/pretrain']).parts[0][:]
+
+
+def files_of(workdir):
+  """{split: names of its files}."""
+  folder = workdir / 'frames/toy'
+  return {s: sorted(p.name for p in (folder / s).iterdir()) for s in SPLITS}
 
 
 def run(config, workdir):
@@ -51,7 +53,7 @@ def expected(data, cameras, chosen):
     lambda x: preprocessing.resize(x[None], (SIZE, SIZE), 'bilinear')[0]
   )
   source = episodes.open(data, **{c: c for c in cameras})
-  views = [x for i in chosen for x in source.read(i, cameras).values()]
+  views = [source.read(i, (c,))[c] for c in cameras for i in chosen]
   return np.stack([scale(x) for x_THWC in views for x in x_THWC]).astype('u1')
 
 
@@ -62,26 +64,29 @@ def test_every_frame_once_in_order(data, tmp_path, cameras, workers):
   rows = run(config, tmp_path)
   found = written(tmp_path)
   assert found.shape == (50 * len(cameras), SIZE, SIZE, 3)
-  assert isinstance(found, np.memmap) and found.dtype == np.uint8
-  wanted = expected(data, cameras, range(6))
+  assert found.dtype == np.uint8
+  wanted = expected(data, sorted(cameras), range(6))
   assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
   assert [r['value'] for r in rows] == [n * len(cameras) for n in (50, 18)]
-  names = sorted(p.name for p in (tmp_path / 'frames/toy').iterdir())
-  assert names == FILES
+  shards = [f'00000-of-00001.image.{camera}.npy' for camera in sorted(cameras)]
+  expected_files = sorted([*shards, 'clips.npz', 'manifest.json'])
+  assert files_of(tmp_path) == dict.fromkeys(SPLITS, expected_files)
 
 
 def test_clips_have_their_bounds_rates_and_texts(data, tmp_path):
   """A camera of an episode is a clip; what cannot be decoded is none."""
   encoding.spoil(data / '001.npz')
   run(experiment(data, ('wrist', 'image')), tmp_path)
-  splits = [tmp_path / f'frames/toy/{s}.npy' for s in ('pretrain', 'heldout')]
+  splits = [tmp_path / 'frames/toy' / split for split in SPLITS]
   found = stored.load(splits)
   kept = [n for i, n in enumerate(encoding.LENGTHS) if i != 1]
-  np.testing.assert_array_equal(found.lengths, np.repeat(kept, 2))
+  np.testing.assert_array_equal(
+    found.lengths, [*kept[:5], *kept[:5], *kept[5:], *kept[5:]]
+  )
   assert len(found) == found.lengths.sum() and found.size == SIZE
   assert set(found.texts) == {''} and set(found.rates) == {0.0}
   rows = np.array([[0, 5], [len(found) - 1, 3]])
-  everything = np.concatenate(found.parts)
+  everything = np.concatenate([part[:] for part in found.parts])
   np.testing.assert_array_equal(found.take(rows), everything[rows])
   assert found.spread(3).tolist() == [0, (len(found) - 1) // 2, len(found) - 1]
 
@@ -95,38 +100,50 @@ def test_an_undecodable_episode_is_left_out(data, tmp_path, capsys):
   wanted = expected(data, ('image',), (0, 2, 3, 4, 5))
   assert found.shape == wanted.shape and rows[0]['value'] == 38
   assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
-  names = sorted(p.name for p in (tmp_path / 'frames/toy').iterdir())
-  assert names == FILES
 
 
 def test_over_the_budget_nothing_appears(data, tmp_path):
   encoding.spoil(data / '001.npz')
   with pytest.raises(ValueError, match='toy/pretrain: 1 of 6'):
     run(experiment(data, error_budget=0.1), tmp_path)
-  assert not (tmp_path / 'frames/toy/pretrain.npy').exists()
+  assert not list((tmp_path / 'frames').rglob('*.npy'))
 
 
-def test_a_finished_split_is_not_decoded_again(data, tmp_path):
+def test_a_finished_shard_is_not_decoded_again(data, tmp_path, monkeypatch):
+  """Killed between two shards, it goes on with the second."""
   config = experiment(data)
-  first = run(config, tmp_path)
-  path = tmp_path / 'frames/toy/heldout.npy'
-  path.unlink()
-  before = (tmp_path / 'frames/toy/pretrain.npy').stat().st_mtime_ns
-  assert run(config, tmp_path) == first
-  assert path.exists()
-  after = (tmp_path / 'frames/toy/pretrain.npy').stat().st_mtime_ns
-  assert after == before
+  monkeypatch.setattr(frames, '_SHARD', 15)
+  expected = run(config, tmp_path / 'whole')
+  write_shard, written_shards = store.write_shard, []
+
+  def killed(folder, shard, *rest):
+    if len(written_shards) == 1:
+      raise KeyboardInterrupt
+    written_shards.append(shard)
+    write_shard(folder, shard, *rest)
+
+  with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    patched.setattr(store, 'write_shard', killed)
+    run(config, tmp_path)
+  (first,) = (tmp_path / 'frames').rglob('*.npy')
+  before = first.stat().st_mtime_ns
+  assert run(config, tmp_path) == expected
+  assert first.stat().st_mtime_ns == before
+  np.testing.assert_array_equal(written(tmp_path), written(tmp_path / 'whole'))
 
 
-def test_only_the_first_process_writes(data, tmp_path, monkeypatch):
+def test_each_process_writes_shards_of_its_own(data, tmp_path, monkeypatch):
+  """The second of two writes every other one, and no manifest."""
   config = experiment(data)
-  first = run(config, tmp_path)
-  made = (tmp_path / 'frames').rename(tmp_path / 'made')
+  monkeypatch.setattr(frames, '_SHARD', 15)
+  run(config, tmp_path / 'whole')
   monkeypatch.setattr(jax, 'process_index', lambda: 1)
-  monkeypatch.setattr(
-    distributed,
-    'wait',
-    lambda name: shutil.copytree(made, tmp_path / 'frames', dirs_exist_ok=True),
-  )
-  monkeypatch.setattr(reading, 'read_ahead', None)
-  assert run(config, tmp_path) == first
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  monkeypatch.setattr(distributed, 'wait', lambda name: None)
+  with pytest.raises(ValueError, match='00000-of.*never finished'):
+    run(config, tmp_path)
+  folder = tmp_path / 'frames/toy/pretrain'
+  names = {path.name for path in folder.glob('*.npy')}
+  every = (tmp_path / 'whole/frames/toy/pretrain').glob('*.npy')
+  assert names == {p.name for p in every if int(p.name[:5]) % 2}
+  assert not (folder / store.MANIFEST).exists()

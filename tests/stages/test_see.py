@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from rpt_jax import settings
-from rpt_jax.episodes import frames
+from rpt_jax.episodes import frames, windows
 from rpt_jax.stages import see
 from rpt_jax.vision.pretraining import mae
+from tests.episodes import stored as saved
 from tests.settings import variants
 
 
@@ -17,13 +18,12 @@ def test_frames_without_pairs_are_refused_before_training(
   monkeypatch.setattr(mae, 'NEEDS', ('pairs',))
   config = variants.changed('hubert_units:quicktest')
   config = settings.read(settings.Experiment, config)
-  folder = tmp_path / 'frames' / 'Acrobot-v1'
-  folder.mkdir(parents=True)
   for split in ('pretrain', 'heldout'):
-    lengths = [1] * 6 if split == short else [6]
-    np.save(folder / f'{split}.npy', np.zeros((6, 64, 64, 3), np.uint8))
-    clips = [0.0] * len(lengths), [''] * len(lengths)
-    frames.save_clips(folder / f'{split}.npy', lengths, *clips)
+    folder = tmp_path / 'frames' / 'Acrobot-v1' / split
+    lengths = np.array([1] * 6 if split == short else [6])
+    image = np.zeros((6, 64, 64, 3), np.uint8)
+    saved.save(folder, windows.Clips({'image/image': image}, lengths))
+    frames.save_clips(folder, [0.0] * len(lengths), [''] * len(lengths))
   with pytest.raises(ValueError, match='needs pairs, found 6 frames in 6 clip'):
     see.run(config, {'frames': tmp_path / 'frames'}, tmp_path / 'see')
   assert not (tmp_path / 'see').exists()
