@@ -53,7 +53,8 @@ class File:
         self._read_bytes(self._offset + first * self._width, view)
         return out
       rows = np.arange(first, last, step)
-    rows = np.asarray(rows)
+    if _follow(rows := np.asarray(rows), len(self)):
+      return self[int(rows[0]) : int(rows[-1]) + 1]
     runs = rows.reshape(-1, rows.shape[-1] if rows.ndim > 1 else 1)
     return self._runs(runs).reshape(*rows.shape, *self.shape[1:])
 
@@ -188,7 +189,8 @@ class Stack:
       if step == 1:
         return self._slice(first, max(last, first))
       rows = np.arange(first, last, step)
-    rows = np.asarray(rows)
+    if _follow(rows := np.asarray(rows), len(self)):
+      return self._slice(int(rows[0]), int(rows[-1]) + 1)
     if len(self.parts) == 1:
       return np.asarray(self.parts[0][rows], self.dtype)
     runs = rows.reshape(-1, rows.shape[-1] if rows.ndim > 1 else 1)
@@ -248,6 +250,13 @@ class Derived:
     if isinstance(rows, slice):
       rows = np.arange(*rows.indices(len(self)))
     return np.asarray(self._make(np.asarray(rows)))
+
+
+def _follow(rows, count):
+  """Whether rows [n] are some of `count` that follow each other."""
+  if rows.ndim != 1 or len(rows) < 2 or rows[0] < 0 or rows[-1] >= count:
+    return False
+  return bool((rows[1:] - rows[:-1] == 1).all())
 
 
 def mapped(x, function: Callable):

@@ -21,6 +21,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from rpt_jax import target
+from rpt_jax.episodes import stack
 from rpt_jax.training import memory
 from rpt_jax.types import Array
 from rpt_jax.units import lloyd, minibatch, seeding
@@ -283,7 +284,7 @@ def _stream(run, x_ND, mesh) -> np.ndarray:
   """Assigns host rows slab by slab: files that are mapped are never loaded."""
   pieces, size = [], SLAB * mesh.shape[rows_lib.AXIS]
   for first in range(0, len(x_ND), size):
-    x_MD = x_ND[first : first + size]
+    x_MD = stack.cut(x_ND, first, min(first + size, len(x_ND)))
     n_M, finite = run(rows_lib.place(x_MD, size, mesh), first)
     rows_lib.check_finite(finite)
     pieces.append(np.asarray(rows_lib.local(rows_lib.replicate(n_M, mesh))))

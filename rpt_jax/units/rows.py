@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from rpt_jax.episodes import stack
 from rpt_jax.types import Array, PyTree
 
 AXIS = 'data'
@@ -117,7 +118,7 @@ def slabs(x_ND: Array, mesh: jax.sharding.Mesh):
   for first in range(0, len(x_ND), size):
     count = min(size, len(x_ND) - first)
     weight_B = (np.arange(padded) < count).astype(np.float32)
-    x_BD = x_ND[first : first + count]
+    x_BD = stack.cut(x_ND, first, first + count)
     yield place(x_BD, padded, mesh), place(weight_B, padded, mesh)
 
 
@@ -156,6 +157,7 @@ def replicate(tree: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
   sharding = NamedSharding(mesh, PartitionSpec())
 
   if not sharding.is_fully_addressable:
+    tree = jax.tree.map(_uncommitted, tree)
     return jax.jit(lambda x: x, out_shardings=sharding)(tree)
 
   def put(leaf):
@@ -164,6 +166,13 @@ def replicate(tree: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
     return jax.device_put(leaf, sharding)
 
   return jax.tree.map(put, tree)
+
+
+def _uncommitted(leaf):
+  """What lies on a device of this process alone, as all processes have it."""
+  keys = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+  shared = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+  return leaf if keys or shared else np.asarray(leaf)
 
 
 def local(tree: PyTree) -> PyTree:

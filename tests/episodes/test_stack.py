@@ -29,6 +29,7 @@ ROWS = (
   np.array(3),
   np.array([24, 0, 7, 7]),
   np.zeros((0,), int),
+  np.arange(3, 22),  # Follow each other.
   RNG.integers(0, 20, (6, 1)) + np.arange(4),  # Some lead from file to file.
   RNG.integers(0, 25, (2, 3, 5)),
   slice(None),
@@ -97,9 +98,10 @@ def test_rows_in_any_order_and_twice(parts):
   for run in ([3, 3, 3, 4], [4, 3, 2], [7, 9, 11], [5], [0, 0], [2, 3, 4]):
     rows = np.array([run, run[::-1]])
     np.testing.assert_array_equal(file[rows], file[:][rows])
-  for rows in ([12], [-1], [0, 12]):
-    with pytest.raises(IndexError, match='2.npy: rows .* of 12'):
-      file[np.array([rows])]
+  for rows in ([12], [-1], [0, 12], [10, 11, 12]):
+    for shaped in (np.array([rows]), np.array(rows)):
+      with pytest.raises(IndexError, match='2.npy: rows .* of 12'):
+        file[shaped]
 
 
 def test_late_storage_is_told_what_is_to_come(parts, monkeypatch):
