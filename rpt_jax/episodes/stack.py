@@ -120,20 +120,15 @@ class File:
 class Scratch(File):
   """Rows written one after the other to a file that has no name.
 
-  It is gone with this object, however the process ends. `folder` None is that
-  of the system.
+  It is gone with this object, however the process ends, and lies where the
+  system keeps such files (TMPDIR): a mounted bucket is no place to write at.
   """
 
-  def __init__(
-    self,
-    folder: str | os.PathLike | None,
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-  ):
+  def __init__(self, shape: tuple[int, ...], dtype: np.dtype):
     self.shape, self.dtype = (0, *shape), np.dtype(dtype)
     self._offset, self._late = 0, False
     self._width = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
-    with tempfile.NamedTemporaryFile(dir=folder, suffix='.partial') as file:
+    with tempfile.NamedTemporaryFile(prefix='rpt_jax_') as file:
       self._path, self._descriptor = file.name, os.dup(file.fileno())
 
   def append(self, x: np.ndarray) -> None:

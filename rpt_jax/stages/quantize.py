@@ -32,7 +32,7 @@ def run(config, inputs, directory, iteration=1):
   if iteration > 1:
     runs = Runs(config.pretrain, config.quantize, config.iterations)
     before = runs.of(iteration - 1)[runs.main_name(iteration - 1)]
-    clips = _features(before, c.trunk_layer, inputs, places, directory)
+    clips = _features(before, c.trunk_layer, inputs, places)
     chosen = {TRUNK_RECIPE: runs.recipes[TRUNK_RECIPE]}
   else:
     clips = {s: _latents(places, inputs, s) for s in _SPLITS}
@@ -100,7 +100,7 @@ def _side_by_side(parts):
   return joined
 
 
-def _features(before, layer, inputs, places, directory):
+def _features(before, layer, inputs, places):
   """A layer of the trunk before, in the place of latents."""
   action = domains.discrete_action(places)
   read = features.reader(before, inputs, action, layer=layer)
@@ -113,7 +113,7 @@ def _features(before, layer, inputs, places, directory):
       rows_M = np.arange(first, min(first + stack.BLOCK, count))
       x_MD = read(parts, rows_M)
       if stored is None:
-        stored = stack.Scratch(directory, x_MD.shape[1:], x_MD.dtype)
+        stored = stack.Scratch(x_MD.shape[1:], x_MD.dtype)
       stored.append(x_MD)
     clips[split] = windows.Clips({LATENT: stored}, lengths)
   return clips
@@ -122,13 +122,11 @@ def _features(before, layer, inputs, places, directory):
 def _quantize(clips, recipe, c, seed, mesh, directory):
   """Fit on `pretrain`, apply to all splits: {split: units [N, L]}."""
   fit_key, apply_key = jax.random.split(jax.random.key(seed))
-  directory.mkdir(parents=True, exist_ok=True)
-  fitted = recipes.fit(recipe, clips['pretrain'], fit_key, c, mesh, directory)
+  fitted = recipes.fit(recipe, clips['pretrain'], fit_key, c, mesh)
   checkpoint.save_params(directory / 'fitted.safetensors', fitted)
   units = {}
   for split in _SPLITS:
-    about = apply_key, mesh, directory
-    of_split = recipes.apply(recipe, fitted, clips[split], *about)
+    of_split = recipes.apply(recipe, fitted, clips[split], apply_key, mesh)
     units[split] = np.asarray(of_split.unit_NL)
     if distributed.is_first():
       files.write_array(directory / f'{split}.npy', units[split])

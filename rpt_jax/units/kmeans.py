@@ -277,6 +277,8 @@ def assign(
   padded = -(-len(x_ND) // devices) * devices
   n_N, finite = run(rows_lib.place(x_ND, padded, mesh), 0)
   rows_lib.check_finite(finite)
+  if mesh.is_multi_process:  # Every process is given all.
+    n_N = rows_lib.local(rows_lib.replicate(n_N, mesh))
   return n_N[: len(x_ND)]
 
 

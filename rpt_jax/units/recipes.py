@@ -1,6 +1,5 @@
 """A recipe of units: transforms of latents, then a maker."""
 
-import pathlib
 from types import ModuleType
 
 import jax
@@ -37,17 +36,12 @@ def fit(
   key: Array,
   shared: Quantize,
   mesh: jax.sharding.Mesh | None = None,
-  scratch: pathlib.Path | None = None,
 ) -> PyTree:
-  """What `apply` needs, nested dicts of arrays: 'transforms' and 'maker'.
-
-  Args:
-    scratch: a folder for what does not fit into memory.
-  """
+  """What `apply` needs, nested dicts of arrays: 'transforms' and 'maker'."""
   of_transforms = transforms.fit(
     recipe.transforms, lambda: transforms.slabs(clips)
   )
-  clips = _transformed(recipe, of_transforms, clips, scratch)
+  clips = _transformed(recipe, of_transforms, clips)
   of_maker = maker(recipe).fit(recipe.maker, clips, key, shared, mesh)
   return {'transforms': of_transforms, 'maker': of_maker}
 
@@ -58,21 +52,20 @@ def apply(
   clips: Clips,
   key: Array,
   mesh: jax.sharding.Mesh | None = None,
-  scratch: pathlib.Path | None = None,
 ) -> Units:
   """The units of any clips."""
   of_transforms = fitted.get('transforms', {})  # A saved {} is not there.
-  clips = _transformed(recipe, of_transforms, clips, scratch)
+  clips = _transformed(recipe, of_transforms, clips)
   return maker(recipe).apply(recipe.maker, fitted['maker'], clips, key, mesh)
 
 
 def transformed(recipe: Recipe, fitted: PyTree, clips: Clips) -> Array:
   """The latents [N, D] that the maker is given."""
   of_transforms = fitted.get('transforms', {})
-  return _transformed(recipe, of_transforms, clips, None).arrays[LATENT]
+  return _transformed(recipe, of_transforms, clips).arrays[LATENT]
 
 
-def _transformed(recipe, of_transforms, clips, scratch):
+def _transformed(recipe, of_transforms, clips):
   """Clips whose latents are transformed: in memory, or slab by slab to disk."""
   if not recipe.transforms:
     return clips
@@ -83,7 +76,7 @@ def _transformed(recipe, of_transforms, clips, scratch):
     if own == count:
       return _with(clips, done_ND)
     if stored is None:
-      stored = stack.Scratch(scratch, done_ND.shape[1:], np.float32)
+      stored = stack.Scratch(done_ND.shape[1:], np.float32)
     stored.append(np.asarray(done_ND)[:own])
   return _with(clips, stored)
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import tempfile
 
 import numpy as np
 import pytest
@@ -132,9 +133,10 @@ def test_a_file_that_ends_early_is_named(tmp_path):
     stack.File(tmp_path / 'turned.npy')
 
 
-def test_scratch_is_an_array_without_a_name(tmp_path):
+def test_scratch_is_an_array_without_a_name(tmp_path, monkeypatch):
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
   x_ND = RNG.normal(size=(30, 4)).astype(np.float32)
-  scratch = stack.Scratch(tmp_path, (4,), np.float32)
+  scratch = stack.Scratch((4,), np.float32)
   for part in (x_ND[:7], x_ND[7:7], x_ND[7:]):
     scratch.append(part)
   assert not list(tmp_path.iterdir())
@@ -145,10 +147,12 @@ def test_scratch_is_an_array_without_a_name(tmp_path):
 
 
 def test_a_full_disk_is_an_error_that_names_it(tmp_path, monkeypatch):
+  monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+
   def full(*_):
     raise OSError(errno.ENOSPC, 'No space left on device')
 
-  scratch = stack.Scratch(tmp_path, (4,), np.float32)
+  scratch = stack.Scratch((4,), np.float32)
   monkeypatch.setattr(stack.os, 'pwrite', full)
   with pytest.raises(OSError, match=f'No space left.*{tmp_path}'):
     scratch.append(np.ones((2, 4)))

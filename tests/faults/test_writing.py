@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rpt_jax import files
-from rpt_jax.episodes import frames, stack, store
+from rpt_jax.episodes import frames, store
 from rpt_jax.episodes.formats import rlds
 from rpt_jax.results import Cell
 from rpt_jax.stages import finetune
@@ -99,9 +99,6 @@ WRITERS = {
   'clips': lambda p: frames.save_clips(p, NOISE, ['']),
   'a shard': lambda p: store.write_shard(
     p, store.Shard(0, 1, 0, 1), {0: {'x': NOISE}}, {}
-  ),
-  'scratch': lambda p: stack.Scratch(p.parent, NOISE.shape[1:], 'f4').append(
-    NOISE
   ),
   'collected': lambda p: rlds.write(
     p, 'toy', {'train': [make_episode(seed, 2000) for seed in range(3)]}
