@@ -114,6 +114,7 @@ def join(
     filled = [p.arrays.get(spec.name, _absent(p, spec)) for p in parts]
     arrays[spec.name] = stack.end_to_end(filled)
   joined = windows.Clips(arrays, lengths)
+  offsets = joined.offsets  # Once, and not in every batch.
   recorded = [
     stack.end_to_end([_recorded(part, spec) for part in parts])
     for spec in inputs
@@ -122,7 +123,8 @@ def join(
   def present(rows_N):
     there_NM = np.stack([each[rows_N] for each in recorded], axis=-1)
     seen_M = np.array([spec.name not in FELT for spec in inputs], bool)
-    labelled_N1 = labelled_E[joined.clip_of(rows_N)][..., None]
+    clip_N = np.searchsorted(offsets, rows_N, side='right') - 1
+    labelled_N1 = labelled_E[clip_N][..., None]
     return there_NM & (labelled_N1 | seen_M)
 
   shape = int(lengths.sum()), len(inputs)
