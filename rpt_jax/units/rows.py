@@ -170,9 +170,11 @@ def replicate(tree: PyTree, mesh: jax.sharding.Mesh) -> PyTree:
 
 def _uncommitted(leaf):
   """What lies on a device of this process alone, as all processes have it."""
-  keys = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+  traced = isinstance(leaf, jax.core.Tracer)
+  if traced or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    return leaf
   shared = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
-  return leaf if keys or shared else np.asarray(leaf)
+  return leaf if shared else np.asarray(leaf)
 
 
 def local(tree: PyTree) -> PyTree:
