@@ -127,7 +127,7 @@ OWNERS = {
   'metaworld': ('envs/metaworld/',),
   'mujoco': ('envs/metaworld/',),
   'orbax': ('training/checkpoint.py',),
-  'pyarrow': ('episodes/formats/lerobot.py',),
+  'pyarrow': ('episodes/formats/parquet.py',),
   'tensorboardX': ('training/metrics.py',),
   'tensorflow': (),
   'tensorflow_datasets': ('episodes/formats/rlds', 'tools/convert.py'),

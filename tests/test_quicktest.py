@@ -86,6 +86,7 @@ def test_a_second_run_does_nothing_again(uninterrupted):
   assert contents(uninterrupted) == before
 
 
+@pytest.mark.slow  # Of stages that are made up `test_pipeline.py` asks it.
 def test_a_changed_setting_runs_only_what_depends_on_it(uninterrupted):
   output = finish('hubert_units', uninterrupted, '--config.evaluate.episodes=9')
   ran = [line.split()[1] for line in output.splitlines() if ': start' in line]

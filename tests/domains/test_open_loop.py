@@ -185,7 +185,9 @@ def test_what_was_done_is_what_a_policy_remembers(room, monkeypatch):
     assert later_N.max() == 0
 
 
-@pytest.mark.parametrize('mode', ['last:1', 'lora:2'])
+@pytest.mark.parametrize(
+  'mode', ['last:1', pytest.param('lora:2', marks=pytest.mark.slow)]
+)
 def test_each_seed_sees_with_an_image_model_of_its_own(room, mode):
   cell = Cell('next', 'tuned', 1, mode)
   model, params_S = untrained(room, cell)

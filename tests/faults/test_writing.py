@@ -109,8 +109,8 @@ WRITERS = {
 @pytest.mark.parametrize('what', WRITERS)
 def test_39_disk_full(what, tmp_path):
   """disk full in any stage -> one line with the file that could not be written;
-  what was there before is kept, nothing half-written stays, and maps reserve
-  their disk before they are mapped"""
+  what was there before is kept, nothing half-written stays, and nothing is
+  written through a map, which would end the process without a word"""
   path = tmp_path / 'out'
   kept = what in ('text', 'json', 'array', 'arrays', 'parameters')
   if kept:

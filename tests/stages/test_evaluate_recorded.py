@@ -17,6 +17,9 @@ from tests.learning import tiny
 
 CAMERAS = tuple(tiny.SIZES)
 
+# Two policies are tuned through an image model for it: 80 seconds.
+pytestmark = pytest.mark.slow
+
 
 def stages(c, workdir):
   """The folders of an experiment, its policies trained but not judged."""

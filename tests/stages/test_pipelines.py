@@ -11,6 +11,7 @@ from rpt_jax.stages import pipeline
 from tests.learning import tiny
 
 PIPELINES = 2
+pytestmark = pytest.mark.slow  # Each pipeline compiles for itself.
 
 
 @pytest.fixture(scope='module')
