@@ -1,6 +1,7 @@
 """Every maker has what the protocol asks for; levels are what they are."""
 
 import ast
+import dataclasses
 import inspect
 import pathlib
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from rpt_jax import settings
+from rpt_jax.episodes import stack
 from rpt_jax.episodes.windows import Clips
 from rpt_jax.training import checkpoint, sharding
-from rpt_jax.units import kmeans, makers, recipes
+from rpt_jax.units import kmeans, makers, recipes, transforms
 
 N, D, K = 1000, 8, 12
 LENGTHS = np.array([300, 1, 450, 249])
@@ -92,6 +94,35 @@ def test_it_fits_and_what_is_saved_makes_the_same_units(kind, tmp_path):
   saved = checkpoint.load_params(tmp_path / 'fitted.safetensors')
   again = units(chosen, saved, x_ND)
   np.testing.assert_array_equal(again.unit_NL, unit_NL)
+
+
+@each
+@pytest.mark.parametrize('batch_size', [0, 64])
+def test_what_lies_in_files_has_the_units_of_what_is_in_memory(
+  kind, batch_size, tmp_path, monkeypatch
+):
+  """Some clips at a time, their transforms to disk and back, in two files."""
+  steps = 'clip_mean', 'stack:1,2^2', 'standardise'
+  chosen, x_ND = recipe(kind, *steps), latents()
+  x_ND = x_ND.astype(np.float16)
+  shared = dataclasses.replace(SHARED, batch_size=batch_size)
+  key, files = jax.random.key(0), []
+  for i, part in enumerate(np.split(x_ND, [301])):
+    np.save(tmp_path / f'{i}.npy', part)
+    files.append(stack.File(tmp_path / f'{i}.npy'))
+  stored = clips(x_ND)
+  stored = stored._replace(
+    arrays=stored.arrays | {'latent': stack.Stack(files)}
+  )
+  found = []
+  for given, block in ((clips(x_ND), N), (stored, 310)):
+    monkeypatch.setattr(stack, 'BLOCK', block)
+    slabs = list(transforms.slabs(given))
+    assert len(slabs) == (1 if block == N else 3)
+    assert len({len(slab_ND) for slab_ND, _ in slabs}) == 1
+    made = recipes.fit(chosen, given, key, shared)
+    found.append(recipes.apply(chosen, made, given, key).unit_NL)
+  np.testing.assert_array_equal(*found)
 
 
 @each
