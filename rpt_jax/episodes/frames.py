@@ -87,8 +87,8 @@ def load(folders: Sequence[pathlib.Path]) -> Frames:
     parts.append(stack.end_to_end([split.arrays[name] for name in names]))
     lengths.append(np.tile(split.lengths, len(names)))
     clips.append(dict(np.load(folder / CLIPS)))
-  known = (np.concatenate([c[k] for c in clips]) for k in ('rates', 'texts'))
-  return Frames(tuple(parts), np.concatenate(lengths), *known)
+  about = (np.concatenate([c[k] for c in clips]) for k in ('rates', 'texts'))
+  return Frames(tuple(parts), np.concatenate(lengths), *about)
 
 
 def blank(size: int, length: int = 1024) -> Frames:

@@ -1,10 +1,10 @@
 """Streams of episodes on disk: flat arrays in shards, and a manifest.
 
 A shard of a stream is a `.npy` [rows, ...] of some episodes end to end, which
-is read at random. Beside the arrays of a shard lies its entry, which
-is written last: what is in it, and sizes and sha256 of its files. `seal`
-gathers the entries into `manifest.json`, without which there is nothing to
-read. So a killed writer goes on with the shards that have no entry.
+is read at random. Beside the arrays of a shard lies its entry, which is written
+last: what is in it, and sizes and sha256 of its files. `seal` gathers the
+entries into `manifest.json`, without which there is nothing to read. So a
+killed writer goes on with the shards that have no entry.
 
 Why flat files (`python -m tests.benchmarks windows`, windows of 16 steps of 384
 f16, a second of one core of an AMD EPYC 7003): 217,000 from here, 29,000 by

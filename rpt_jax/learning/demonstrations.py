@@ -48,9 +48,7 @@ def load(
   for d in domains:
     whole = streams.read(d, inputs, d.demos, (*names, ACTION))
     totals[d.name] = len(whole.lengths)
-    orders = [
-      _order(totals[d.name], seed, each)[:most] for each in range(seeds)
-    ]
+    orders = [_order(totals[d.name], seed, each) for each in range(seeds)]
     episodes[d.name] = np.unique([order[:most] for order in orders])
     clips[d.name] = _only(whole, episodes[d.name])
   # A power of two, so that other demonstrations share what is compiled.

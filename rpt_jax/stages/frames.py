@@ -46,13 +46,9 @@ def run(config, inputs, directory):
   return rows
 
 
+@functools.partial(jax.jit, static_argnames='size')
 def _resized(seen, size):
-  return _resize(seen['image'], size)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _resize(image_BHWC, size):
-  return preprocessing.resize(image_BHWC, (size, size), 'bilinear')
+  return preprocessing.resize(seen['image'], (size, size), 'bilinear')
 
 
 def _describe(source, entries, cameras, rate, folder):

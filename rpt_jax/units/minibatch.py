@@ -15,7 +15,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from rpt_jax.types import Array
-from rpt_jax.units import lloyd, seeding
+from rpt_jax.units import lloyd, moments, seeding
 from rpt_jax.units import rows as rows_lib
 
 _AT_ONCE = 2**14  # Rows at most, but a batch at least, that are sent at once.
@@ -73,25 +73,14 @@ def fit(
 
 def _moments(x_ND, mesh):
   """(mean [D], mean squared distance to it) of rows, slab by slab."""
-  count, mean_D, squares = 0, np.float64(0), 0.0
-  for x_BD, weight_B in rows_lib.slabs(x_ND, mesh):
-    rows_lib.check_finite(rows_lib.all_finite(x_BD))
-    part = jax.tree.map(np.float64, rows_lib.local(_totals(x_BD, weight_B)))
-    own, own_D, own_squares = part
-    total, apart_D = count + own, own_D - mean_D
-    squares += own_squares + (apart_D**2).sum() * count * own / total
-    mean_D = mean_D + apart_D * own / total
-    count = total
-  return jnp.asarray(mean_D, jnp.float32), jnp.float32(squares / count)
 
+  def finite():
+    for x_BD, weight_B in rows_lib.slabs(x_ND, mesh):
+      rows_lib.check_finite(rows_lib.all_finite(x_BD))
+      yield x_BD, weight_B > 0
 
-@jax.jit
-def _totals(x_BD, weight_B):
-  """(how many, their mean [D], summed squared distance to it) of some rows."""
-  x_BD, weight_B1 = x_BD.astype(jnp.float32), weight_B[:, None]
-  count = weight_B.sum()
-  mean_D = (x_BD * weight_B1).sum(0) / count
-  return count, mean_D, (jnp.square(x_BD - mean_D[None]) * weight_B1).sum()
+  _, mean_D, variance_D = moments.of(finite(), 'standardise')
+  return jnp.asarray(mean_D, jnp.float32), jnp.float32(variance_D.sum())
 
 
 def _drawn(x_ND, key, size, mesh):
@@ -224,7 +213,7 @@ def _iterate(
     row_SM = np.asarray(_rows(key, first, *draw))
     x_SMD = rows_lib.place_batches(x_ND, row_SM, padded, mesh)
     state = _run(state, x_SMD, *shared, *about_run)
-    if not _busy(rows_lib.local(state), limit, *about_run[:3]):
+    if not _busy(rows_lib.local(state), limit, settings, steps):
       break
   state = rows_lib.local(state)
   return state.c_KD, state.step
@@ -241,9 +230,8 @@ def _rows(key, first, count, size, num_rows):
   return jax.vmap(one)(first + jnp.arange(count))
 
 
-def _busy(state, limit, settings, num_rows, steps):
+def _busy(state, limit, settings, steps):
   """Whether another batch is to be looked at."""
-  del num_rows
   more = state.step < steps
   if settings.tolerance > 0:
     more = more & ((state.shift > limit) | (state.step < 2))
@@ -265,12 +253,12 @@ def _run(
     clusters = lloyd.sweep(rows, state.c_KD, settings.precision)
     cost = lax.psum((clusters.gap_GB * rows.weight_GB).sum(), rows_lib.AXIS)
     cost = cost / jnp.maximum(clusters.count_K.sum(), 1e-30)
-    before, state = state, _update(state, clusters, cost, smooth)
+    move = jax.random.fold_in(jax.random.fold_in(key, state.step), 1)
+    state = _update(state, clusters, cost, smooth)
     state = state._replace(unmoved=state.unmoved + size)
     if ratio == 0:
       return state
     due = (state.unmoved >= 10 * len(state.c_KD)) | (state.seen_K == 0).any()
-    move = jax.random.fold_in(jax.random.fold_in(key, before.step), 1)
     return lax.cond(
       due, lambda: _reassign(state, rows, size, move, ratio), lambda: state
     )
@@ -281,7 +269,7 @@ def _run(
 
     def one(state, x_MD):
       rows = rows_lib.make_rows(x_MD, weight_M, chunk, offset_D)
-      more = _busy(state, limit, settings, num_rows, steps)
+      more = _busy(state, limit, settings, steps)
       return lax.cond(more, lambda: step(state, rows, key), lambda: state), None
 
     return lax.scan(one, state, x_SMD)[0]

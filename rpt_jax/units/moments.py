@@ -34,13 +34,13 @@ class Moments(NamedTuple):
 
 
 def of(slabs: Iterable[tuple[Array, Array]], name: str) -> Moments:
-  """Of all rows x_ND whose clip_N is not -1, in one pass: float64.
+  """Of all rows x_ND of slabs (x_ND, own_N) that are its own: float64.
 
   `name`: 'standardise' for variances, 'whiten' for covariances.
   """
   moments = None
-  for x_ND, clip_N in slabs:
-    of_slab = _slab_moments(x_ND, np.asarray(clip_N) >= 0, name)
+  for x_ND, own_N in slabs:
+    of_slab = _slab_moments(x_ND, own_N, name)
     count, mean_D, spread = map(np.float64, of_slab)
     if moments is None:
       moments = Moments(count, mean_D, spread)
@@ -52,7 +52,8 @@ def of(slabs: Iterable[tuple[Array, Array]], name: str) -> Moments:
 @functools.partial(jax.jit, static_argnums=2)
 def _slab_moments(x_ND, own_N, name):
   """The fields of `Moments`, of some rows."""
-  count, own_N1 = own_N.sum(), own_N[:, None]
+  x_ND, own_N1 = x_ND.astype(jnp.float32), own_N[:, None]
+  count = own_N.sum()
   mean_D = jnp.where(own_N1, x_ND, 0).sum(0) / count
   centred_ND = jnp.where(own_N1, x_ND - mean_D[None, :], 0)
   if name == 'standardise':

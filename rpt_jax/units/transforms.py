@@ -244,7 +244,10 @@ def fit(
   for i, (name, argument) in enumerate(steps):
     if name not in ('standardise', 'whiten'):
       continue
-    before = ((apply(recipe[:i], params, *each), each[1]) for each in slabs())
+    before = (
+      (apply(recipe[:i], params, x_ND, clip_N), clip_N >= 0)
+      for x_ND, clip_N in slabs()
+    )
     moments = moments_lib.of(before, name)
     fitted = (
       standardise_fit(moments)

@@ -15,6 +15,7 @@ import sys
 import zipfile
 
 import numpy as np
+import pytest
 
 from rpt_jax import files, settings
 from rpt_jax.domains.recorded import Recorded
@@ -89,6 +90,21 @@ def latents(workdir, split='pretrain'):
   """(latents [N, D], lengths) of a split that was encoded."""
   clips = store.load(workdir / 'encode/toy' / split, ('latent',))
   return clips.arrays['latent'][:], clips.lengths.tolist()
+
+
+def killed_at_the_second(monkeypatch, writer, run):
+  """Runs what dies before `store.<writer>` writes a second shard."""
+  write, begun = getattr(store, writer), []
+
+  def writing(*arguments):
+    begun.append(1)
+    if len(begun) == 2:
+      raise KeyboardInterrupt
+    write(*arguments)
+
+  with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    patched.setattr(store, writer, writing)
+    run()
 
 
 def contents(directory):

@@ -114,17 +114,9 @@ def test_a_finished_shard_is_not_decoded_again(data, tmp_path, monkeypatch):
   config = experiment(data)
   monkeypatch.setattr(frames, '_SHARD', 15)
   expected = run(config, tmp_path / 'whole')
-  write_shard, written_shards = store.write_shard, []
-
-  def killed(folder, shard, *rest):
-    if len(written_shards) == 1:
-      raise KeyboardInterrupt
-    written_shards.append(shard)
-    write_shard(folder, shard, *rest)
-
-  with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-    patched.setattr(store, 'write_shard', killed)
-    run(config, tmp_path)
+  encoding.killed_at_the_second(
+    monkeypatch, 'write_shard', lambda: run(config, tmp_path)
+  )
   (first,) = (tmp_path / 'frames').rglob('*.npy')
   before = first.stat().st_mtime_ns
   assert run(config, tmp_path) == expected

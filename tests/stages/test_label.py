@@ -59,17 +59,11 @@ def test_a_finished_shard_is_not_read_again(tmp_path, monkeypatch):
   config = encoding.experiment(encoding.write_episodes(tmp_path / 'toy'))
   encoding.run(config, tmp_path)
   inputs = {k: tmp_path / k for k in ('collect', 'encode')}
-  write_arrays, written = store.write_arrays, []
-
-  def killed(folder, shard, *rest):
-    if len(written) == 1:
-      raise KeyboardInterrupt
-    written.append(shard)
-    write_arrays(folder, shard, *rest)
-
-  with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-    patched.setattr(store, 'write_arrays', killed)
-    label.run(config, inputs, tmp_path / 'label')
+  encoding.killed_at_the_second(
+    monkeypatch,
+    'write_arrays',
+    lambda: label.run(config, inputs, tmp_path / 'label'),
+  )
   (first,) = (tmp_path / 'label').rglob('*.npy')
   before = first.stat().st_mtime_ns
   label.run(config, inputs, tmp_path / 'label')

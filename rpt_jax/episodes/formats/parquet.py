@@ -13,6 +13,8 @@ import pathlib
 import threading
 import types
 
+import numpy as np
+
 from rpt_jax import files
 from rpt_jax.episodes.errors import CorruptEpisode, needs
 
@@ -33,15 +35,13 @@ class Tables:
     Raises CorruptEpisode for a file that cannot be read or has no such column.
     """
     with self._lock, _named(path):
-      file = self._file(path, len(columns))
-      parts, start = [], 0
-      for group in range(file.num_row_groups):
-        stop = start + file.metadata.row_group(group).num_rows
-        if start < first + count and stop > first:
-          table = self._group(path, file, group, tuple(columns))
-          begin, end = max(first - start, 0), min(first + count, stop) - start
-          parts.append(table.slice(begin, end - begin))
-        start = stop
+      file, starts = self._file(path, len(columns))
+      begin, end = np.searchsorted(starts, (first, first + count - 1), 'right')
+      parts = []
+      for group in range(begin - 1, min(end, len(starts) - 1)):
+        low, high = starts[group : group + 2].clip(first, first + count)
+        table = self._group(path, file, group, tuple(columns))
+        parts.append(table.slice(low - starts[group], high - low))
       if not parts:
         return file.schema_arrow.empty_table().select([*columns])
       return library().pa.concat_tables(parts)
@@ -55,13 +55,17 @@ class Tables:
       )
 
   def _file(self, path, width):
+    """(an open file, where each of its row groups begins and the last ends)."""
     if path not in self._files:
       file = library().parquet.ParquetFile(path)
       declared = 8 * file.metadata.num_rows * width
       files.holds(path, 'the table', declared, os.path.getsize(path))
-      self._files[path] = file
+      sizes = [
+        file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)
+      ]
+      self._files[path] = file, np.cumsum([0, *sizes])
       if len(self._files) > _OPEN:
-        self._files.popitem(last=False)[1].close()
+        self._files.popitem(last=False)[1][0].close()
     self._files.move_to_end(path)
     return self._files[path]
 

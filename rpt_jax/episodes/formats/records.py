@@ -52,14 +52,6 @@ def count(path: str | os.PathLike) -> int:
     return 0
 
 
-def read_all(path: str | os.PathLike) -> list[bytes]:
-  """All records of a file; one that is truncated opens as empty.
-
-  Raises RuntimeError or ValueError where it is damaged.
-  """
-  return _module().ArrayRecordReader(str(path)).read_all()
-
-
 def _module():
   from array_record.python import array_record_module  # Typos need it not.
 
