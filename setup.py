@@ -28,7 +28,7 @@ CORE = [
   'tensorflow-datasets>=4.9.8',
 ]
 
-VIDEO = ['av>=12.0', 'pyarrow>=15.0']  # LeRobot and video files.
+VIDEO = ['av>=17.0', 'pyarrow>=15.0']  # LeRobot and video files.
 HDF5 = ['h5py>=3.8']  # robomimic.
 HUB = ['huggingface_hub>=0.30', 'tokenizers>=0.20']
 # Meta-World 3.1.1 breaks on any other MuJoCo. Drawing needs libosmesa6 too.
@@ -63,6 +63,7 @@ EXTRAS = {
     *PARITY,
     'faiss-cpu>=1.8',
     'gymnasium>=1.0',
+    'opencv-python-headless>=4.10',
     'scikit-learn>=1.5',
   ],
 }

@@ -5,6 +5,7 @@ Animated images (GIF, WebP) go through Pillow, and so need no PyAV.
 """
 
 import contextlib
+import functools
 import io
 import os
 import pathlib
@@ -128,13 +129,16 @@ class _Frame:
 def _seek_and_pick(av, path, times, tolerance, size):
   with av.open(_place(path), options=_OPTIONS) as container:
     stream = container.streams.video[0]
-    stream.thread_type = 'AUTO'
+    # What reads episodes reads several at once: a thread for each of them gets
+    # more out of a core than threads that share a frame.
+    stream.codec_context.thread_count = 1
+    convert = _converter(av, size)
 
     def decoded():
       for frame in container.decode(stream):
         if frame.time is None:
           raise OSError('a frame has no time stamp')
-        yield _Frame(frame.time, lambda frame=frame: _pixels(frame, size))
+        yield _Frame(frame.time, functools.partial(convert, frame))
 
     if times[0] > 0:
       container.seek(int(times[0] / stream.time_base), stream=stream)
@@ -161,13 +165,21 @@ def _pick(frames: Iterator[_Frame], times) -> list[_Frame]:
   return nearest + rest
 
 
-def _pixels(frame, size):
-  if size is None:
-    return frame.to_ndarray(format='rgb24')
-  height, width = size
-  return frame.to_ndarray(
-    format='rgb24', height=height, width=width, interpolation='AREA'
-  )
+def _converter(av, size):
+  """frame -> uint8 [H, W, 3], at `size` where given.
+
+  One for all frames of a video: to plan a conversion anew takes longer than to
+  decode a small frame, and to start its threads longer than to convert one.
+  """
+  convert = av.video.reformatter.VideoReformatter().reformat
+  height, width = size or (None, None)
+
+  def pixels(frame):
+    return convert(
+      frame, width, height, 'rgb24', interpolation='AREA', threads=1
+    ).to_ndarray()
+
+  return pixels
 
 
 def _place(path):

@@ -31,14 +31,15 @@ def read_ahead(
   """Yields (index, {field: [T, ...]} or CorruptEpisode) for every index.
 
   `workers` processes decode, each opening its own files; 0 decodes in threads
-  of this one. Beside the episode in use, `ahead` of them (or as many as there
-  are workers) are in memory or on their way. An episode that is not as long as
-  `source.lengths` says is corrupt. Closing the generator ends the workers.
+  of this one, as many as there are cores: the better choice for videos, whose
+  decoder needs no Python. Beside the episode in use, `ahead` of them (or as
+  many as there are workers) are in memory or on their way. An episode that is
+  not as long as `source.lengths` says is corrupt. Closing the generator ends the workers.
 
   Raises ChildProcessError where a worker died.
   """
   lengths = source.lengths
-  pool, read = _open_pool(source, fields, workers)
+  pool, read = _open_pool(source, fields, workers, ahead)
   waiting = collections.deque()
   index = None
   try:
@@ -59,11 +60,12 @@ def read_ahead(
     pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _open_pool(source, fields, workers):
+def _open_pool(source, fields, workers, ahead):
   """An executor, and what to submit to it with the index of an episode."""
   if not workers:
+    threads = max(1, min(ahead, os.cpu_count() or 1))
     read = functools.partial(_read, source, fields)
-    return concurrent.futures.ThreadPoolExecutor(2), read
+    return concurrent.futures.ThreadPoolExecutor(threads), read
   # Spawned, as a fork would copy the locks of JAX's threads.
   pool = concurrent.futures.ProcessPoolExecutor(
     workers,

@@ -67,7 +67,7 @@ class Encode:
   )
   batch_size: int = key(256, 'frames', low=1, high=1_000_000)
   workers: int = key(
-    0, 'processes that decode; 0: threads', low=0, high=1024, how=True
+    0, 'processes that decode; 0: a thread a core', low=0, high=1024, how=True
   )
   ahead: int = key(
     32, 'episodes decoded ahead of their use', low=0, high=10_000, how=True
@@ -86,7 +86,7 @@ class Frames:
 
   size: int = key(64, 'pixels', low=8, high=4096)
   workers: int = key(
-    0, 'processes that decode; 0: threads', low=0, high=1024, how=True
+    0, 'processes that decode; 0: a thread a core', low=0, high=1024, how=True
   )
   error_budget: float = key(
     0.01, 'share of undecodable episodes borne', low=0, high=1, how=True

@@ -19,7 +19,15 @@ import jax
 from rpt_jax.provenance import provenance
 from rpt_jax.training import memory
 
-NAMES = ('encode', 'kmeans', 'policy', 'rollouts', 'trunk', 'windows')
+NAMES = (
+  'encode',
+  'kmeans',
+  'policy',
+  'rollouts',
+  'trunk',
+  'video',
+  'windows',
+)
 
 
 def main(names, path=''):

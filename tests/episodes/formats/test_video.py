@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from rpt_jax import episodes
+from rpt_jax.episodes import decode
 
 av = pytest.importorskip('av')
 DATA = pathlib.Path(__file__).parents[3].parent / 'shared' / 'data'
@@ -90,6 +91,30 @@ def test_frames_are_scaled_when_asked(tmp_path):
     *(12, 16),
     3,
   )
+
+
+@pytest.mark.parametrize('size', [None, (12, 16), (40, 90)])
+def test_frames_are_what_libswscale_makes_of_each_alone(tmp_path, size):
+  path = tmp_path / 'a.mp4'
+  y, x = np.mgrid[:48, :64]
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream('libx264', rate=10)
+    stream.height, stream.width = SIZE
+    for t in range(9):
+      pixels = np.stack([4 * x + 9 * t, 5 * y, x * y // (t + 1)], -1) % 256
+      frame = av.VideoFrame.from_ndarray(pixels.astype(np.uint8))
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  height, width = size or SIZE
+  with av.open(str(path)) as container:
+    alone = [
+      frame.to_ndarray(
+        format='rgb24', height=height, width=width, interpolation='AREA'
+      )
+      for frame in container.decode(video=0)
+    ]
+  images = decode.frames_at(path, np.arange(9) / 10, 0.01, size)
+  np.testing.assert_array_equal(images, alone)
 
 
 def test_a_truncated_video_whose_index_is_whole_is_named(tmp_path):
