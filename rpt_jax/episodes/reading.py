@@ -34,7 +34,8 @@ def read_ahead(
   of this one, as many as there are cores: the better choice for videos, whose
   decoder needs no Python. Beside the episode in use, `ahead` of them (or as
   many as there are workers) are in memory or on their way. An episode that is
-  not as long as `source.lengths` says is corrupt. Closing the generator ends the workers.
+  not as long as `source.lengths` says is corrupt. Closing the generator ends
+  the workers.
 
   Raises ChildProcessError where a worker died.
   """
