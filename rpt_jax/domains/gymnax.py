@@ -170,11 +170,11 @@ class Gymnax:
 
   def collect(self, directory: Path) -> list[results.Row]:
     """Writes its splits as RLDS; rows: returns that scores are measured by."""
-    from rpt_jax.episodes.formats import rlds
+    from rpt_jax.episodes.rlds import writer
 
     splits = {split: self._episodes(split) for split in self.splits}
     frames = {split: sum(x.length for x in e) for split, e in splits.items()}
-    rlds.write(directory, self.name, splits)
+    writer.write(directory, self.name, splits)
     print(f'  {self.name}: frames {frames}', flush=True)
     return [
       self._return(Collect.EXPERT_RETURN, behaviours.expert),

@@ -173,7 +173,7 @@ class Task:
 
     Raises ValueError where too few episodes could be kept.
     """
-    from rpt_jax.episodes.formats import rlds
+    from rpt_jax.episodes.rlds import writer
 
     splits, metadata, rows = {}, {}, []
     for split in self.splits:
@@ -187,7 +187,7 @@ class Task:
         flush=True,
       )
       rows += self._rows(split, steps, tried)
-    rlds.write(directory, self.name, splits, metadata=metadata)
+    writer.write(directory, self.name, splits, metadata=metadata)
     return rows
 
   def most_demos(self) -> tuple[int, str]:

@@ -19,6 +19,28 @@ CACHE = pathlib.Path(
 ).expanduser()
 
 
+def visible(root: pathlib.Path, *suffixes: str) -> Iterator[pathlib.Path]:
+  """Files that end so (in small letters) at or below `root`, in any order.
+
+  None that is hidden, or lies in a hidden folder or in one of an archive of
+  macOS: they hold what a system notes, under the names of what is noted.
+  """
+  if root.is_file():
+    if root.suffix.lower() in suffixes:
+      yield root
+    return
+  for folder, below, names in os.walk(root):
+    below[:] = [name for name in below if not _is_hidden(name)]
+    for name in names:
+      path = pathlib.Path(folder, name)
+      if path.suffix.lower() in suffixes and not _is_hidden(name):
+        yield path
+
+
+def _is_hidden(name):
+  return name.startswith('.') or name == '__MACOSX'
+
+
 def signature(root: str | os.PathLike) -> str:
   """A hash of names, sizes and times of change of all files at or below."""
   digest = hashlib.blake2b(digest_size=16)

@@ -13,8 +13,8 @@ import time
 from tensorflow_datasets.proto import tf_example_pb2
 
 from rpt_jax import files
-from rpt_jax.episodes.formats import records, rlds, rlds_reader, tfrecord
-from rpt_jax.episodes.formats.rlds_features import INFO, TEMPLATE, shard_name
+from rpt_jax.episodes.rlds import reader, records, tfrecord, writer
+from rpt_jax.episodes.rlds.allowed import INFO, TEMPLATE, shard_name
 from rpt_jax.episodes.source import Column
 
 
@@ -35,8 +35,8 @@ def run(
   if pathlib.Path(destination).resolve() == source:
     raise ValueError(f'{source}: cannot be converted in place')
   info = _read_info(source)
-  columns = rlds_reader.columns_of(rlds_reader.open_folder(source))
-  with rlds.replacing(destination) as folder:
+  columns = reader.columns_of(reader.open_folder(source))
+  with writer.replacing(destination) as folder:
     lengths = {
       split['name']: _convert_split(source, folder, info, split, columns)
       for split in info['splits']
@@ -45,7 +45,7 @@ def run(
       if path.is_file() and '.tfrecord' not in path.name:
         shutil.copy2(files.inside(source, path.name), folder / path.name)
     files.write_json(folder / INFO, _as_array_record(info))
-    files.write_json(folder / rlds_reader.LENGTHS, lengths)
+    files.write_json(folder / reader.LENGTHS, lengths)
   return pathlib.Path(destination)
 
 
@@ -74,10 +74,10 @@ def _copy_shard(
   if not path.exists():
     raise ValueError(f'{path}: missing; dataset_info.json counts it')
   began, lengths = time.perf_counter(), []
-  with records.Writer(target) as writer:
+  with records.Writer(target) as shard:
     for index, record in enumerate(tfrecord.records(path)):
       lengths.append(_count(path, index, record, columns))
-      writer.write(record)
+      shard.write(record)
   if not len(lengths) == expected == records.count(target):
     raise ValueError(
       f'{path}: {len(lengths)} records, dataset_info.json counts {expected}; '
@@ -96,7 +96,7 @@ def _count(path, index, record, columns):
     raise ValueError(
       f'{path}: record {index} is no tf.train.Example ({error})'
     ) from error
-  return rlds_reader.count_steps(features, columns)
+  return reader.count_steps(features, columns)
 
 
 def _read_info(source):

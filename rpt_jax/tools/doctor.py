@@ -92,5 +92,5 @@ def _dataset(path):
     return f'  {path}: {len(source)} episodes of {names}'
   except ValueError as error:
     text = str(error)
-    unknown = 'no dataset found' in text or 'neither a folder' in text
+    unknown = 'no dataset found' in text or 'no such file' in text
     return '' if unknown else f'  {path}: cannot be read: {text}'

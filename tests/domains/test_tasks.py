@@ -8,7 +8,7 @@ import pytest
 from configs import rpt
 from rpt_jax import domains, settings
 from rpt_jax.domains import metaworld
-from rpt_jax.episodes.formats import rlds
+from rpt_jax.episodes.rlds import writer
 from rpt_jax.settings import Experiment
 from rpt_jax.stages import collect
 from rpt_jax.types import Episode
@@ -54,7 +54,7 @@ def written(monkeypatch):
     }
     splits.update(metadata)
 
-  monkeypatch.setattr(rlds, 'write', write)
+  monkeypatch.setattr(writer, 'write', write)
   return splits
 
 

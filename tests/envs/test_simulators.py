@@ -12,7 +12,7 @@ import pytest
 from rpt_jax import episodes as store
 from rpt_jax.envs import metaworld
 from rpt_jax.envs.metaworld import Behaviour, scene, simulators
-from rpt_jax.episodes.formats import rlds
+from rpt_jax.episodes.rlds import writer
 
 MISSING = scene.missing()
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
@@ -137,7 +137,7 @@ def test_failures_fail_where_a_wrong_aim_succeeds():
 
 
 def test_stored_and_read_back(shown, tmp_path):
-  rlds.write(
+  writer.write(
     tmp_path / 'store',
     TASK,
     {'demos': [episode for episode, _ in shown]},

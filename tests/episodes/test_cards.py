@@ -10,10 +10,10 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from rpt_jax import episodes
 from rpt_jax.episodes import cards
-from rpt_jax.episodes.formats import png
+from rpt_jax.episodes.rlds import png
 from rpt_jax.tools import convert
 from tests.episodes.formats.test_lerobot import G1, needs_g1
-from tests.episodes.formats.test_tfrecord import BRIDGE, frame, needs_bridge
+from tests.episodes.rlds.test_tfrecord import BRIDGE, frame, needs_bridge
 
 
 @needs_bridge

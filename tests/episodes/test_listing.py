@@ -8,7 +8,7 @@ import pytest
 
 from rpt_jax import episodes
 from rpt_jax.episodes import listing, statistics
-from rpt_jax.episodes.formats import arrays
+from rpt_jax.episodes.formats import npz
 
 
 @pytest.fixture
@@ -85,15 +85,15 @@ def test_no_episode_is_opened_at_the_second_start(folder, monkeypatch):
   first = episodes.open(folder)
   content = statistics.content_hash(folder)
   opened = []
-  headers = arrays._headers
-  monkeypatch.setattr(arrays, '_headers', lambda f: opened.append(f))
+  headers = npz._headers
+  monkeypatch.setattr(npz, '_headers', lambda f: opened.append(f))
   monkeypatch.setattr(statistics, '_ends', lambda f: opened.append(f))
   again = episodes.open(folder)
   assert again.lengths.tolist() == first.lengths.tolist() == [4, 5, 6]
   assert again.streams == first.streams
   assert statistics.content_hash(folder) == content
   assert not opened
-  monkeypatch.setattr(arrays, '_headers', headers)
+  monkeypatch.setattr(npz, '_headers', headers)
   np.savez(folder / 'a/3.npz', state=np.ones((9, 2)), action=np.ones((9, 1)))
   assert episodes.open(folder).lengths.tolist() == [4, 5, 6, 9]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rpt_jax import episodes
-from rpt_jax.episodes.formats import parquet
+from rpt_jax.episodes import parquet
 from tests.episodes.test_survey import clean
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from rpt_jax import episodes
 from rpt_jax.episodes import loader, reading, store
-from rpt_jax.episodes.formats import rlds
+from rpt_jax.episodes.rlds import writer
 from rpt_jax.training import sharding
 from rpt_jax.types import Episode
 from tests.episodes.formats.test_video import write_video
@@ -34,7 +34,7 @@ def make_episode(seed, length):
 def folder(tmp_path):
   data = [make_episode(seed, 3 + seed) for seed in range(5)]
   splits = {'pretrain': data[:3], 'heldout': data[3:]}
-  rlds.write(tmp_path / 'data', 'toy', splits)
+  writer.write(tmp_path / 'data', 'toy', splits)
   return tmp_path / 'data'
 
 

@@ -13,7 +13,7 @@ from safetensors import numpy as safetensors
 
 from rpt_jax import episodes, files, vision
 from rpt_jax.episodes import decode
-from rpt_jax.episodes.formats import png, rlds
+from rpt_jax.episodes.rlds import png, writer
 from tests.faults.test_broken_data import make_episode
 
 AWAY = ('/etc/hostname', '../../away', 'a/../../away', 'link/hostname', 'out')
@@ -106,7 +106,7 @@ def test_images_of_a_table(tmp_path):
 
 def test_templates_of_protobuf_are_looked_at_too(tmp_path):
   for name in ('toy', 'away'):
-    rlds.write(tmp_path / name, 'toy', {'train': [make_episode(0, 3)]})
+    writer.write(tmp_path / name, 'toy', {'train': [make_episode(0, 3)]})
   path = tmp_path / 'toy/dataset_info.json'
   info = json.loads(path.read_text())
   template = info['splits'][0].pop('filepathTemplate')
@@ -120,7 +120,7 @@ def test_templates_of_protobuf_are_looked_at_too(tmp_path):
 )
 def test_shards_have_names_of_files(name, tmp_path):
   """What `filepathTemplate` makes of them lies in the folder."""
-  rlds.write(tmp_path / 'toy', 'toy', {'train': [make_episode(0, 3)]})
+  writer.write(tmp_path / 'toy', 'toy', {'train': [make_episode(0, 3)]})
   path = tmp_path / 'toy/dataset_info.json'
   info = json.loads(path.read_text())
   info['splits'][0]['filepathTemplate'] = name
@@ -257,10 +257,10 @@ def test_videos_that_name_other_files_are_none(tmp_path):
 
 def test_what_is_not_of_a_dataset_is_not_deleted_with_it(tmp_path):
   data = {'train': [make_episode(0, 3)]}
-  rlds.write(tmp_path / 'toy', 'toy', data)
-  rlds.write(tmp_path / 'toy', 'toy', data)
+  writer.write(tmp_path / 'toy', 'toy', data)
+  writer.write(tmp_path / 'toy', 'toy', data)
   (tmp_path / 'toy/notes.txt').write_text('a week of work')
-  refused(lambda: rlds.write(tmp_path / 'toy', 'toy', data), 'notes.txt')
+  refused(lambda: writer.write(tmp_path / 'toy', 'toy', data), 'notes.txt')
   assert (tmp_path / 'toy/notes.txt').read_text() == 'a week of work'
   assert len(episodes.open(tmp_path / 'toy')) == 1
   assert [p.name for p in tmp_path.iterdir()] == ['toy']

@@ -12,7 +12,7 @@ import pytest
 from tensorboardX import event_file_writer
 
 from rpt_jax import episodes
-from rpt_jax.episodes.formats import rlds
+from rpt_jax.episodes.rlds import writer
 from rpt_jax.tools import convert
 from rpt_jax.training import checkpoint, metrics, owned, sharding
 from tests.faults import job
@@ -136,7 +136,7 @@ def test_26_archive_traversal(tmp_path):
   assert 'tarfile' not in imports()
   assert not {'extract', 'extractall', 'unpack_archive'} & called()
   folder = tmp_path / 'toy'
-  rlds.write(folder, 'toy', {'train': [make_episode(0, 3)]})
+  writer.write(folder, 'toy', {'train': [make_episode(0, 3)]})
   info = json.loads((folder / 'dataset_info.json').read_text())
   info['fileFormat'] = 'tfrecord'
   info['splits'][0]['filepathTemplate'] = '../../{SPLIT}.{FILEFORMAT}'

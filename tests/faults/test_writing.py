@@ -13,7 +13,7 @@ import pytest
 
 from rpt_jax import files
 from rpt_jax.episodes import frames, store
-from rpt_jax.episodes.formats import rlds
+from rpt_jax.episodes.rlds import writer
 from rpt_jax.results import Cell
 from rpt_jax.stages import finetune
 from rpt_jax.training import checkpoint, stopping
@@ -100,7 +100,7 @@ WRITERS = {
   'a shard': lambda p: store.write_shard(
     p, store.Shard(0, 1, 0, 1), {0: {'x': NOISE}}, {}
   ),
-  'collected': lambda p: rlds.write(
+  'collected': lambda p: writer.write(
     p, 'toy', {'train': [make_episode(seed, 2000) for seed in range(3)]}
   ),
 }

@@ -17,7 +17,7 @@ import numpy as np
 
 from rpt_jax import episodes, files, vision
 from rpt_jax.episodes import store
-from rpt_jax.episodes.formats import rlds
+from rpt_jax.episodes.rlds import writer
 from rpt_jax.training import checkpoint
 from rpt_jax.vision.pretraining import mae
 from tests.episodes.formats import test_lerobot
@@ -68,7 +68,7 @@ def _parameters(folder):
 
 
 def _toy_rlds(folder):
-  rlds.write(folder / 'toy', 'toy', {'train': [make_episode(0, 4)] * 2})
+  writer.write(folder / 'toy', 'toy', {'train': [make_episode(0, 4)] * 2})
 
 
 def _read_all(path):

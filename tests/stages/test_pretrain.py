@@ -6,7 +6,7 @@ import pytest
 from configs import hubert_units
 from rpt_jax import domains
 from rpt_jax.episodes import clips, windows
-from rpt_jax.episodes.formats import rlds
+from rpt_jax.episodes.rlds import writer
 from rpt_jax.learning import checks, features, pretraining, streams
 from rpt_jax.learning.pretraining import Part
 from rpt_jax.learning.runs import Runs
@@ -59,7 +59,7 @@ def write_collected(directory, seed):
     }
     episodes = clips.from_rollout(record)
     splits = dict.fromkeys(SPLITS, episodes)
-    rlds.write(directory / env, env, splits)
+    writer.write(directory / env, env, splits)
 
 
 def write_inputs(folder, seed):

@@ -6,9 +6,9 @@ import struct
 import pytest
 
 from rpt_jax import episodes
-from rpt_jax.episodes.formats import tfrecord
+from rpt_jax.episodes.rlds import tfrecord
 from rpt_jax.tools import convert
-from tests.episodes.formats.test_tfrecord import BRIDGE, needs_bridge
+from tests.episodes.rlds.test_tfrecord import BRIDGE, needs_bridge
 
 
 @needs_bridge

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rpt_jax.tools import doctor, inspect
-from tests.episodes.formats.test_tfrecord import BRIDGE, needs_bridge
+from tests.episodes.rlds.test_tfrecord import BRIDGE, needs_bridge
 from tests.episodes.test_survey import clean
 from tests.test_main import command
 

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from rpt_jax import files
-from rpt_jax.episodes import decode
+from rpt_jax.episodes import decode, parquet
 from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.formats import parquet
 from rpt_jax.episodes.source import (
   Column,
   reopen,
@@ -24,6 +23,7 @@ from rpt_jax.episodes.source import (
   sole_image,
 )
 
+MARK = 'a folder with a meta/info.json'
 _INFO = 'meta/info.json'
 _MOST_STEPS = 10**8  # Of an episode.
 _FIELDS = {
@@ -31,6 +31,16 @@ _FIELDS = {
   'reward': 'next.reward',
   'is_terminal': 'next.done',
 }
+
+
+def sniff(path: pathlib.Path) -> float:
+  """Sure of LeRobot's own file."""
+  return float((path / _INFO).is_file())
+
+
+def open(path: pathlib.Path, split: str, size: tuple[int, int] | None):
+  """The episodes of a folder; frames are made `size` as they are decoded."""
+  return LeRobotStore(path, split, size)
 
 
 class LeRobotStore:

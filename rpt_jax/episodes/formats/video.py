@@ -11,12 +11,31 @@ from typing import Any
 
 import numpy as np
 
-from rpt_jax.episodes import decode
+from rpt_jax.episodes import decode, listing
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import Column, reopen
 
+MARK = 'a video, or a folder of them'
 _IMAGE = 'image'
 _MOST = 1000  # Times that a frame may be shown.
+
+
+def sniff(path: pathlib.Path) -> float:
+  """A little sure of files of such names: other datasets hold videos, too."""
+  return 0.25 * any(listing.visible(path, *decode.VIDEO))
+
+
+def open(
+  path: pathlib.Path,
+  split: str,
+  size: tuple[int, int] | None,
+  fps: float | None = None,
+  clip_steps: int | None = None,
+):
+  """The clips of all files; ValueError for another split than 'all'."""
+  if split != 'all':
+    raise ValueError(f"{path}: no split {split!r}; videos have only 'all'")
+  return VideoStore(path, fps, clip_steps, size)
 
 
 class VideoStore:
@@ -43,7 +62,7 @@ class VideoStore:
     self._arguments = (str(path), fps, clip_steps, size)
     self.name, self.path = pathlib.Path(path).stem, str(path)
     self._size, self._clips, sizes = size, [], []
-    files = video_files(pathlib.Path(path))
+    files = sorted(listing.visible(pathlib.Path(path), *decode.VIDEO))
     with concurrent.futures.ThreadPoolExecutor() as pool:
       for file, probe in zip(files, pool.map(_probe, files), strict=True):
         if isinstance(probe, CorruptEpisode):
@@ -87,17 +106,6 @@ class VideoStore:
       if not _is_fault(times) and len(times) > 1:
         return round(float((len(times) - 1) / (times[-1] - times[0])), 3)
     return None
-
-
-def video_files(path: pathlib.Path) -> list[pathlib.Path]:
-  """The file itself, or all videos below a folder, in the order of names."""
-  if path.is_file():
-    return [path] if path.suffix.lower() in decode.VIDEO else []
-  return sorted(
-    p
-    for p in path.rglob('*')
-    if p.suffix.lower() in decode.VIDEO and p.is_file()
-  )
 
 
 def _probe(file):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rpt_jax import episodes
-from rpt_jax.episodes.formats import png
+from rpt_jax.episodes.rlds import png
 from tests.episodes.formats.test_video import SIZE, counted, write_video
 
 pa = pytest.importorskip('pyarrow')

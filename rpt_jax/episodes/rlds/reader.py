@@ -19,7 +19,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from rpt_jax import files
 from rpt_jax.episodes import listing
 from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.formats import png, records, rlds_features
+from rpt_jax.episodes.rlds import allowed, png, records
 from rpt_jax.episodes.source import (
   STEP_FIELDS,
   Column,
@@ -223,7 +223,7 @@ def open_folder(path: str | os.PathLike) -> tfds.core.DatasetBuilder:
   Raises ValueError for features of other classes than TFDS's own, and where
   TFDS cannot read the folder.
   """
-  rlds_features.check(pathlib.Path(path))
+  allowed.check(pathlib.Path(path))
   try:
     return tfds.builder_from_directory(str(path))
   except Exception as error:
@@ -257,8 +257,8 @@ def _prepared(name: str) -> pathlib.Path:
   ]
   if not versions:
     raise ValueError(
-      f'{name}: neither a folder with a {_INFO} nor a dataset in {root}; give '
-      f'the folder that holds {_INFO}'
+      f'{name}: no such file or folder, and no dataset of that name in {root}; '
+      f'give the folder that holds {_INFO}'
     )
   return folder / '.'.join(map(str, max(versions)))
 

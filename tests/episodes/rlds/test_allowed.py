@@ -10,12 +10,12 @@ import pytest
 import tensorflow_datasets as tfds
 
 from rpt_jax import episodes, settings
-from rpt_jax.episodes.formats import rlds, rlds_features, rlds_reader
+from rpt_jax.episodes.rlds import allowed, reader, writer
 from rpt_jax.learning import checks
 from rpt_jax.tools import convert, inspect
 from tests.faults.test_broken_data import make_episode
 
-PACKAGE = pathlib.Path(rlds.__file__).parents[2]
+PACKAGE = pathlib.Path(writer.__file__).parents[2]
 MODULE = 'canary_of_a_dataset'
 CORE = 'tensorflow_datasets.core.features.'
 EVIL = {'pythonClassName': f'{MODULE}.Feature', 'jsonFeature': {'json': '{}'}}
@@ -36,7 +36,7 @@ def canary(tmp_path, monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
   path = tmp_path / 'data' / 'toy' / '1.0.0'
-  rlds.write(path, 'toy', {'train': [make_episode(0, 5)]})
+  writer.write(path, 'toy', {'train': [make_episode(0, 5)]})
   return path
 
 
@@ -123,7 +123,7 @@ def named(folder, monkeypatch):
   """By name and version, where TFDS keeps its datasets."""
   root = str(folder.parents[1])
   monkeypatch.setattr(tfds.core.constants, 'DATA_DIR', root)
-  return rlds_reader.RldsStore('toy:1.0.0')
+  return reader.RldsStore('toy:1.0.0')
 
 
 OPENERS = {
@@ -212,13 +212,13 @@ def test_a_file_that_is_no_json_is_named(file, text, folder):
 def test_the_newest_version_of_a_name(tmp_path, monkeypatch):
   monkeypatch.setattr(tfds.core.constants, 'DATA_DIR', str(tmp_path))
   for version in ('1.9.0', '1.10.0', '1.11.0.incomplete7'):
-    rlds.write(
+    writer.write(
       tmp_path / 'toy' / version, 'toy', {'train': [make_episode(0, 5)]}
     )
-  assert rlds_reader.RldsStore('toy').path.endswith('toy/1.10.0')
-  assert rlds_reader.RldsStore('toy:1.9.0').path.endswith('toy/1.9.0')
+  assert reader.RldsStore('toy').path.endswith('toy/1.10.0')
+  assert reader.RldsStore('toy:1.9.0').path.endswith('toy/1.9.0')
   for name in ('mnist', 'huggingface:mnist', 'kaggle:toy', 'toy:2.0.0'):
-    with pytest.raises(ValueError, match=f'{name}: neither a folder'):
+    with pytest.raises(ValueError, match=f'{name}: no such file or folder'):
       episodes.open(name)
 
 
@@ -229,7 +229,7 @@ def test_every_class_of_tfds_passes():
     for name in tfds.features.FeatureConnector._registered_features
     if name.startswith(CORE) and not name.endswith('.TopLevelFeature')
   }
-  assert registered == rlds_features.CLASSES
+  assert registered == allowed.CLASSES
 
 
 def test_one_place_opens_folders():
@@ -242,7 +242,7 @@ def test_one_place_opens_folders():
         or ast.unparse(node) in ('tfds.builder', 'tfds.load')
       ):
         callers.add((path.name, node.attr))
-  assert callers == {('rlds_reader.py', 'builder_from_directory')}
+  assert callers == {('reader.py', 'builder_from_directory')}
 
 
 def test_features_of_most_kinds_pass_as_tfds_writes_them(tmp_path):
@@ -260,6 +260,6 @@ def test_features_of_most_kinds_pass_as_tfds_writes_them(tmp_path):
   }
   features = f.FeaturesDict({'steps': f.Dataset(steps)})
   features.save_config(str(tmp_path))
-  rlds_features.check(tmp_path)
+  allowed.check(tmp_path)
   (tmp_path / 'features.json').write_text(json.dumps(features.to_json()))
-  rlds_features.check(tmp_path)  # The old form.
+  allowed.check(tmp_path)  # The old form.

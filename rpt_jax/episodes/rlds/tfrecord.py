@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from rpt_jax import files
-from rpt_jax.episodes.formats import crc32c
+from rpt_jax.episodes.rlds import crc32c
 
 
 def records(path: str | os.PathLike) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from rpt_jax.episodes.formats import crc32c, tfrecord
+from rpt_jax.episodes.rlds import crc32c, tfrecord
 
 BRIDGE = (
   pathlib.Path(__file__).parents[3].parent / 'shared/data/bridge_rlds/1.0.0'

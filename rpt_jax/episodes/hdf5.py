@@ -1,0 +1,126 @@
+"""HDF5 files that lead nowhere else, and hold what they declare."""
+
+import contextlib
+import json
+import math
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from rpt_jax import files
+from rpt_jax.episodes import listing
+from rpt_jax.episodes.errors import needs
+from rpt_jax.episodes.source import Column
+
+SUFFIXES = ('.hdf5', '.h5', '.hdf')
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike) -> Iterator:
+  """The file, for reading; ValueError where it is none."""
+  h5py = _h5py()
+  try:
+    file = h5py.File(files.regular(path), 'r')
+  except OSError as error:
+    raise ValueError(
+      f'{path}: not a readable HDF5 file ({error}); copy it again'
+    ) from error
+  with file:
+    yield file
+
+
+def files_below(path: pathlib.Path) -> list[pathlib.Path]:
+  """The file itself, or all below a folder, in the order of their numbers."""
+  return sorted(listing.visible(path, *SUFFIXES), key=_natural)
+
+
+def top(path: pathlib.Path) -> set[str]:
+  """What the first file at or below `path` holds; nothing where none can be
+
+  read. For telling layouts apart.
+  """
+  first = min(listing.visible(path, *SUFFIXES), key=_natural, default=None)
+  if first is None:
+    return set()
+  try:
+    with opened(first) as file:
+      return {*file, *(f'attrs/{name}' for name in file.attrs)}
+  except ValueError:
+    return set()
+
+
+def own(group, name: str):
+  """What a file calls `name`; ValueError where it lies in another file.
+
+  HDF5 opens those by itself, whatever they are.
+  """
+  h5py = _h5py()
+  for part in name.split('/'):
+    link = group.get(part, getlink=True)
+    if link is not None and not isinstance(link, h5py.HardLink):
+      raise ValueError(  # A soft link may lead through an external one.
+        f'{group.file.filename}: {group.name}/{part} is a link, perhaps to '
+        'another file, expected it in this one; write the file again'
+      )
+    group = group[part]
+  stored = isinstance(group, h5py.Dataset)
+  if stored and (group.external or group.is_virtual):
+    raise ValueError(
+      f'{group.file.filename}: {group.name} keeps its bytes in another file, '
+      'expected them in this one; write the file again'
+    )
+  return group
+
+
+def values(group, name: str, rows: slice | None = None) -> np.ndarray:
+  """The array of a dataset, or some of its rows; it holds what it declares."""
+  data = own(group, name)
+  chunk = math.prod(data.chunks or ()) * data.dtype.itemsize
+  declared, stored = max(data.nbytes, chunk), data.id.get_storage_size()
+  files.holds(data.file.filename, data.name, declared, stored)
+  return data[()] if rows is None else data[rows]
+
+
+def attribute(group, name: str) -> dict:
+  """The object in an attribute that is JSON, {} where there is none."""
+  try:
+    value = json.loads(group.attrs.get(name) or '{}')
+  except (TypeError, ValueError, RecursionError) as error:
+    raise ValueError(
+      f'{group.file.filename}: {group.name}: attribute {name} is no JSON '
+      f'({error})'
+    ) from error
+  return value if isinstance(value, dict) else {}
+
+
+def columns(group) -> dict[str, Column]:
+  """All arrays of numbers at or below a group that have a first axis."""
+  arrays = {}
+
+  def visit(name, item):
+    shape = getattr(item, 'shape', ())
+    if not shape or item.dtype.kind not in 'biuf':
+      return
+    is_image = item.dtype == np.uint8 and len(shape) == 4
+    kind = 'image' if is_image else 'values'
+    arrays[name] = Column(kind, shape[1:], item.dtype)
+
+  group.visititems(visit)
+  return arrays
+
+
+def _natural(path):
+  """`episode_2` before `episode_10`."""
+  parts = re.split(r'(\d+)', str(path))
+  return [int(part) if part.isdigit() else part for part in parts]
+
+
+def _h5py():
+  try:
+    import h5py
+  except ImportError as error:
+    raise needs('h5py', 'hdf5') from error
+  return h5py

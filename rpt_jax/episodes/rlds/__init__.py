@@ -1,0 +1,1 @@
+"""RLDS as TFDS keeps it (ArrayRecord, TFRecord), without TensorFlow."""
