@@ -13,7 +13,7 @@ import numpy as np
 from rpt_jax import files
 from rpt_jax.episodes import listing
 from rpt_jax.episodes.errors import needs
-from rpt_jax.episodes.source import Column
+from rpt_jax.episodes.source import Column, column
 
 SUFFIXES = ('.hdf5', '.h5', '.hdf')
 
@@ -104,9 +104,7 @@ def columns(group) -> dict[str, Column]:
     shape = getattr(item, 'shape', ())
     if not shape or item.dtype.kind not in 'biuf':
       return
-    is_image = item.dtype == np.uint8 and len(shape) == 4
-    kind = 'image' if is_image else 'values'
-    arrays[name] = Column(kind, shape[1:], item.dtype)
+    arrays[name] = column(shape[1:], item.dtype)
 
   group.visititems(visit)
   return arrays

@@ -30,6 +30,7 @@ from rpt_jax.types import Episode
 
 STEP_FIELDS = Episode._fields[1:]
 _FROM_EXTENT = ('is_first', 'is_last')
+_CHANNELS = (1, 3, 4)  # Grey, RGB, RGBA.
 
 
 class Column(NamedTuple):
@@ -38,6 +39,31 @@ class Column(NamedTuple):
   kind: str
   shape: tuple[int, ...] = ()
   dtype: np.dtype | None = None
+
+
+def column(shape: Sequence[int], dtype: np.dtype) -> Column:
+  """The column of an array of `dtype` whose steps have `shape`.
+
+  Bytes are a frame where one axis can be of channels: the last, else the first.
+  """
+  if np.dtype(dtype) == np.uint8 and len(shape) == 3:
+    if shape[2] in _CHANNELS:
+      return Column('image', (*shape[:2], 3), np.dtype(np.uint8))
+    if shape[0] in _CHANNELS:
+      return Column('image', (*shape[1:], 3), np.dtype(np.uint8))
+  return Column('values', tuple(shape), np.dtype(dtype))
+
+
+def frames(image: np.ndarray) -> np.ndarray:
+  """Frames as recorded, [T, H, W, C] or [T, C, H, W], as RGB [T, H, W, 3].
+
+  Grey is repeated, and alpha dropped.
+  """
+  if image.shape[3] not in _CHANNELS and image.shape[1] in _CHANNELS:
+    image = np.moveaxis(image, 1, 3)
+  if image.shape[3] == 1:
+    return np.repeat(image, 3, axis=3)
+  return image[..., :3]
 
 
 class Source:
@@ -242,8 +268,10 @@ class Source:
     if column.kind == 'text':
       return x
     is_image = column.kind == 'image'
+    if is_image and x.dtype == np.uint8 and x.ndim == 4:
+      x = frames(x)
     fits = (
-      x.dtype == np.uint8 and x.ndim == 4
+      x.dtype == np.uint8 and x.shape[3:] == (3,)
       if is_image
       else np.can_cast(x.dtype, column.dtype, 'same_kind')
       and x.shape[1:] == column.shape

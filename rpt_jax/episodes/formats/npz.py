@@ -18,7 +18,7 @@ from rpt_jax import files
 from rpt_jax.episodes import listing
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import (
-  Column,
+  column,
   reopen,
   short_names,
   sole_image,
@@ -56,7 +56,7 @@ class ArrayStore:
     if not about['columns']:
       raise ValueError(f'{path}: {self._files[0]} is no readable .npz')
     self.columns = {
-      k: _column(tuple(shape), np.dtype(dtype))
+      k: column(shape[1:], np.dtype(dtype))
       for k, (shape, dtype) in about['columns'].items()
     }
     names = short_names(sorted(self.columns), '/')
@@ -156,8 +156,3 @@ def _header(archive, entry):
 
 def _size(archive):
   return os.path.getsize(archive.filename)
-
-
-def _column(shape, dtype) -> Column:
-  is_image = dtype == np.uint8 and len(shape) == 4
-  return Column('image' if is_image else 'values', shape[1:], dtype)
