@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import sys
+import tempfile
 import traceback
 
 from absl import flags
@@ -110,6 +111,11 @@ def main(argv) -> int:
       print(__doc__, flags.FLAGS.module_help(here), sep='\n')
       return 0
     distributed.initialize()
+    if missing := distributed.missing_platform():
+      if not _DOCTOR.value:
+        raise ValueError(missing)
+      _look_after_data()  # It says this among other things.
+      return 0
     if not distributed.is_first():
       sys.stdout = open(os.devnull, 'w')  # One of them tells.
     if _DOCTOR.value or _INSPECT.value or _CONVERT.value:
@@ -130,8 +136,9 @@ def main(argv) -> int:
   except (ValueError, OSError, FloatingPointError) as error:
     if (workdir / 'run.json').exists():  # A workdir that a run has begun.
       with contextlib.suppress(OSError):  # Where nothing can be written.
-        (workdir / 'traceback.txt').write_text(traceback.format_exc())
-    return _refuse(error)
+        text = traceback.format_exc()
+        (workdir / 'traceback.txt').write_text(text, 'utf-8', 'replace')
+    return _refuse(error, workdir / 'traceback.txt')
   return 0
 
 
@@ -215,14 +222,40 @@ def experiment(spec: str) -> str:
   return f'{stem}-{argument.replace(",", "-")}' if argument else stem
 
 
-def _refuse(error):
+def _refuse(error, written=None):
+  """Prints one line; `written` is where the traceback lies, if it was."""
   text = ' '.join(str(error).split())
+  if not _is_ours(error):
+    text = f'{type(error).__name__}: {text or "it gives no reason"}'
+    text += f'; the traceback: {_traceback(error, written)}'
   print(f'rpt_jax: error: {text}', file=sys.stderr)
   return 3 if isinstance(error, FloatingPointError) else 2
 
 
+def _is_ours(error):
+  """Whether it was raised here, for people: with words, and of their kinds."""
+  raised = traceback.extract_tb(error.__traceback__)[-1:]
+  here = str(pathlib.Path(__file__).parent)
+  is_here = not raised or raised[0].filename.startswith((here, '<'))
+  kinds = ValueError, OSError, FloatingPointError
+  return is_here and isinstance(error, kinds) and bool(str(error))
+
+
+def _traceback(error, written):
+  """The file that holds how an error came about."""
+  if written is not None and written.exists():
+    return written
+  with tempfile.NamedTemporaryFile(
+    'w', prefix='rpt_jax_', suffix='.txt', delete=False, encoding='utf-8'
+  ) as file:
+    file.writelines(traceback.format_exception(error))
+  return file.name
+
+
 if __name__ == '__main__':
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  for stream in sys.stdout, sys.stderr:
+    stream.reconfigure(errors='replace')  # A terminal may know ASCII alone.
   try:
     code = main(sys.argv)
   except KeyboardInterrupt:  # Before there was anything to keep.

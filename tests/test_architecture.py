@@ -117,7 +117,7 @@ OF_MODELS = ('sharing/', 'vision/')
 # Who may import what: one owner each.
 OWNERS = {
   'array_record': ('episodes/rlds/records.py',),
-  'av': ('episodes/decode.py',),
+  'av': ('episodes/videos.py',),
   'flax': ('models/', 'vision/'),
   'grain': ('episodes/loader.py',),
   'gymnax': ('envs/gymnax/',),

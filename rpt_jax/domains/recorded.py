@@ -20,7 +20,7 @@ import numpy as np
 from rpt_jax import episodes, files, results
 from rpt_jax.domains import measures
 from rpt_jax.domains.playing import Played, Scored
-from rpt_jax.episodes import listing, scales, statistics
+from rpt_jax.episodes import listing, reading, scales, statistics
 from rpt_jax.episodes.split import hold_out
 from rpt_jax.settings import key, refuse
 from rpt_jax.types import StreamSpec
@@ -43,6 +43,10 @@ class Settings:
     {}, 'stream: column, see --inspect=<path>; fps, clip_steps, size of video'
   )
   heldout: float = key(0.25, 'share of the episodes', above=0, high=0.9)
+  format: str = key(
+    '',
+    "a file of episodes/formats, or your own reader's dotted name",
+  )
   order: str = key(
     'ordered',
     'the last are held out, or by content',
@@ -105,7 +109,7 @@ class Recorded:
   def widths(self) -> dict[str, int]:
     columns, names = self.open().streams, {'proprio': 'state'}
     return {
-      stream: columns[field].shape[0]
+      stream: int(np.prod(columns[field].shape))
       for stream, field in (names | {'action': 'action'}).items()
       if field in self.fields
     }
@@ -133,7 +137,7 @@ class Recorded:
     how = tuple(sorted(s.mapping.items()))
     path = Path(s.path).expanduser()
     now = listing.signature(path) if path.exists() else ''
-    return _opened(s.path, s.split, how, now)
+    return _opened(s.path, s.split, s.format, how, now)
 
   def check(self, as_stream: bool = False) -> None:
     where = f'config.domains.{self.name}'
@@ -179,12 +183,27 @@ class Recorded:
     table = statistics.load(collected / self.name / STATISTICS)
     return scales.of(table.streams['action'], self.settings.normalise)
 
-  def collect(self, directory: Path) -> list[results.Row]:
-    """Writes which episodes are held out, and what numbers range over."""
+  def collect(
+    self, directory: Path, error_budget: float = 0.0
+  ) -> list[results.Row]:
+    """Writes which episodes are held out, and what numbers range over.
+
+    Episodes whose numbers cannot be read are named and left out of both.
+    Raises ValueError for more of them than `error_budget` of all, and for
+    actions that never change.
+    """
     source = self.open()
-    train, heldout = hold_out(
-      source, self.settings.heldout, self.settings.order
-    )
+    for column, why in source.left_out.items():
+      print(f'  {self.name}: column {column} is left out: {why}', flush=True)
+    parts = hold_out(source, self.settings.heldout, self.settings.order)
+    fields = tuple(k for k in ('state', 'action') if k in source.streams)
+    if fields:
+      tables = [statistics.cached(CACHE, source, fields, p) for p in parts]
+      parts = self._readable(source, parts, tables, error_budget)
+      self._check_actions(tables)
+      directory.mkdir(parents=True, exist_ok=True)
+      statistics.save(directory / STATISTICS, tables[0])
+    train, heldout = parts
     index = {
       'pretrain': train.tolist(),
       'heldout': heldout.tolist(),
@@ -192,10 +211,6 @@ class Recorded:
       'fps': source.fps,
     }
     directory.mkdir(parents=True, exist_ok=True)
-    fields = tuple(k for k in ('state', 'action') if k in source.streams)
-    if fields:
-      table = statistics.cached(CACHE, source, fields, train)
-      statistics.save(directory / STATISTICS, table)
     files.write_json(directory / INDEX, index)
     rows = []
     for split, chosen in (('pretrain', train), ('heldout', heldout)):
@@ -208,6 +223,29 @@ class Recorded:
         results.row(names.STAGE, names.FRAMES, frames, **tags),
       ]
     return rows
+
+  def _readable(self, source, parts, tables, error_budget):
+    """The episodes of each part whose numbers can be read."""
+    budget = reading.Budget(len(source), error_budget, self.name)
+    for table in tables:
+      for episode, why in table.provenance['skipped'].items():
+        budget.skip(int(episode), why)
+    unreadable = np.array(list(budget.skipped), np.int64)
+    return [np.setdiff1d(part, unreadable) for part in parts]
+
+  def _check_actions(self, tables):
+    """Raises ValueError where actions, asked for, are always the same."""
+    if 'action' not in self.settings.mapping:
+      return
+    for what, table in zip(('training', 'held-out'), tables, strict=True):
+      action = table.streams['action']
+      if (action.min == action.max).all():
+        raise ValueError(
+          f'config.domains.{self.name}.mapping.action: at every step of the '
+          f'{what} episodes it is {action.min[:8].tolist()}: nothing to '
+          'predict; name another column, hold out other episodes, or leave '
+          'it out'
+        )
 
   def episodes(self, count, streams, mesh):
     """The held-out episodes, all of them: `open_loop.Heldout`."""
@@ -256,10 +294,10 @@ class Recorded:
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(path, split, mapping, signature):
+def _opened(path, split, format, mapping, signature):
   """A dataset, opened once a process as long as its files stay as they are."""
   del signature
-  return episodes.open(path, split=split, **dict(mapping))
+  return episodes.open(path, split=split, format=format, **dict(mapping))
 
 
 class Subset:
@@ -312,5 +350,8 @@ _MAPPED = {
     ),
     '(height, width), each at most 4096',
   ),
-  'split': (lambda x: False, 'none here: it is a key of the dataset'),
+  **dict.fromkeys(
+    ('split', 'format'),
+    (lambda x: False, 'none here: it is a key of the dataset'),
+  ),
 }

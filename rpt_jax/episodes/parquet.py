@@ -90,10 +90,10 @@ def _named(path):
 
 @functools.cache
 def library():
-  """`pyarrow` as `.pa`, its `.parquet`; ValueError naming the extra."""
+  """`pyarrow` as `.pa`, `.parquet`, `.compute`; ValueError with the extra."""
   try:
     import pyarrow as pa
-    from pyarrow import parquet
+    from pyarrow import compute, parquet
   except ImportError as error:
     raise needs('pyarrow', 'video') from error
-  return types.SimpleNamespace(pa=pa, parquet=parquet)
+  return types.SimpleNamespace(pa=pa, parquet=parquet, compute=compute)

@@ -18,6 +18,9 @@ Scale = tuple[Array, Array]
 # Least deviation of a dimension, as a share of the largest of its stream.
 _LEAST = {'proprio': 0.3, 'action': 0.3}
 _LEAST_OF_LATENTS = 1e-3
+# Half the range of quantiles, as a share of the deviation: of a normal 2.3, of
+# what rests at noise and moves in less than 1 % of steps far below 1.
+_RESTING = 0.3
 _CONSTANT = 1e-6  # Of the mean, at least 1: a smaller deviation is rounding.
 
 
@@ -53,12 +56,19 @@ def of(statistics: Statistics, mode: str) -> Scale:
   """The scale of a dataset's stream by 'mean_std', 'quantiles' or 'none'.
 
   'quantiles' brings the 1st and 99th percentile to -1 and 1; values beyond are
-  not clipped. Raises ValueError for another mode.
+  not clipped. Where they lie far closer together than the values do, as of a
+  switch that is seldom thrown, the deviation takes their place. Raises
+  ValueError for another mode.
   """
   s = statistics
+  half = (s.q99 - s.q01) / 2
+  rests = half < _RESTING * s.std
   scales = {
     'mean_std': (s.mean, s.std),
-    'quantiles': ((s.q99 + s.q01) / 2, (s.q99 - s.q01) / 2),
+    'quantiles': (
+      np.where(rests, s.mean, (s.q99 + s.q01) / 2),
+      np.where(rests, s.std, half),
+    ),
     'none': (np.zeros_like(s.mean), np.ones_like(s.std)),
   }
   if mode not in scales:

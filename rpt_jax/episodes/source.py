@@ -10,6 +10,7 @@ reads all: written once. A store has
   lengths             [episodes] int64, steps of each (0: cannot be opened)
   read(index, columns) -> {column: [T, ...]}, only what is asked for
   metadata(index) -> what there is beside the steps
+  left_out            {column: why it cannot be read}; may be missing
 
 and is picklable: workers open files again.
 """
@@ -31,6 +32,15 @@ from rpt_jax.types import Episode
 STEP_FIELDS = Episode._fields[1:]
 _FROM_EXTENT = ('is_first', 'is_last')
 _CHANNELS = (1, 3, 4)  # Grey, RGB, RGBA.
+# What datasets call that which is to be done, in the order of preference.
+LANGUAGE = (
+  'instruction',
+  'language_instruction',
+  'natural_language_instruction',
+  'language',
+  'lang',
+  'task_description',
+)
 
 
 class Column(NamedTuple):
@@ -124,6 +134,11 @@ class Source:
       name: _joined([self.store.columns[c] for c in columns], self._size)
       for name, columns in self._columns.items()
     }
+
+  @property
+  def left_out(self) -> dict[str, str]:
+    """{column: why}: what the dataset holds and nobody can read."""
+    return dict(getattr(self.store, 'left_out', {}))
 
   @property
   def observations(self) -> tuple[str, ...]:
@@ -355,6 +370,8 @@ def _split_columns(store, stream, expression) -> list[str]:
   whole = expression in store.columns
   columns = [expression] if whole else expression.split('+')
   for column in columns:
+    if why := getattr(store, 'left_out', {}).get(column):
+      raise ValueError(f'{store.path}: {stream}={expression!r}: {why}')
     if column not in store.columns:
       raise ValueError(
         f'{store.path}: {stream}={expression!r} is not among its columns; it '
@@ -368,18 +385,25 @@ def _joined(columns: Sequence[Column], size=None) -> Column:
     (column,) = columns
     if column.kind == 'image' and size is not None:
       return column._replace(shape=(*size, *column.shape[2:]))
-    return column
+    return column._replace(shape=(1,)) if _is_number(column) else column
   width = sum(int(np.prod(c.shape)) for c in columns)
   return Column('values', (width,), np.dtype(np.float32))
 
 
+def _is_number(column):
+  """Whether a step is one number that was measured, no flag or choice."""
+  floats = column.kind == 'values' and np.dtype(column.dtype).kind == 'f'
+  return floats and column.shape == ()
+
+
 def _standard(name, parts) -> np.ndarray:
-  """One array of a stream: floats are float32, actions never int64."""
+  """One array of a stream: floats are float32 [T, ...], actions never int64."""
   if len(parts) > 1:
     flat = [x.reshape(len(x), -1).astype(np.float32) for x in parts]
     return np.concatenate(flat, axis=-1)
   x = np.asarray(parts[0])
   if x.dtype.kind == 'f':
+    x = x[:, None] if x.ndim == 1 else x
     return x.astype(np.float32, copy=False)
   return x.astype(np.int32) if name == 'action' else x
 

@@ -20,6 +20,7 @@ _TALL = 128  # of at most so many pixels.
 _JUMP = 8.0  # Standard deviations of a stream's steps, and
 _REACH = 0.5  # of the range between its quantiles .01 and .99.
 _FEW = 3  # Distinct values of what is a switch, not a quantity.
+_NAMED = 8  # Dimensions in a warning.
 _SATURATED = 0.2  # Share of steps at the least or the largest value.
 
 
@@ -74,6 +75,7 @@ def survey(source, image_episodes: int = 8) -> Survey:
   }
   corrupt = {**numbers.corrupt, **pictures.corrupt}
   warnings = [f'episode {i} cannot be read: {e}' for i, e in corrupt.items()]
+  warnings += [f'{c} is left out: {why}' for c, why in source.left_out.items()]
   warnings += numbers.warnings() + pictures.warnings()
   return Survey(
     name=source.name,
@@ -175,7 +177,7 @@ class _Numbers:
       return []
     lines = []
     if (constant := np.flatnonzero(one.max == one.min)).size:
-      lines.append(f'{name}: constant dimensions {constant.tolist()}')
+      lines.append(f'{name}: constant dimensions {_few(constant)}')
     switches = np.array([len(np.unique(x)) <= _FEW for x in rows.T])
     if name in self._largest:
       reach = _REACH * (one.q99 - one.q01)
@@ -246,6 +248,13 @@ def _numbers_of(moments: Moments):
   if not moments.count:
     return None, None
   return moments.result(), moments.sample.rows()
+
+
+def _few(dims) -> str:
+  """Numbers of dimensions, of many the first."""
+  named = ', '.join(map(str, dims[:_NAMED]))
+  more = f' and {len(dims) - _NAMED} more' if len(dims) > _NAMED else ''
+  return f'[{named}]{more}'
 
 
 def _small(image_THWC):

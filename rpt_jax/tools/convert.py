@@ -13,7 +13,7 @@ import time
 from tensorflow_datasets.proto import tf_example_pb2
 
 from rpt_jax import files
-from rpt_jax.episodes.rlds import reader, records, tfrecord, writer
+from rpt_jax.episodes.rlds import reader, records, steps, tfrecord, writer
 from rpt_jax.episodes.rlds.allowed import INFO, TEMPLATE, shard_name
 from rpt_jax.episodes.source import Column
 
@@ -35,7 +35,7 @@ def run(
   if pathlib.Path(destination).resolve() == source:
     raise ValueError(f'{source}: cannot be converted in place')
   info = _read_info(source)
-  columns = reader.columns_of(reader.open_folder(source))
+  columns, _ = steps.columns_of(reader.open_folder(source))
   with writer.replacing(destination) as folder:
     lengths = {
       split['name']: _convert_split(source, folder, info, split, columns)
@@ -96,7 +96,7 @@ def _count(path, index, record, columns):
     raise ValueError(
       f'{path}: record {index} is no tf.train.Example ({error})'
     ) from error
-  return reader.count_steps(features, columns)
+  return steps.count_steps(features, columns)
 
 
 def _read_info(source):

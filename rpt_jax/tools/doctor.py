@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import jax
 
 from rpt_jax import episodes
+from rpt_jax.training import distributed
 
 _CORE = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'grain')
 _CORE += ('numpy', 'tensorflow-datasets', 'array_record', 'safetensors')
@@ -57,10 +58,9 @@ def version(package: str) -> str | None:
 
 
 def _devices():
-  try:
-    devices = jax.devices()
-  except RuntimeError as error:
-    return [f'devices: none: {error}']
+  if missing := distributed.missing_platform():
+    return [f'devices: none: {missing}']
+  devices = jax.devices()
   kinds = sorted({d.device_kind for d in devices})
   free = shutil.disk_usage('.').free / 2**30
   return [

@@ -32,8 +32,14 @@ def run(spec: str, workdir: str | os.PathLike = '') -> pathlib.Path:
 
 
 def parse(spec: str) -> tuple[str, dict]:
-  """`path,key=value,...` as (path, arguments of `episodes.open`)."""
-  path, *pairs = spec.split(',')
+  """`path,key=value,...` as (path, arguments of `episodes.open`).
+
+  A path may hold commas: the longest one that exists is taken.
+  """
+  parts = spec.split(',')
+  paths = [','.join(parts[:count]) for count in range(len(parts), 0, -1)]
+  path = next(filter(_exists, paths), parts[0])
+  pairs = parts[path.count(',') + 1 :]
   settings = {}
   for pair in pairs:
     key, equals, value = pair.partition('=')
@@ -60,6 +66,10 @@ def summary(survey: survey_lib.Survey) -> list[str]:
   lines.append(f'suspicious: {len(survey.warnings)}')
   lines += [f'  {text}' for text in survey.warnings[:_MAX_PRINTED]]
   return lines
+
+
+def _exists(path):
+  return pathlib.Path(path).expanduser().exists()
 
 
 def _value(key, value):

@@ -46,6 +46,23 @@ def initialize() -> None:
   )
 
 
+def missing_platform() -> str:
+  """What is wrong with the platform that was asked for; '' where it is there.
+
+  JAX's own error has at times no word in it.
+  """
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:
+    asked = os.environ.get('JAX_PLATFORMS', '')
+    words = ' '.join(str(error).split()) or 'it gives no reason'
+    return (
+      f'JAX_PLATFORMS={asked}: no such devices here ({words}); install what '
+      "they need, as in pip install -e '.[cuda]', or unset JAX_PLATFORMS"
+    )
+  return ''
+
+
 def _seconds(name, default):
   return int(os.environ.get(f'RPT_JAX_{name}_SECONDS', default))
 

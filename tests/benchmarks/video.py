@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from rpt_jax.episodes import decode
+from rpt_jax.episodes import videos
 
 SMALL, LARGE, TRAINED = (120, 160), (720, 1280), (126, 224)
 _FPS, _SECONDS = 30, 3.0
@@ -40,7 +40,7 @@ def run():
       path = f'{folder}/{shape[0]}.mp4'
       _write(av, path, shape, count)
       times = np.arange(count) / _FPS
-      ours = functools.partial(decode.frames_at, path, times, 0.01, size)
+      ours = functools.partial(videos.frames_at, path, times, 0.01, size)
       for peer, (read, library) in peers.items():
         rate = _rate(ours, count)
         theirs = _rate(functools.partial(read, library, path, size), count)

@@ -5,8 +5,9 @@ one, and says in `meta/episodes/` where each begins. Both are read by row
 numbers and time stamps (https://huggingface.co/docs/lerobot, dataset v3).
 """
 
+import contextlib
 import functools
-import json
+import math
 import os
 import pathlib
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rpt_jax import files
-from rpt_jax.episodes import decode, parquet
+from rpt_jax.episodes import decode, lerobot_meta, parquet, videos
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import (
   Column,
@@ -24,8 +25,7 @@ from rpt_jax.episodes.source import (
 )
 
 MARK = 'a folder with a meta/info.json'
-_INFO = 'meta/info.json'
-_MOST_STEPS = 10**8  # Of an episode.
+_TIME, _TASK_INDEX, _TASK = 'timestamp', 'task_index', 'task'
 _FIELDS = {
   'action': 'action',
   'reward': 'next.reward',
@@ -35,7 +35,7 @@ _FIELDS = {
 
 def sniff(path: pathlib.Path) -> float:
   """Sure of LeRobot's own file."""
-  return float((path / _INFO).is_file())
+  return float((path / lerobot_meta.INFO).is_file())
 
 
 def open(path: pathlib.Path, split: str, size: tuple[int, int] | None):
@@ -54,24 +54,34 @@ class LeRobotStore:
   ):
     self._arguments = (str(path), split, size)
     self._root = pathlib.Path(path)
-    self._info = _read_info(self._root)
+    self._info = lerobot_meta.read_info(self._root)
+    self._features = self._info['features']
     self._size = size
     self.name, self.path = self._root.name, str(path)
     self.fps = float(self._info['fps'])
-    if not 0 < self.fps < 10_000:
-      raise ValueError(f'{self._root / _INFO}: fps is {self.fps}')
-    self.columns = {
-      k: _column(f, size) for k, f in self._info['features'].items()
-    }
-    self.defaults = _defaults(self.columns)
-    is_v3 = self._info['codebase_version'].startswith('v3')
-    load = _episodes_v3 if is_v3 else _episodes_v2
-    self._episodes = load(self._root, self._info)
-    self._chosen = np.arange(self._episodes.total)[
-      _slice(self._info, split, self._episodes.total, path)
-    ]
+    self._episodes = lerobot_meta.episodes(self._root, self._info)
+    self._chosen = lerobot_meta.chosen(
+      self._info, split, self._episodes.total, path
+    )
     self.lengths = self._episodes.columns['length'][self._chosen]
     self._tables = parquet.Tables()
+    self._tasks = lerobot_meta.tasks(self._root)
+    self.left_out = {
+      name: 'distances as a video, whose bits are no colour'
+      for name, feature in self._features.items()
+      if feature['dtype'] == 'video' and lerobot_meta.shows_depth(feature)
+    }
+    self.columns = {
+      name: lerobot_meta.column_of(feature, size)
+      for name, feature in self._features.items()
+      if name not in self.left_out
+    }
+    for name in self._depths():
+      shape = self.columns[name].shape[:2]
+      self.columns[name] = Column('values', (*shape, 1), np.dtype(np.uint16))
+    if _TASK_INDEX in self.columns and self._tasks:
+      self.columns[_TASK] = Column('text')
+    self.defaults = _defaults(self.columns)
 
   def __reduce__(self):
     return reopen, (type(self), *self._arguments)
@@ -79,16 +89,28 @@ class LeRobotStore:
   def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
     """The columns of one episode; cameras are decoded only if asked for."""
     videos = [c for c in columns if self._is_video(c)]
-    rows = [c for c in columns if c not in videos]
-    arrays = self._rows(index, rows + ['timestamp'] * bool(videos))
+    rows = [c for c in columns if c not in videos and c != _TASK]
+    rows += [_TIME] * bool(videos) + [_TASK_INDEX] * (_TASK in columns)
+    arrays = self._rows(index, [*dict.fromkeys(rows)])
     for key in videos:
-      arrays[key] = self._video(index, key, arrays['timestamp'])
+      arrays[key] = self._video(index, key, arrays[_TIME])
+    if _TASK in columns:
+      numbers = arrays[_TASK_INDEX].reshape(-1).tolist()
+      texts = [self._tasks.get(number, '') for number in numbers]
+      arrays[_TASK] = np.array(texts, object)
     return {c: arrays[c] for c in columns}
 
   def metadata(self, index: int) -> dict[str, Any]:
-    """The episode's number in the dataset and what it was told to do."""
+    """The episode's number in the dataset and what is to be done in it.
+
+    Where that changes, `instruction` is what it begins with; the column `task`
+    has it for every step.
+    """
     episode = self._episodes.row(self._chosen[index])
-    tasks = list(episode.get('tasks') or [])
+    tasks = episode.get('tasks') or []
+    tasks = [tasks] if isinstance(tasks, str) else [str(t) for t in tasks]
+    if len(tasks) != 1 and _TASK in self.columns:
+      tasks = [*dict.fromkeys(self.read(index, [_TASK])[_TASK])]
     return {
       'index': int(episode['episode_index']),
       'instruction': tasks[0] if tasks else '',
@@ -96,7 +118,24 @@ class LeRobotStore:
     }
 
   def _is_video(self, column):
-    return self._info['features'][column]['dtype'] == 'video'
+    return self._features.get(column, {}).get('dtype') == 'video'
+
+  def _depths(self):
+    """Cameras kept as images whose first frame has more than 8 bits."""
+    for name, feature in self._features.items():
+      if feature['dtype'] == 'image':
+        with contextlib.suppress(
+          CorruptEpisode, OSError, KeyError
+        ):  # Said when read.
+          if self._first_is_depth(name):
+            yield name
+
+  def _first_is_depth(self, name):
+    episode = self._episodes.row(self._chosen[0])
+    path = self._file('data_path', episode, 'data')
+    table = self._tables.rows(path, [name], int(episode['first']), 1)
+    with decode.opened(self._bytes(table[name].to_pylist()[0])) as image:
+      return decode.is_depth(image)
 
   def _rows(self, index, columns):
     if not columns:
@@ -116,22 +155,30 @@ class LeRobotStore:
         f'meta/episodes counts {length}'
       )
     try:
-      return {c: self._array(table[c], self.columns[c]) for c in columns}
-    except (OSError, ValueError) as error:
+      return {c: self._array(table[c], c) for c in columns}
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:
       raise CorruptEpisode(f'{path}: episode {number}: {error}') from error
 
-  def _array(self, values, column):
+  def _array(self, values, name):
+    column = self.columns[name]
     if column.kind == 'text':
       return np.array(values.to_pylist(), object)
-    if column.kind == 'image':
-      return np.stack([self._image(x) for x in values.to_pylist()])
-    return _dense(values).reshape(len(values), *column.shape)
+    if self._features[name]['dtype'] == 'image':
+      decoded = decode.image if column.kind == 'image' else decode.depth
+      return np.stack([decoded(self._bytes(x)) for x in values.to_pylist()])
+    shape = tuple(self._features[name].get('shape') or ())
+    return _dense(values, shape).reshape(len(values), *shape)
 
-  def _image(self, value):
-    data = value['bytes']
-    if not data:
-      data = files.regular(files.inside(self._root, value['path'])).read_bytes()
-    return decode.image(data)
+  def _bytes(self, value):
+    """The encoded image of a step: itself, or the name of a file."""
+    if isinstance(value, bytes):
+      return value
+    data, path = value.get('bytes'), value.get('path')
+    if data:
+      return data
+    if not path:
+      raise ValueError('an image has neither bytes nor a path')
+    return files.regular(files.inside(self._root, path)).read_bytes()
 
   def _video(self, index, key, timestamps):
     episode = self._episodes.row(self._chosen[index])
@@ -139,7 +186,7 @@ class LeRobotStore:
     path = self._file('video_path', episode, prefix, video_key=key)
     start = float(episode.get(f'{prefix}/from_timestamp') or 0.0)
     times = start + timestamps.reshape(-1).astype(np.float64)
-    return decode.frames_at(path, times, 0.5 / self.fps, self._size)
+    return videos.frames_at(path, times, 0.5 / self.fps, self._size, True)
 
   def _file(self, template, episode, prefix, **keys):
     """A file of an episode: v2 fills in its number, v3 looks it up."""
@@ -162,34 +209,8 @@ class LeRobotStore:
 @functools.lru_cache(maxsize=1024)
 def _place(root, template, fields):
   """Where a template leads, which episodes of one file ask for in turn."""
-  name = files.fill(template, root / _INFO, **dict(fields))
+  name = files.fill(template, root / lerobot_meta.INFO, **dict(fields))
   return files.inside(root, name)
-
-
-def _read_info(root):
-  path = root / _INFO
-  info = files.read_json(
-    path, 'codebase_version', 'fps', 'features', 'data_path'
-  )
-  version = str(info['codebase_version'])
-  if not version.startswith(('v2.', 'v3.')):
-    raise ValueError(
-      f'{path}: codebase_version is {version}, expected v2.x or v3.x; '
-      'convert it with the scripts that come with lerobot'
-    )
-  return info
-
-
-def _column(feature, size) -> Column:
-  dtype, shape = feature['dtype'], tuple(feature.get('shape') or ())
-  if dtype in ('video', 'image'):
-    names = feature.get('names') or []
-    channels_first = (names or ['height'])[0] in ('channel', 'channels')
-    height, width = shape[1:] if channels_first else shape[:2]
-    return Column('image', (*(size or (height, width)), 3), np.dtype(np.uint8))
-  if dtype == 'string':
-    return Column('text')
-  return Column('values', shape, np.dtype(dtype))
 
 
 def _defaults(columns):
@@ -200,110 +221,24 @@ def _defaults(columns):
   return {**streams, **fields}
 
 
-class _Episodes:
-  """What meta says of every episode, by columns: there may be 10^6 of them."""
+def _dense(values, shape) -> np.ndarray:
+  """A column of numbers, or of lists of them at any depth, as one array.
 
-  def __init__(self, columns):
-    self.columns, self.total = columns, len(columns['length'])
-
-  def row(self, i) -> dict[str, Any]:
-    """All that is known of one; what is missing is None."""
-    return {name: _plain(column[i]) for name, column in self.columns.items()}
-
-
-def _plain(x):
-  x = x.item() if isinstance(x, np.generic) else x
-  return None if x != x else x
-
-
-def _episodes_v2(root, info):
-  path = files.inside(root, 'meta/episodes.jsonl')
-  try:
-    lines = files.regular(path).read_text().splitlines()
-    rows = [json.loads(line) for line in lines if line.strip()]
-    names = 'episode_index', 'length', 'tasks'
-    columns = {name: [row.get(name) for row in rows] for name in names}
-  except (OSError, AttributeError, json.JSONDecodeError) as error:
-    raise ValueError(f'{path}: cannot be read: {error}') from error
-  columns = _counted(columns, path, info)
-  return _Episodes(columns | {'first': np.zeros_like(columns['length'])})
-
-
-def _episodes_v3(root, info):
-  folder, tables = root / 'meta' / 'episodes', []
-  read = parquet.library()
-  for path in sorted(folder.rglob('*.parquet')):
-    files.regular(files.inside(root, path.relative_to(root).as_posix()))
-    names = read.parquet.read_schema(path).names
-    columns = [c for c in names if not c.startswith('stats/')]
-    tables.append(read.parquet.read_table(path, columns=columns))
-  if not tables:
-    return _counted({'length': [], 'episode_index': []}, folder, info)
-  table = read.pa.concat_tables(tables, promote_options='default')
-  table = table.sort_by('episode_index')
-  columns = {
-    name: column.to_pylist()
-    if read.pa.types.is_nested(column.type)
-    else column.to_numpy(zero_copy_only=False)
-    for name, column in zip(table.column_names, table.columns, strict=True)
-  }
-  columns = _counted(columns, folder, info)
-  return _Episodes(columns | {'first': _first_rows(columns)})
-
-
-def _first_rows(columns):
-  """Where in its file each episode begins: they follow each other there."""
-  length = columns['length']
-  first, stop = np.zeros_like(length), {}
-  chunk, file = (
-    columns.get(f'data/{name}_index', np.zeros_like(length))
-    for name in ('chunk', 'file')
-  )
-  for i, place in enumerate(zip(chunk.tolist(), file.tolist(), strict=True)):
-    first[i] = stop.get(place, 0)
-    stop[place] = first[i] + length[i]
-  return first
-
-
-def _counted(columns, path, info):
-  """The columns, if each episode has a length and none is missing."""
-  length, number = columns['length'], columns['episode_index']
-  expected = info.get('total_episodes', len(length))
-  if any(
-    not np.issubdtype(type(x), np.integer) or not 0 < x < _MOST_STEPS
-    for x in length
-  ):
-    raise ValueError(
-      f'{path}: an episode has no length from 1 to {_MOST_STEPS}; copy the '
-      'dataset again'
+  Raises ValueError for a step that has more or fewer than `shape` says.
+  """
+  values, compute = values.combine_chunks(), parquet.library().compute
+  for depth, width in enumerate(shape):
+    if not values.type.num_fields:
+      break  # One number, which is no list.
+    lengths = (
+      compute.list_value_length(values)
+      .fill_null(-1)
+      .to_numpy(zero_copy_only=False)
     )
-  if len(length) != expected or not len(length):
-    raise ValueError(
-      f'{path}: {len(length)} episodes, meta/info.json counts {expected}; copy '
-      'the dataset again'
-    )
-  numbers = {
-    'length': np.array(length, np.int64),
-    'episode_index': np.array(number, np.int64),
-  }
-  return columns | numbers
-
-
-def _slice(info, split, total, path):
-  if split == 'all':
-    return slice(None)
-  splits = info.get('splits') or {}
-  if split not in splits:
-    raise ValueError(
-      f"{path}: no split {split!r}; it has {sorted(splits)} and 'all'"
-    )
-  start, stop = splits[split].split(':')
-  return slice(int(start or 0), int(stop or total))
-
-
-def _dense(values) -> np.ndarray:
-  """A column of numbers, or of lists of them at any depth, as one array."""
-  values = values.combine_chunks()
-  while hasattr(values, 'flatten') and values.type.num_fields:
+    if len(wrong := np.flatnonzero(lengths != width)):
+      step = wrong[0] // math.prod(shape[:depth])
+      raise ValueError(
+        f'step {step} has {max(lengths[wrong[0]], 0)} numbers, expected {width}'
+      )
     values = values.flatten()
   return values.to_numpy(zero_copy_only=False)

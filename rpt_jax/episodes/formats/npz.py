@@ -1,8 +1,9 @@
 """NumPy episodes: a folder of `.npz` files, one episode each.
 
-Keys are streams, [T, ...] each, all of one T; 'instruction' is a string. Keys
-may have a prefix, as in `observation/image`. Pickled objects are refused: they
-are code.
+Keys are streams, [T, ...] each, all of one T; what has another first axis in
+most episodes (a goal, a calibration) is left out. 'instruction' is a string.
+Keys may have a prefix, as in `observation/image`. Pickled objects are refused:
+they are code.
 """
 
 import math
@@ -18,6 +19,7 @@ from rpt_jax import files
 from rpt_jax.episodes import listing
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import (
+  LANGUAGE,
   column,
   reopen,
   short_names,
@@ -26,7 +28,6 @@ from rpt_jax.episodes.source import (
 )
 
 MARK = 'an .npz file, or a folder of them'
-_INSTRUCTION = 'instruction'
 
 
 def sniff(path: pathlib.Path) -> float:
@@ -52,13 +53,14 @@ class ArrayStore:
     root = pathlib.Path(path)
     self.name, self.path = root.stem, str(path)
     self._files = _files(root, split)
-    about = listing.kept(path, f'npz 1 {split}', lambda: _about(self._files))
+    about = listing.kept(path, f'npz 2 {split}', lambda: _about(self._files))
     if not about['columns']:
       raise ValueError(f'{path}: {self._files[0]} is no readable .npz')
     self.columns = {
       k: column(shape[1:], np.dtype(dtype))
       for k, (shape, dtype) in about['columns'].items()
     }
+    self.left_out = about['left_out']
     names = short_names(sorted(self.columns), '/')
     self.defaults = sole_image(names, self.columns)
     self.lengths = np.array(about['lengths'], np.int64)
@@ -79,30 +81,49 @@ class ArrayStore:
   def metadata(self, index: int) -> dict[str, Any]:
     """The file, and its instruction where it has one."""
     metadata = {'file': str(self._files[index])}
-    if _INSTRUCTION in (_headers_if_readable(self._files[index]) or {}):
+    heads = _headers_if_readable(self._files[index]) or {}
+    if name := next((name for name in LANGUAGE if name in heads), None):
       with np.load(self._files[index]) as arrays:
-        metadata[_INSTRUCTION] = text(arrays[_INSTRUCTION].item())
+        metadata['instruction'] = text(arrays[name].reshape(-1)[0])
     return metadata
 
 
 def _about(paths):
   """{'columns': {key: [shape, dtype]} of the first that can be read,
 
-  'lengths': of each}, for JSON.
+  'lengths': of each, 'left_out': {key: why}}, for JSON.
   """
   heads = [_headers_if_readable(path) for path in paths]
   readable = [head for head in heads if head]
-  columns = {
-    k: (shape, dtype.str)
-    for k, (shape, dtype) in (readable[0] if readable else {}).items()
-    if shape and dtype.kind in 'biuf'
+  lengths = [_steps(head) for head in readable]
+  columns, left_out = {}, {}
+  for key, (shape, dtype) in (readable[0] if readable else {}).items():
+    if not shape or dtype.kind not in 'biuf':
+      continue
+    firsts = [head[key][0][:1] if key in head else () for head in readable]
+    agree = sum(f == (n,) for f, n in zip(firsts, lengths, strict=True))
+    if 2 * agree > len(readable):
+      columns[key] = shape, dtype.str
+    else:
+      left_out[key] = (
+        f'{shape[0]} rows, where the episode has {lengths[0]} steps'
+      )
+  readable_keys = set(columns)
+  return {
+    'columns': columns,
+    'lengths': [_steps(head or {}, readable_keys) for head in heads],
+    'left_out': left_out,
   }
 
-  def length(head):
-    counts = [head[k][0][0] for k in columns if head and k in head]
-    return counts[0] if counts else 0
 
-  return {'columns': columns, 'lengths': [length(head) for head in heads]}
+def _steps(head, keys=None) -> int:
+  """The first axis that most arrays share, the largest of equals; 0 of none."""
+  firsts = [
+    shape[0]
+    for key, (shape, dtype) in head.items()
+    if shape and dtype.kind in 'biuf' and (keys is None or key in keys)
+  ]
+  return max(firsts, key=lambda n: (firsts.count(n), n), default=0)
 
 
 def _files(root, split):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rpt_jax.episodes import decode, listing
+from rpt_jax.episodes import listing, videos
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import Column, reopen
 
@@ -22,7 +22,7 @@ _MOST = 1000  # Times that a frame may be shown.
 
 def sniff(path: pathlib.Path) -> float:
   """A little sure of files of such names: other datasets hold videos, too."""
-  return 0.25 * any(listing.visible(path, *decode.VIDEO))
+  return 0.25 * any(listing.visible(path, *videos.VIDEO))
 
 
 def open(
@@ -62,7 +62,7 @@ class VideoStore:
     self._arguments = (str(path), fps, clip_steps, size)
     self.name, self.path = pathlib.Path(path).stem, str(path)
     self._size, self._clips, sizes = size, [], []
-    files = sorted(listing.visible(pathlib.Path(path), *decode.VIDEO))
+    files = sorted(listing.visible(pathlib.Path(path), *videos.VIDEO))
     with concurrent.futures.ThreadPoolExecutor() as pool:
       for file, probe in zip(files, pool.map(_probe, files), strict=True):
         if isinstance(probe, CorruptEpisode):
@@ -92,7 +92,7 @@ class VideoStore:
       raise CorruptEpisode(str(times))
     if not columns:
       return {}
-    return {_IMAGE: decode.frames_at(file, times, tolerance, self._size)}
+    return {_IMAGE: videos.frames_at(file, times, tolerance, self._size)}
 
   def metadata(self, index: int) -> dict[str, Any]:
     """The file of a clip and where in it the clip begins, in seconds."""
@@ -110,7 +110,7 @@ class VideoStore:
 
 def _probe(file):
   try:
-    return decode.probe(file)
+    return videos.probe(file)
   except CorruptEpisode as error:
     return error
 

@@ -6,10 +6,12 @@ from it, so actions come without decoding a frame. TensorFlow is not needed.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import os
 import pathlib
 import re
+import zlib
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,10 @@ from tensorflow_datasets.proto import tf_example_pb2
 from rpt_jax import files
 from rpt_jax.episodes import listing
 from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.rlds import allowed, png, records
+from rpt_jax.episodes.rlds import allowed, records, steps
 from rpt_jax.episodes.source import (
+  LANGUAGE,
   STEP_FIELDS,
-  Column,
   reopen,
   short_names,
   sole_image,
@@ -31,11 +33,8 @@ from rpt_jax.episodes.source import (
 
 _INFO = 'dataset_info.json'
 LENGTHS = 'episode_lengths.json'  # {split: steps of each}; ours, optional
-_INSTRUCTIONS = (
-  'language_instruction',
-  'observation/natural_language_instruction',
-  'natural_language_instruction',
-  'observation/instruction',
+_INSTRUCTIONS = tuple(
+  f'{prefix}{name}' for prefix in ('', 'observation/') for name in LANGUAGE
 )
 
 
@@ -57,11 +56,11 @@ class RldsStore:
       for s in self._splits
     ]
     self._starts = np.cumsum([0, *(len(r) for r in self._records)])
-    self.columns = columns_of(builder)
-    steps = flatten(builder.info.features['steps'].feature)
-    self._encoded = {
-      k for k, f in steps.items() if isinstance(f, tfds.features.Image)
-    }
+    self.columns, self.left_out = steps.columns_of(builder)
+    self._steps = steps.flatten(builder.info.features['steps'].feature)
+    for name, column in self.columns.items():
+      if None in column.shape:
+        self.columns[name] = column._replace(shape=self._first_shape(name))
     self.defaults = _defaults(self.columns)
     self._instruction = next(
       (k for k in _INSTRUCTIONS if k in self.columns), None
@@ -112,16 +111,19 @@ class RldsStore:
   def _column(self, index, features, name):
     key, column = f'steps/{name}', self.columns[name]
     try:
-      values = _values(features[key]) if key in features else []
-      if name in self._encoded:
-        return png.decode(values)
-      if column.kind == 'text' and not column.shape:
-        return np.array([text(v) for v in values], object)
-      return np.array(values, column.dtype).reshape(-1, *column.shape)
-    except (ValueError, OSError, IndexError) as error:
+      values = steps.values_of(features[key]) if key in features else []
+      return steps.decoded(values, self._steps[name], column)
+    except (ValueError, OSError, IndexError, zlib.error) as error:
       raise CorruptEpisode(
         f'{self.path}: episode {index}, {name}: cannot be decoded ({error})'
       ) from error
+
+  def _first_shape(self, name):
+    """Of the first frame of a camera whose frames may be of any size."""
+    for index in range(int(self._starts[-1])):
+      with contextlib.suppress(CorruptEpisode):  # It is said when it is read.
+        return (*self._column(index, self._features(index), name).shape[1:3], 3)
+    return (1, 1, 3)
 
   def _counts(self):
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -129,53 +131,9 @@ class RldsStore:
 
   def _count(self, index):
     try:
-      return count_steps(self._features(index), self.columns)
+      return steps.count_steps(self._features(index), self.columns)
     except CorruptEpisode:
       return 0
-
-
-def count_steps(features, columns: dict[str, Column]) -> int:
-  """Steps of one record, from the first of its columns that is there."""
-  for name, column in columns.items():
-    feature = features[f'steps/{name}'] if f'steps/{name}' in features else None
-    if feature is not None:
-      is_bytes = feature.WhichOneof('kind') == 'bytes_list'
-      size = 1 if is_bytes else int(np.prod(column.shape))
-      return len(_values(feature)) // max(size, 1)
-  return 0
-
-
-def flatten(tree, prefix='') -> dict[str, Any]:
-  """Nested dictionaries (or TFDS features) as {'a/b': leaf}."""
-  flat = {}
-  for key, value in tree.items():
-    path = f'{prefix}{key}'
-    if hasattr(value, 'items'):
-      flat |= flatten(value, f'{path}/')
-    else:
-      flat[path] = value
-  return flat
-
-
-def columns_of(builder: tfds.core.DatasetBuilder) -> dict[str, Column]:
-  """The columns of a dataset's steps, those of one size a step."""
-  features = builder.info.features
-  if 'steps' not in features:
-    raise ValueError(
-      f'{builder.data_dir}: its records have no steps but {list(features)}; '
-      'expected RLDS episodes'
-    )
-  columns = {}
-  for name, feature in flatten(features['steps'].feature).items():
-    shape = getattr(feature, 'shape', None)
-    if shape is None or None in shape:
-      continue  # Ragged: no array over steps.
-    dtype = np.dtype(feature.np_dtype)
-    is_image = isinstance(feature, tfds.features.Image) and dtype == np.uint8
-    is_text = dtype.kind not in 'biuf'
-    kind = 'image' if is_image else 'text' if is_text else 'values'
-    columns[name] = Column(kind, tuple(shape), dtype)
-  return columns
 
 
 def _defaults(columns):
@@ -189,13 +147,8 @@ def _defaults(columns):
   return {**streams, **{k: k for k in STEP_FIELDS if k in columns}}
 
 
-def _values(feature):
-  kind = feature.WhichOneof('kind')
-  return getattr(feature, kind).value if kind else []
-
-
 def _scalar(feature):
-  values = _values(feature)
+  values = steps.values_of(feature)
   value = values[0] if len(values) == 1 else list(values)
   return text(value) if isinstance(value, bytes) else value
 
@@ -285,7 +238,8 @@ def _check_place(folder, path):
 
 def _check_splits(builder, split) -> list[str]:
   splits = builder.info.splits
-  chosen = list(splits) if split == 'all' else [split]
+  chosen = [s for s in splits if splits[s].shard_lengths]  # Some are empty.
+  chosen = chosen if split == 'all' else [split]
   if split != 'all' and split not in splits or not chosen:
     raise ValueError(
       f'{builder.data_dir}: no split {split!r}; it has {sorted(splits)}'

@@ -18,7 +18,8 @@ import tensorflow_datasets as tfds
 
 from rpt_jax import files
 from rpt_jax.episodes.rlds import png, records
-from rpt_jax.episodes.rlds.reader import LENGTHS, flatten
+from rpt_jax.episodes.rlds.reader import LENGTHS
+from rpt_jax.episodes.rlds.steps import flatten
 from rpt_jax.types import Episode
 
 _VERSION = '1.0.0'

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rpt_jax import episodes
-from rpt_jax.episodes import decode
+from rpt_jax.episodes import videos
 
 av = pytest.importorskip('av')
 DATA = pathlib.Path(__file__).parents[3].parent / 'shared' / 'data'
@@ -113,7 +113,7 @@ def test_frames_are_what_libswscale_makes_of_each_alone(tmp_path, size):
       )
       for frame in container.decode(video=0)
     ]
-  images = decode.frames_at(path, np.arange(9) / 10, 0.01, size)
+  images = videos.frames_at(path, np.arange(9) / 10, 0.01, size)
   np.testing.assert_array_equal(images, alone)
 
 
