@@ -1,4 +1,4 @@
-"""Rows of Parquet files, read where they lie.
+"""Rows of Parquet files and Arrow streams, read where they lie.
 
 A footer is parsed once and a row group decoded once for all episodes that lie
 in it one after the other: what reads a file for each of its episodes anew takes
@@ -8,10 +8,12 @@ a time that grows with their square.
 import collections
 import contextlib
 import functools
+import math
 import os
 import pathlib
 import threading
 import types
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from rpt_jax import files
 from rpt_jax.episodes.errors import CorruptEpisode, needs
 
 _OPEN, _GROUPS = 16, 2  # Files, and row groups of a dataset in memory.
+_END = b'\xff\xff\xff\xff\0\0\0\0'  # Of an Arrow stream.
 
 
 class Tables:
@@ -46,6 +49,20 @@ class Tables:
         return file.schema_arrow.empty_table().select([*columns])
       return library().pa.concat_tables(parts)
 
+  def about(self, path: pathlib.Path):
+    """(schema of a file, how many rows it has); errors as `rows`."""
+    with self._lock, _named(path):
+      file, starts = self._file(path, 1)
+      return file.schema_arrow, int(starts[-1])
+
+  def groups(self, path: pathlib.Path, columns):
+    """Tables of all rows of a file, a row group each; none is kept."""
+    for group in range(self._count(path)):
+      with self._lock, _named(path):
+        file, _ = self._file(path, len(columns))
+        table = file.read_row_group(group, columns=[*columns])
+      yield table
+
   def of_episode(self, path: pathlib.Path, columns, number: int):
     """The rows whose episode_index it is, wherever in the file they are."""
     with self._lock, _named(path):
@@ -54,15 +71,22 @@ class Tables:
         path, columns=[*columns], filters=[('episode_index', '=', number)]
       )
 
+  def _count(self, path):
+    with self._lock, _named(path):
+      return len(self._file(path, 1)[1]) - 1
+
   def _file(self, path, width):
     """(an open file, where each of its row groups begins and the last ends)."""
     if path not in self._files:
-      file = library().parquet.ParquetFile(path)
-      declared = 8 * file.metadata.num_rows * width
+      if path.suffix == '.arrow':
+        file = _Stream(path)
+        sizes = file.sizes
+      else:
+        file = library().parquet.ParquetFile(path)
+        groups = range(file.num_row_groups)
+        sizes = [file.metadata.row_group(i).num_rows for i in groups]
+      declared = 8 * sum(sizes) * width
       files.holds(path, 'the table', declared, os.path.getsize(path))
-      sizes = [
-        file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)
-      ]
       self._files[path] = file, np.cumsum([0, *sizes])
       if len(self._files) > _OPEN:
         self._files.popitem(last=False)[1][0].close()
@@ -77,6 +101,62 @@ class Tables:
       self._groups[key] = file.read_row_group(group, columns=[*columns])
     self._groups.move_to_end(key)
     return self._groups[key]
+
+
+class _Stream:
+  """An Arrow stream, mapped into memory: its batches are its row groups.
+
+  Raises ValueError for one that does not end, which is how a part of one ends,
+  and for batches that are packed: all would be unpacked at once.
+  """
+
+  def __init__(self, path):
+    pa = library().pa
+    file = pa.memory_map(str(path))
+    reader = pa.ipc.open_stream(file)
+    self.schema_arrow, self._batches, begin = reader.schema, [], file.tell()
+    for batch in reader:
+      batch.validate(full=True)  # Else an offset may lead out of memory.
+      stored, begin = file.tell() - begin, file.tell()
+      if batch.nbytes > stored:
+        raise ValueError(
+          f'{batch.nbytes} bytes are packed into {stored}, expected an Arrow '
+          'stream that is not compressed; write it again'
+        )
+      self._batches.append(batch)
+    file.seek(file.size() - len(_END))
+    if file.read() != _END:
+      raise ValueError('the Arrow stream does not end; copy it again')
+    self.sizes = [batch.num_rows for batch in self._batches]
+
+  def read_row_group(self, group, columns):
+    batch = self._batches[group]
+    return library().pa.Table.from_batches([batch]).select(columns)
+
+  def close(self):
+    self._batches = []
+
+
+def dense(values, shape: Sequence[int]) -> np.ndarray:
+  """Numbers, or lists of them at any depth, as one array [T, *shape].
+
+  Raises ValueError for a step that has more or fewer than `shape` says, or
+  none where a number should be.
+  """
+  compute, count = library().compute, len(values)
+  for depth, width in enumerate(shape):
+    lengths = compute.list_value_length(values).fill_null(-1)
+    lengths = lengths.to_numpy(zero_copy_only=False)
+    if len(wrong := np.flatnonzero(lengths != width)):
+      step = wrong[0] // math.prod(shape[:depth])
+      raise ValueError(
+        f'step {step} has {max(lengths[wrong[0]], 0)} numbers, expected {width}'
+      )
+    values = values.flatten()
+  if values.null_count:
+    step = np.flatnonzero(compute.is_null(values))[0] // math.prod(shape)
+    raise ValueError(f'step {step} has no number')
+  return values.to_numpy(zero_copy_only=False).reshape(count, *shape)
 
 
 @contextlib.contextmanager

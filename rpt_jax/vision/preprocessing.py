@@ -186,11 +186,32 @@ _PROCESSORS = {
 }
 
 
+# Of a model whose folder names none, as transformers finds it.
+_PROCESSOR_OF = {
+  'clip': 'CLIPImageProcessor',
+  'clip_vision_model': 'CLIPImageProcessor',
+  'dinov2': 'BitImageProcessor',
+  'dinov2_with_registers': 'BitImageProcessor',
+  'resnet': 'ConvNextImageProcessor',
+  'siglip': 'SiglipImageProcessor',
+  'siglip_vision_model': 'SiglipImageProcessor',
+  'vit': 'ViTImageProcessor',
+  'vit_mae': 'ViTImageProcessor',
+}
+
+
+def _model_type(folder):
+  """What the model in a folder is, '' where it does not say so."""
+  path = folder / 'config.json'
+  return files.read_json(path).get('model_type') if path.exists() else ''
+
+
 def _parse(path, config):
   """A Preprocess of the fields transformers writes, absent ones as there."""
   kind = config.get(
     'image_processor_type', config.get('feature_extractor_type')
   )
+  kind = kind or _PROCESSOR_OF.get(_model_type(path.parent))
   name = str(kind).removesuffix('Fast').removesuffix('Pil')
   name = name.replace('FeatureExtractor', 'ImageProcessor')
   if name not in _PROCESSORS:

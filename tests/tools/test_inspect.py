@@ -45,6 +45,13 @@ def test_settings_of_a_spec():
       inspect.parse(spec)
 
 
+def test_a_path_with_commas_is_taken_where_it_exists(tmp_path):
+  folder = tmp_path / 'comma, dir'
+  folder.mkdir()
+  assert inspect.parse(f'{folder}') == (f'{folder}', {})
+  assert inspect.parse(f'{folder},fps=5') == (f'{folder}', {'fps': 5.0})
+
+
 def test_the_doctor_names_packages_devices_and_datasets(tmp_path):
   (tmp_path / 'good').mkdir()
   np.savez(tmp_path / 'good/0.npz', **clean(0))

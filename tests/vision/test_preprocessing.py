@@ -131,6 +131,16 @@ def test_old_configs_and_processors_of_text_and_images(tmp_path):
   assert Preprocess.from_config(tmp_path) == expected
 
 
+def test_a_processor_without_a_name_is_that_of_the_model(tmp_path):
+  write(tmp_path, 'config.json', model_type='clip')
+  write(tmp_path, size={'shortest_edge': 32}, crop_size=24)
+  expected = Preprocess(32, 24, 'bicubic', *preprocessing.CLIP)
+  assert Preprocess.from_config(tmp_path) == expected
+  write(tmp_path, 'config.json', model_type='nobody')
+  with pytest.raises(ValueError, match='image processor None'):
+    Preprocess.from_config(tmp_path)
+
+
 def test_without_a_file_what_is_published(tmp_path):
   config = {'model_type': 'clip', 'vision_config': {'image_size': 32}}
   write(tmp_path, 'config.json', **config)

@@ -177,6 +177,14 @@ def open_folder(path: str | os.PathLike) -> tfds.core.DatasetBuilder:
   TFDS cannot read the folder.
   """
   allowed.check(pathlib.Path(path))
+  features = pathlib.Path(path) / 'features.json'
+  if not features.exists() and 'features' not in files.read_json(
+    pathlib.Path(path) / _INFO
+  ):
+    raise ValueError(
+      f'{features}: not there, and {_INFO} has no features either; write or '
+      'copy the dataset again'
+    )
   try:
     return tfds.builder_from_directory(str(path))
   except Exception as error:
@@ -244,6 +252,8 @@ def _check_splits(builder, split) -> list[str]:
     raise ValueError(
       f'{builder.data_dir}: no split {split!r}; it has {sorted(splits)}'
     )
+  if not splits[chosen[0]].shard_lengths:
+    raise ValueError(f'{builder.data_dir}: split {split!r} holds no episode')
   for info in (splits[name] for name in chosen):
     for path, expected in zip(info.filepaths, info.shard_lengths, strict=True):
       _check_place(builder.data_dir, pathlib.Path(path))

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from rpt_jax import files
 from rpt_jax.episodes.rlds import crc32c
 
+_GZIP = b'\x1f\x8b'  # A record that began so would have a length of 2^60.
+
 
 def records(path: str | os.PathLike) -> Iterator[bytes]:
   """Yields the records of a TFRecord file, verified.
@@ -20,6 +22,8 @@ def records(path: str | os.PathLike) -> Iterator[bytes]:
   """
   with open(files.regular(path), 'rb') as file:
     index = 0
+    if file.peek(2)[:2] == _GZIP:
+      raise ValueError(f'{path}: compressed; unpack it first, with gunzip')
     while header := file.read(12):
       length = _checked(header, 8, path, index, 'length')
       (size,) = struct.unpack('<Q', length)

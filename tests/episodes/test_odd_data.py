@@ -1,0 +1,381 @@
+"""Data as labs have it: what was once read wrong, or refused without a word.
+
+Every test is a kind of fault that somebody met in public, with the right value.
+"""
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rpt_jax import episodes
+from rpt_jax.episodes import decode, scales, statistics
+from tests.episodes import odd
+
+av = pytest.importorskip('av')
+h5py = pytest.importorskip('h5py')
+pa = pytest.importorskip('pyarrow')
+
+
+# Language, wherever a dataset keeps it.
+
+
+@pytest.mark.parametrize(
+  'where',
+  [
+    ('data', 'problem_info', {'language_instruction': 'open the drawer'}),
+    ('data', 'ep_meta', {'lang': 'open the drawer'}),
+    ('data/demo_0', 'ep_meta', {'lang': 'open the drawer'}),
+    ('data/demo_0', 'lang', 'open the drawer'),
+    ('data/demo_0', 'language_instruction', 'open the drawer'),
+  ],
+)
+def test_language_of_an_hdf5_file(tmp_path, where):
+  group, name, value = where
+  with h5py.File(tmp_path / 'l.hdf5', 'w') as file:
+    demo = file.create_group('data/demo_0')
+    demo['actions'], demo['obs/ee_pos'] = np.zeros((5, 7)), np.zeros((5, 3))
+    text = value if isinstance(value, str) else json.dumps(value)
+    file[group].attrs[name] = text
+  source = episodes.open(tmp_path / 'l.hdf5')
+  assert source.metadata(0)['instruction'] == 'open the drawer'
+
+
+def test_a_folder_of_tasks_is_one_dataset(tmp_path):
+  for task in ('open the drawer', 'close it'):
+    with h5py.File(tmp_path / f'{task[:5]}.hdf5', 'w') as file:
+      for i, length in enumerate((3, 4)):
+        demo = file.create_group(f'data/demo_{i}')
+        demo['actions'] = np.full((length, 2), len(task))
+        demo['obs/ee_pos'] = np.zeros((length, 3))
+      about = json.dumps({'language_instruction': task})
+      file['data'].attrs['problem_info'] = about
+  source = pickle.loads(pickle.dumps(episodes.open(tmp_path)))
+  assert source.lengths.tolist() == [3, 4, 3, 4]
+  texts = [source.metadata(i)['instruction'] for i in range(4)]
+  assert texts == ['close it'] * 2 + ['open the drawer'] * 2
+  assert source[2].action[0, 0] == len('open the drawer')
+
+
+@pytest.mark.parametrize(
+  'name', ['instruction', 'language_instruction', 'lang']
+)
+def test_language_of_an_npz(tmp_path, name):
+  arrays = {'state': np.zeros((4, 2)), name: 'push'}
+  np.savez(tmp_path / 'e0.npz', **arrays)
+  assert episodes.open(tmp_path).metadata(0)['instruction'] == 'push'
+
+
+@pytest.mark.parametrize('version', ['v2.1', 'v3.0'])
+def test_a_task_that_changes_within_an_episode(tmp_path, version):
+  """meta/episodes does not say when; every row does."""
+  index = {'task_index': lambda e, steps: np.arange(steps) * 2 // steps}
+  odd.lerobot(
+    tmp_path / 'd', version, columns=index, episode_tasks=['pick', 'push']
+  )
+  source = episodes.open(tmp_path / 'd', task='task', state='observation.state')
+  about = source.metadata(1)
+  assert about['instruction'] == 'pick' and about['tasks'] == ['pick', 'push']
+  steps = source.read(1, ['task'])['task']
+  assert steps.tolist() == ['pick'] * 5 + ['push'] * 4
+
+
+# Depth is no colour.
+
+
+def test_depth_in_images_is_read_as_numbers(tmp_path):
+  depth_HW = np.linspace(300, 3000, 12 * 16).reshape(12, 16).astype(np.uint16)
+  rows = {'observation.images.depth': odd.encoded(depth_HW)}
+  feature = {'dtype': 'image', 'shape': [12, 16, 1], 'names': None}
+  odd.lerobot(
+    tmp_path / 'd', columns=rows, features={'observation.images.depth': feature}
+  )
+  source = episodes.open(tmp_path / 'd')
+  assert source.streams['depth'].kind == 'values'
+  depth_THW1 = source[0].observation['depth']
+  assert depth_THW1.dtype == np.uint16
+  np.testing.assert_array_equal(depth_THW1[0, ..., 0], depth_HW)
+
+
+def test_depth_is_never_decoded_as_colour():
+  image = Image.fromarray(np.full((4, 4), 3000, np.uint16))
+  with pytest.raises(OSError, match='mode I;16, perhaps of depth'):
+    decode.image(odd.png(image))
+  with pytest.raises(OSError, match='expected 16 bits'):
+    decode.depth(odd.png(Image.new('L', (4, 4))))
+
+
+def test_a_video_of_distances_is_left_out_by_name(tmp_path):
+  about = {'video.is_depth_map': True}
+  odd.lerobot(tmp_path / 'd', camera={'info': about})
+  source = episodes.open(tmp_path / 'd')
+  assert 'observation.images.top' in source.left_out
+  assert 'image' not in source.streams
+  with pytest.raises(ValueError, match='distances as a video'):
+    episodes.open(tmp_path / 'd', image='observation.images.top')
+
+
+# A frame is told by its axes.
+
+
+@pytest.mark.parametrize(
+  'shape, channels', [((3, 48, 64), 0), ((48, 64, 4), 2), ((48, 64, 1), 2)]
+)
+def test_frames_in_any_order_of_axes(tmp_path, shape, channels):
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 256, (6, *shape), np.uint8)
+  np.savez(tmp_path / 'e0.npz', image=image, action=np.zeros((6, 2)))
+  source = episodes.open(tmp_path)
+  assert source.streams['image'].shape == (48, 64, 3)
+  expected = np.moveaxis(image, channels + 1, 3)[..., :3]
+  expected = np.broadcast_to(expected, (6, 48, 64, 3))
+  np.testing.assert_array_equal(source[0].observation['image'], expected)
+  small = episodes.open(tmp_path, size=(12, 16))[0].observation['image']
+  assert small.shape == (6, 12, 16, 3)
+
+
+def test_frames_as_lists_of_bytes(tmp_path):
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 256, (12, 16, 3), np.uint8)
+  kind = pa.list_(pa.list_(pa.list_(pa.uint8())))
+  rows = {'observation.view': lambda e, n: pa.array([image.tolist()] * n, kind)}
+  feature = {'dtype': 'uint8', 'shape': [12, 16, 3], 'names': None}
+  odd.lerobot(
+    tmp_path / 'd', columns=rows, features={'observation.view': feature}
+  )
+  source = episodes.open(tmp_path / 'd', view='observation.view')
+  assert source.streams['view'].kind == 'image'
+  np.testing.assert_array_equal(source[0].observation['view'][3], image)
+
+
+# What cannot be read is named, and the rest is read.
+
+
+def test_constants_of_an_episode_are_no_streams(tmp_path):
+  for i, steps in enumerate((6, 3, 5)):
+    arrays = {'goal': np.zeros(3), 'action': np.zeros((steps, 2))}
+    np.savez(tmp_path / f'e{i}.npz', **arrays, state=np.zeros((steps, 4)))
+  source = episodes.open(tmp_path)
+  assert source.lengths.tolist() == [6, 3, 5]
+  assert set(source.streams) == {'state', 'action'}
+  assert source.left_out == {'goal': '3 rows, where the episode has 6 steps'}
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.int64])
+def test_actions_of_one_number(tmp_path, dtype):
+  state = np.arange(6.0)
+  np.savez(tmp_path / 'e0.npz', state=state, action=state.astype(dtype))
+  source = episodes.open(tmp_path)
+  assert source[0].observation['state'].shape == (6, 1)
+  assert source.streams['state'].shape == (1,)
+  expected = (6, 1) if dtype == np.float32 else (6,)  # One of a few.
+  assert source[0].action.shape == expected
+
+
+def test_rows_of_another_width_do_not_move_the_rest(tmp_path):
+  def ragged(episode, steps):
+    rows = [[1.0, 2.0, 3.0, 4.0] if i % 2 else [1.0, 2.0] for i in range(steps)]
+    return pa.array(rows, pa.list_(pa.float32()))
+
+  odd.lerobot(tmp_path / 'd', columns={'action': ragged})
+  with pytest.raises(ValueError, match=r'step 0 has 2 numbers, expected 3'):
+    episodes.open(tmp_path / 'd')[0]
+
+
+# What a video says of itself is obeyed.
+
+
+@pytest.mark.parametrize('degrees', [0, 90, 180, -90])
+def test_a_video_is_turned_as_it_says(tmp_path, degrees):
+  upright = odd.corner(48, 64)  # Bright where it is shown at the upper left.
+  stored = np.rot90(upright, -degrees // 90)
+  odd.video(tmp_path / 'a.mp4', [stored] * 4, rotation=degrees)
+  source = episodes.open(tmp_path / 'a.mp4')
+  assert source.streams['image'].shape == (48, 64, 3)
+  shown = source[0].observation['image'][1].astype(int)
+  assert shown.shape == (48, 64, 3) and np.abs(shown - upright).mean() < 8
+  small = episodes.open(tmp_path / 'a.mp4', size=(12, 16))
+  small = small[0].observation['image'][1]
+  assert small.shape == (12, 16, 3)
+  assert small[:5, :7].min() > 150 and small[7:].max() < 90
+
+
+def test_pixels_are_shown_square(tmp_path):
+  frames = [odd.corner(48, 64)] * 3
+  odd.video(tmp_path / 'a.mp4', frames, sample_aspect_ratio=2)
+  source = episodes.open(tmp_path / 'a.mp4')
+  assert source.streams['image'].shape == (48, 128, 3)
+  assert source[0].observation['image'].shape == (3, 48, 128, 3)
+
+
+def test_colours_are_those_of_the_matrix_that_a_video_names(tmp_path):
+  red = np.broadcast_to(np.array([200, 60, 40], np.uint8), (48, 64, 3))
+  seen = []
+  for name, matrix in (('bt601', None), ('bt709', 'ITU709')):
+    odd.video(tmp_path / f'{name}.mp4', [red] * 3, matrix=matrix)
+    image = episodes.open(tmp_path / f'{name}.mp4')[0].observation['image']
+    seen.append(image[1].reshape(-1, 3).mean(0))
+  np.testing.assert_allclose(seen, [[200, 60, 40]] * 2, atol=4)
+
+
+def test_a_container_without_times_counts_frames(tmp_path):
+  odd.video(tmp_path / 'a.avi', [odd.numbered(i) for i in range(30)])
+  source = episodes.open(tmp_path / 'a.avi')
+  assert source.lengths.tolist() == [30] and source.fps == 10
+  image = source[0].observation['image']
+  assert odd.numbers(image) == list(range(30))
+
+
+def test_times_count_from_the_first_frame(tmp_path):
+  odd.lerobot(tmp_path / 'd', camera={}, start=7)
+  source = episodes.open(tmp_path / 'd')
+  first = sum(odd.LENGTHS[:1])
+  seen = odd.numbers(source[1].observation['image'])
+  assert seen == list(range(first, first + odd.LENGTHS[1]))
+
+
+# One odd field of a dataset's description.
+
+
+@pytest.mark.parametrize(
+  'names', [{'axes': ['height', 'width', 'channel']}, None, {}, 'hwc']
+)
+@pytest.mark.parametrize('shape', [[48, 64, 3], [3, 48, 64]])
+def test_axes_in_any_dialect(tmp_path, names, shape):
+  if shape[0] == 3 and isinstance(names, dict) and names:
+    names = {'axes': ['channels', 'height', 'width']}
+  odd.lerobot(tmp_path / 'd', camera={'names': names, 'shape': shape})
+  source = episodes.open(tmp_path / 'd')
+  assert source.streams['image'].shape == (48, 64, 3)
+
+
+def test_frames_as_plain_bytes(tmp_path):
+  image = odd.corner(48, 64)
+  data = odd.png(Image.fromarray(image))
+  rows = {odd.CAMERA: lambda e, n: pa.array([data] * n, pa.binary())}
+  odd.lerobot(tmp_path / 'd', camera={'dtype': 'image'}, columns=rows)
+  seen = episodes.open(tmp_path / 'd')[0].observation['image']
+  np.testing.assert_array_equal(seen[2], image)
+
+
+@pytest.mark.parametrize(
+  'changes, field',
+  [
+    ({'fps': None}, 'fps'),
+    ({'fps': 'ten'}, 'fps'),
+    ({'video_path': None}, 'video_path'),
+    ({'data_path': 3}, 'data_path'),
+    ({'features': []}, 'features'),
+    ({'features': {'action': 'float32'}}, 'features.action'),
+    (
+      {'features': {'action': {'dtype': 'float33', 'shape': [2]}}},
+      'features.action.dtype',
+    ),
+    (
+      {'features': {'action': {'dtype': 'float32', 'shape': ['two']}}},
+      'features.action.shape',
+    ),
+  ],
+)
+def test_an_odd_field_is_named(tmp_path, changes, field):
+  odd.lerobot(tmp_path / 'd', camera={}, info=changes)
+  with pytest.raises(ValueError) as error:
+    episodes.open(tmp_path / 'd')
+  text = str(error.value)
+  assert f'info.json: {field}: found' in text and '\n' not in text
+
+
+@pytest.mark.parametrize(
+  'value, expected',
+  [
+    ('0:2', [0, 1]),
+    ('0:67%', [0, 1]),
+    ('0:1,2:3', [0, 2]),
+    ([2, 0], [2, 0]),
+    (':', [0, 1, 2]),
+  ],
+)
+def test_splits_in_any_dialect(tmp_path, value, expected):
+  odd.lerobot(tmp_path / 'd', info={'splits': {'train': value}})
+  source = episodes.open(tmp_path / 'd', split='train')
+  lengths = [odd.LENGTHS[i] for i in expected]
+  assert source.lengths.tolist() == lengths
+
+
+@pytest.mark.parametrize('value', ['all', '0:9', [7], None, {'a': 1}, '2:1'])
+def test_a_split_that_means_nothing_is_named(tmp_path, value):
+  odd.lerobot(tmp_path / 'd', info={'splits': {'train': value}})
+  with pytest.raises(ValueError, match=r'info.json: splits.train: found'):
+    episodes.open(tmp_path / 'd', split='train')
+
+
+# Which files belong to a dataset.
+
+
+def test_hidden_files_are_no_episodes(tmp_path):
+  odd.video(tmp_path / 'a.mp4', [odd.numbered(i) for i in range(5)])
+  (tmp_path / '._a.mp4').write_bytes(b'\0\5\x16\7' * 100)
+  (tmp_path / '__MACOSX').mkdir()
+  shutil.copy(tmp_path / 'a.mp4', tmp_path / '__MACOSX/b.mp4')
+  assert episodes.open(tmp_path).lengths.tolist() == [5]
+
+
+def test_hidden_files_in_meta_are_left_alone(tmp_path):
+  odd.lerobot(tmp_path / 'd', 'v3.0')
+  hidden = tmp_path / 'd/meta/episodes/chunk-000/._file-000.parquet'
+  hidden.write_bytes(b'\0\5\x16\7' * 100)
+  assert len(episodes.open(tmp_path / 'd')) == 3
+
+
+def test_a_folder_above_datasets_names_them(tmp_path):
+  for name in ('pick_cup', 'push_box'):
+    odd.lerobot(tmp_path / 'user' / name, camera={})
+  with pytest.raises(ValueError, match='holds the datasets pick_cup, push_box'):
+    episodes.open(tmp_path / 'user')
+
+
+# What a mistake is answered with.
+
+
+def test_a_path_that_is_not_there_is_said_so(tmp_path):
+  with pytest.raises(ValueError, match='tpyo: no such file or folder'):
+    episodes.open(tmp_path / 'tpyo')
+
+
+@pytest.mark.parametrize(
+  'value, right',
+  [({'env_kwargs': None}, True), ({'env_kwargs': {}}, True), ('text', False)],
+)
+def test_attributes_that_hold_little(tmp_path, value, right):
+  with h5py.File(tmp_path / 'l.hdf5', 'w') as file:
+    demo = file.create_group('data/demo_0')
+    demo['actions'], demo['obs/ee_pos'] = np.zeros((5, 7)), np.zeros((5, 3))
+    text = json.dumps(value) if right else value
+    file['data'].attrs['env_args'] = text
+  if right:
+    assert episodes.open(tmp_path / 'l.hdf5').fps is None
+  else:
+    with pytest.raises(ValueError, match='l.hdf5: /data: attribute env_args'):
+      episodes.open(tmp_path / 'l.hdf5')
+
+
+# A floor that is one.
+
+
+def test_a_switch_that_is_seldom_thrown_is_not_blown_up():
+  rng = np.random.default_rng(0)
+  noise = 1e-5 * rng.normal(size=(4000, 1))
+  action = np.where(rng.random((4000, 1)) < 0.004, 0.5, noise)
+  moments = statistics.Moments()
+  moments.add(action)
+  scale = scales.of(moments.result(), 'quantiles')
+  assert np.abs(scales.apply(action, scale)).max() < 30
+  normal = rng.normal(size=(4000, 1))
+  moments = statistics.Moments()
+  moments.add(normal)
+  scale = scales.of(moments.result(), 'quantiles')
+  q01, q99 = np.quantile(scales.apply(normal, scale), (0.01, 0.99))
+  np.testing.assert_allclose((q01, q99), (-1, 1), atol=1e-5)
