@@ -13,6 +13,7 @@ in the tasks it was pretrained on and in one it has never seen.
     python -m rpt_jax.main --config=configs/rpt.py:study
     python -m rpt_jax.main --config=configs/rpt.py:action_free
     python -m rpt_jax.main --config=configs/rpt.py:g1
+    python -m rpt_jax.main --config=configs/rpt.py:g1_blind
     python -m rpt_jax.main --config=configs/rpt.py:quicktest
     python -m rpt_jax.main --config=configs/rpt.py:L --dry_run
 
@@ -22,7 +23,8 @@ twelve whole pipelines whether pretraining is worth anything, and masked or
 generative; `tune` how long and fast its policies should learn; `study` is the
 default with one pretraining run for every question of the paper; `action_free`
 asks what clips without actions are worth; `g1` reads a real robot's log instead
-(LeRobot, `EXTRA=video`) and scores actions in open loop; `S`, `B` and `L` are
+(LeRobot, `EXTRA=video`) and scores actions in open loop, `g1_blind` without
+its camera, as datasets that have none are read; `S`, `B` and `L` are
 larger trunks (22M, 86M, 300M) for accelerators.
 
 Expected on 2 CPU cores, 2.3 GiB (kill it and go on as often as you like): 37
@@ -58,6 +60,7 @@ def get_config(arg=''):
     'study': _study,
     'action_free': _action_free,
     'g1': _g1,
+    'g1_blind': _g1_blind,
     'quicktest': _quicktest,
   }
   arg = settings.argument(arg, (*change, *SIZES))
@@ -240,6 +243,16 @@ def _g1(config):
     'causal': _masked('causal'),
   }
   config.finetune.update(demos=(1, 4, 16, 45), run_demos=(4,))
+
+
+def _g1_blind(config):
+  """What the robot feels and does is all there is."""
+  _g1(config)
+  config.domains.g1.cameras = ()
+  del config.domains.g1.mapping['image']
+  config.encoder = 'state'
+  config.image_model = None
+  config.pretrain.streams = ('proprio', 'action')
 
 
 def _quicktest(config):

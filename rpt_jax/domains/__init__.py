@@ -83,11 +83,8 @@ class Domain(Protocol):
     With `as_stream` also where its actions can be no stream of pretraining.
     """
 
-  def collect(self, directory: Path, error_budget: float = 0.0) -> list[Row]:
-    """Writes its episodes, or where they lie; rows: how many, how good.
-
-    Of what is recorded a share of `error_budget` may be unreadable.
-    """
+  def collect(self, directory: Path) -> list[Row]:
+    """Writes its episodes, or where they lie; rows: how many, how good."""
 
   def fps(self, collected: Path | None = None) -> float:
     """Steps a second."""

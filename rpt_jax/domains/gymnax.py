@@ -168,13 +168,10 @@ class Gymnax:
     limit_A = np.full(dim, self.env.action_limit, np.float32)
     return np.zeros(dim, np.float32), limit_A
 
-  def collect(
-    self, directory: Path, error_budget: float = 0.0
-  ) -> list[results.Row]:
+  def collect(self, directory: Path) -> list[results.Row]:
     """Writes its splits as RLDS; rows: returns that scores are measured by."""
     from rpt_jax.episodes.rlds import writer
 
-    del error_budget  # What is played can be read.
     splits = {split: self._episodes(split) for split in self.splits}
     frames = {split: sum(x.length for x in e) for split, e in splits.items()}
     writer.write(directory, self.name, splits)

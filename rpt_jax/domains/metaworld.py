@@ -168,16 +168,13 @@ class Task:
     dim = metaworld.ACTION_DIM
     return np.zeros(dim, np.float32), np.ones(dim, np.float32)
 
-  def collect(
-    self, directory: Path, error_budget: float = 0.0
-  ) -> list[results.Row]:
+  def collect(self, directory: Path) -> list[results.Row]:
     """Writes all splits; rows: how many, and how often it succeeds.
 
     Raises ValueError where too few episodes could be kept.
     """
     from rpt_jax.episodes.rlds import writer
 
-    del error_budget  # What is played can be read.
     splits, metadata, rows = {}, {}, []
     for split in self.splits:
       kept, tried = self._kept(split)

@@ -11,6 +11,7 @@ policies on streams do and those on latents do not.
 import contextlib
 import dataclasses
 import functools
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ import numpy as np
 from rpt_jax import episodes, files, results
 from rpt_jax.domains import measures
 from rpt_jax.domains.playing import Played, Scored
-from rpt_jax.episodes import listing, reading, scales, statistics
+from rpt_jax.episodes import CorruptEpisode, listing, scales, statistics
 from rpt_jax.episodes.split import hold_out
 from rpt_jax.settings import key, refuse
 from rpt_jax.types import StreamSpec
 
 INDEX, STATISTICS = 'index.json', 'statistics.json'
+UNREADABLE = 'unreadable'  # {episode: why} of an index.
 # Statistics of datasets, by their content, for all runs of this user.
 CACHE = listing.CACHE.with_name('statistics')
 
@@ -37,7 +39,7 @@ class Settings:
   path: str = key('', 'folder or file', match='.+')
   split: str = key('all', 'which of its own splits')
   cameras: tuple[str, ...] = key(
-    ('image',), 'observations that hold frames', length=1, distinct=True
+    ('image',), 'observations that hold frames; (): none', distinct=True
   )
   mapping: Mapping[str, Any] = key(
     {}, 'stream: column, see --inspect=<path>; fps, clip_steps, size of video'
@@ -82,7 +84,7 @@ class Recorded:
   splits = ('pretrain', 'heldout')
   demos = 'pretrain'
   discrete = False
-  num_actions = vocab = state_dim = 0
+  num_actions = vocab = 0
   visible = ()
   action_limit = None
   measure = measures.PREDICTION
@@ -113,6 +115,11 @@ class Recorded:
       for stream, field in (names | {'action': 'action'}).items()
       if field in self.fields
     }
+
+  @property
+  def state_dim(self) -> int:
+    """Where there is no camera, what is felt is all that there is to see."""
+    return 0 if self.cameras else self.widths.get('proprio', 0)
 
   @property
   def longest(self) -> int:
@@ -169,7 +176,9 @@ class Recorded:
     return len(train), f'{what} that can be trained on'
 
   def source(self, collected: Path, split: str):
-    return Subset(self.open(), self._index(collected)[split])
+    index = self._index(collected)
+    unreadable = {int(k): why for k, why in index[UNREADABLE].items()}
+    return Subset(self.open(), index[split], unreadable)
 
   def frame_sizes(self, collected: Path) -> dict[str, tuple[int, int]]:
     columns = self.source(collected, self.demos).streams
@@ -183,25 +192,24 @@ class Recorded:
     table = statistics.load(collected / self.name / STATISTICS)
     return scales.of(table.streams['action'], self.settings.normalise)
 
-  def collect(
-    self, directory: Path, error_budget: float = 0.0
-  ) -> list[results.Row]:
+  def collect(self, directory: Path) -> list[results.Row]:
     """Writes which episodes are held out, and what numbers range over.
 
-    Episodes whose numbers cannot be read are named and left out of both.
-    Raises ValueError for more of them than `error_budget` of all, and for
-    actions that never change.
+    Episodes whose numbers cannot be read are named; those who read frames
+    leave them out, within their budgets. Raises ValueError for actions that
+    never change.
     """
     source = self.open()
     for column, why in source.left_out.items():
       print(f'  {self.name}: column {column} is left out: {why}', flush=True)
     parts = hold_out(source, self.settings.heldout, self.settings.order)
     fields = tuple(k for k in ('state', 'action') if k in source.streams)
-    if fields:
-      tables = [statistics.cached(CACHE, source, fields, p) for p in parts]
-      parts = self._readable(source, parts, tables, error_budget)
-      self._check_actions(tables)
-      directory.mkdir(parents=True, exist_ok=True)
+    tables = [
+      statistics.cached(CACHE, source, fields, part)
+      for part in (parts if fields else ())
+    ]
+    self._check_actions(tables)
+    if tables:
       statistics.save(directory / STATISTICS, tables[0])
     train, heldout = parts
     index = {
@@ -209,7 +217,14 @@ class Recorded:
       'heldout': heldout.tolist(),
       'lengths': source.lengths.tolist(),
       'fps': source.fps,
+      UNREADABLE: {
+        k: v for t in tables for k, v in t.provenance['skipped'].items()
+      },
     }
+    for episode, why in index[UNREADABLE].items():
+      print(
+        f'  {self.name}: episode {episode} cannot be read: {why}', flush=True
+      )
     directory.mkdir(parents=True, exist_ok=True)
     files.write_json(directory / INDEX, index)
     rows = []
@@ -223,15 +238,6 @@ class Recorded:
         results.row(names.STAGE, names.FRAMES, frames, **tags),
       ]
     return rows
-
-  def _readable(self, source, parts, tables, error_budget):
-    """The episodes of each part whose numbers can be read."""
-    budget = reading.Budget(len(source), error_budget, self.name)
-    for table in tables:
-      for episode, why in table.provenance['skipped'].items():
-        budget.skip(int(episode), why)
-    unreadable = np.array(list(budget.skipped), np.int64)
-    return [np.setdiff1d(part, unreadable) for part in parts]
 
   def _check_actions(self, tables):
     """Raises ValueError where actions, asked for, are always the same."""
@@ -301,10 +307,19 @@ def _opened(path, split, format, mapping, signature):
 
 
 class Subset:
-  """Some of a source's episodes, in a given order; read as that source is."""
+  """Some of a source's episodes, in a given order; read as that source is.
 
-  def __init__(self, whole, indices: Sequence[int]):
+  `unreadable` {episode of the source: why}: of those nothing is read.
+  """
+
+  def __init__(
+    self,
+    whole,
+    indices: Sequence[int],
+    unreadable: Mapping[int, str] = types.MappingProxyType({}),
+  ):
     self.whole, self.indices = whole, list(indices)
+    self.unreadable = dict(unreadable)
 
   def __len__(self):
     return len(self.indices)
@@ -318,6 +333,8 @@ class Subset:
     return np.asarray(self.whole.lengths)[self.indices]
 
   def read(self, i, fields):
+    if why := self.unreadable.get(self.indices[i]):
+      raise CorruptEpisode(why)
     return self.whole.read(self.indices[i], fields)
 
   def read_all(self, fields, indices):

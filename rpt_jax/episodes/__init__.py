@@ -41,7 +41,9 @@ def open(
   options = {'fps': fps, 'clip_steps': clip_steps}
   options = {k: v for k, v in options.items() if v is not None}
   if options and not options.keys() <= formats.options(reader):
-    raise ValueError(f'{path}: fps and clip_steps are for videos only')
+    raise ValueError(
+      f'{path}: clip_steps is for videos only, fps for videos and bags of ROS 2'
+    )
   with files.reading(path):
     store = reader.open(path, split, size, **options)
   return Source(store, mapping, size, cards.find(card) if card else None)

@@ -91,6 +91,13 @@ def _check_domains(config, places):
 
 
 def _check_encoder(config, places):
+  blind = [d.name for d in places if not d.cameras]
+  if blind and config.encoder != encoders.STATE:
+    refuse(
+      'config.encoder',
+      config.encoder,
+      f'{encoders.STATE!r}, as {blind} have no cameras',
+    )
   stateless = [d.name for d in places if not d.state_dim]
   if config.encoder in encoders.TRUE and stateless:
     refuse(

@@ -16,8 +16,6 @@ def run(config, inputs, directory):
   for domain in domains.of(config):
     done = directory / f'{domain.name}.json'
     if not done.exists():
-      budget = config.encode.error_budget
-      collected = domain.collect(directory / domain.name, budget)
-      files.write_json(done, collected)
+      files.write_json(done, domain.collect(directory / domain.name))
     rows += files.read_json(done, kind=list)
   return rows

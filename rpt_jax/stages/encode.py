@@ -26,9 +26,9 @@ def run(config, inputs, directory, splits=()):
   """
   c, places = config.encode, domains.of(config)
   encoder = encoders.load(config.encoder, c, inputs, places)
-  cameras = max(len(domain.cameras) for domain in places)
+  views = max(len(_views(domain, encoder)) for domain in places)
   names = results.Encode
-  rows = [results.row(names.STAGE, names.LATENT_DIM, encoder.dim * cameras)]
+  rows = [results.row(names.STAGE, names.LATENT_DIM, encoder.dim * views)]
   for domain in places:
     how = sweep.Sweep(
       _views(domain, encoder),

@@ -1,12 +1,11 @@
 """Recorded datasets: what cannot be read, and what cannot be predicted."""
 
-import json
-
 import numpy as np
 import pytest
 
 from rpt_jax.domains import recorded
-from rpt_jax.episodes import listing
+from rpt_jax.episodes import CorruptEpisode, listing
+from rpt_jax.learning import sweep
 
 
 @pytest.fixture(autouse=True)
@@ -37,22 +36,35 @@ def with_nan(*episodes):
   return lambda i, action: np.where(i in episodes, np.nan, action)
 
 
-def test_unreadable_numbers_leave_an_episode_out_by_name(tmp_path, capsys):
+def test_unreadable_numbers_are_named_and_never_read(tmp_path, capsys):
   domain = dataset(tmp_path / 'd', with_nan(4, 17))
-  domain.collect(tmp_path / 'out', error_budget=0.1)
-  index = json.loads((tmp_path / 'out/index.json').read_text())
-  assert index['pretrain'] == [i for i in range(15) if i != 4]
-  assert index['heldout'] == [15, 16, 18, 19]
+  domain.collect(tmp_path / 'out' / 'lab')
   said = capsys.readouterr().out
-  assert 'lab: episode 4 skipped' in said and 'lab: episode 17' in said
+  assert 'lab: episode 4 cannot be read' in said and 'episode 17' in said
   assert 'action: step 0 is not finite' in said
+  source = domain.source(tmp_path / 'out', 'pretrain')
+  assert len(source) == 15 and len(source.read(3, ['image'])['image']) == 10
+  with pytest.raises(CorruptEpisode, match='action: step 0 is not finite'):
+    source.read(4, ['image'])  # Its frames are sound.
 
 
-def test_more_of_them_than_the_budget_stop_at_once(tmp_path):
-  domain = dataset(tmp_path / 'd', with_nan(4, 17))
-  with pytest.raises(ValueError, match='lab: 2 of 20 episodes.*raise error_b'):
-    domain.collect(tmp_path / 'out', error_budget=0.05)
-  assert not (tmp_path / 'out').exists()
+def test_frames_of_an_episode_count_in_the_budget_of_who_reads_them(tmp_path):
+  domain = dataset(tmp_path / 'd', with_nan(4))
+  domain.collect(tmp_path / 'out' / 'lab')
+  source = domain.source(tmp_path / 'out', 'pretrain')
+  view = sweep.View({'image': 'image'}, 'brightness')
+
+  def how(budget):
+    return sweep.Sweep((view,), _brightness, 8, 1000, budget)
+
+  with pytest.raises(ValueError, match='1 of 15 episodes cannot be decoded'):
+    sweep.split(source, how(0.05), tmp_path / 'lab' / 'pretrain')
+  entries = sweep.split(source, how(0.5), tmp_path / 'lab' / 'pretrain')
+  assert list(sweep.skipped(entries)) == [4]
+
+
+def _brightness(seen):
+  return seen['image'].mean((1, 2, 3))[:, None].astype(np.float16)
 
 
 @pytest.mark.parametrize('first, what', [(0, 'training'), (15, 'held-out')])
