@@ -11,6 +11,7 @@ reads all: written once. A store has
   read(index, columns) -> {column: [T, ...]}, only what is asked for
   metadata(index) -> what there is beside the steps
   left_out            {column: why it cannot be read}; may be missing
+  warnings            lines on what is odd in all of it; may be missing
 
 and is picklable: workers open files again.
 """
@@ -139,6 +140,11 @@ class Source:
   def left_out(self) -> dict[str, str]:
     """{column: why}: what the dataset holds and nobody can read."""
     return dict(getattr(self.store, 'left_out', {}))
+
+  @property
+  def warnings(self) -> list[str]:
+    """What its reader found odd in the dataset as a whole."""
+    return list(getattr(self.store, 'warnings', []))
 
   @property
   def observations(self) -> tuple[str, ...]:

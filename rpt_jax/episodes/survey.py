@@ -76,7 +76,7 @@ def survey(source, image_episodes: int = 8) -> Survey:
   corrupt = {**numbers.corrupt, **pictures.corrupt}
   warnings = [f'episode {i} cannot be read: {e}' for i, e in corrupt.items()]
   warnings += [f'{c} is left out: {why}' for c, why in source.left_out.items()]
-  warnings += numbers.warnings() + pictures.warnings()
+  warnings += source.warnings + numbers.warnings() + pictures.warnings()
   return Survey(
     name=source.name,
     path=source.path,

@@ -6,6 +6,7 @@ Animated images (GIF, WebP) go through Pillow, and so need no PyAV.
 
 import contextlib
 import functools
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from rpt_jax.episodes import decode
 from rpt_jax.episodes.errors import CorruptEpisode, needs
 
 ANIMATED = ('.gif', '.webp')
+_KEPT_BYTES = 1 << 28  # Of the frames of an animation.
 _ANIMATIONS = ('GIF', 'WEBP')
 # No other format of FFmpeg's, whose lists and playlists name files, and the
 # network.
@@ -213,17 +215,37 @@ def _is_animated(path):
 
 def _probe_animated(path):
   with _animation(path) as opened:
-    times = [time for time, _ in _frames_animated(opened)]
+    times = [time for time, _ in _frames_animated(opened, lambda frame: None)]
     return np.array(times), (opened.height, opened.width)
 
 
 def _decode_animated(path, size):
+  """All frames; a small file's are kept for the next clip, which is of it."""
   with _animation(path) as opened:
-    for time, frame in _frames_animated(opened):
-      if size is not None:
-        frame = decode.fit(frame, size)
-      pixels = np.asarray(frame)
-      yield _Frame(time, lambda pixels=pixels: pixels)
+    height, width = size or (opened.height, opened.width)
+    if 3 * height * width * opened.n_frames > _KEPT_BYTES:
+      frames = _frames_animated(opened, _pixels_at(size))
+      yield from itertools.starmap(_decoded, frames)
+      return
+  yield from itertools.starmap(
+    _decoded, _animated(path, os.stat(path).st_mtime_ns, size)
+  )
+
+
+@functools.lru_cache(maxsize=1)
+def _animated(path, changed, size):
+  """(seconds, uint8 [H, W, 3]) of every frame."""
+  del changed  # Another time of change, another file.
+  with _animation(path) as opened:
+    return tuple(_frames_animated(opened, _pixels_at(size)))
+
+
+def _decoded(time, image_HWC):
+  return _Frame(time, lambda: image_HWC)
+
+
+def _pixels_at(size):
+  return lambda frame: np.asarray(decode.fit(frame, size) if size else frame)
 
 
 @contextlib.contextmanager
@@ -234,13 +256,12 @@ def _animation(path):
     yield opened
 
 
-def _frames_animated(opened):
-  """(seconds, RGB image) of every frame; a duration of 0 counts as 100 ms."""
+def _frames_animated(opened, pixels):
+  """(seconds, `pixels` of the RGB image) of all frames; 0 ms count as 100."""
   milliseconds = 0
   for index in range(opened.n_frames):
     opened.seek(index)
-    frame = opened.convert('RGB')
-    yield milliseconds / 1000, frame
+    yield milliseconds / 1000, pixels(opened.convert('RGB'))
     milliseconds += opened.info.get('duration') or 100
 
 

@@ -110,7 +110,8 @@ class Progress:
     if self._cost is None:
       return ''
     mfu = self._cost.flops * rate / self._peak
-    return f'{self._cost.tokens * rate:.3g} tokens/s MFU {mfu:.1%} '
+    doubt = '' if mfu <= 1 else '(the peak was measured on a busy machine) '
+    return f'{self._cost.tokens * rate:.3g} tokens/s MFU {mfu:.1%} {doubt}'
 
   def _say(self, what, after=': '):
     if distributed.is_first():

@@ -203,7 +203,8 @@ def report(
   """Returns every score of the units of held-out clips.
 
   Levels are combined into joint ids. labels maps a name to what `bins` takes
-  (state [N, P], velocity, action, ...); the label `clip` is always there.
+  (state [N, P], velocity, action, ...); the label `clip` is always there. Of a
+  label that is the same everywhere, as of a single clip, there is no score.
   `chance` scores are of the same units shuffled over frames, the mean of three.
   `dead` counts unused units over all levels, given `vocab`, the units a level.
 
@@ -229,5 +230,6 @@ def report(
     scores['dead'] = float(sum(dead_units(u_N, vocab) for u_N in units_NL.T))
   for name, value in {'clip': clip_N, **labels}.items():
     label_N = bins(value, count, seed)
-    scores |= _against(name, label_N, ids_N, shuffled)
+    if len(np.unique(label_N)) > 1:
+      scores |= _against(name, label_N, ids_N, shuffled)
   return scores

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from rpt_jax import episodes
-from rpt_jax.episodes import decode, scales, statistics
+from rpt_jax.episodes import decode, scales, statistics, videos
 from tests.episodes import odd
 
 av = pytest.importorskip('av')
@@ -235,6 +235,48 @@ def test_times_count_from_the_first_frame(tmp_path):
   first = sum(odd.LENGTHS[:1])
   seen = odd.numbers(source[1].observation['image'])
   assert seen == list(range(first, first + odd.LENGTHS[1]))
+
+
+def test_an_animation_is_decoded_once_for_all_its_clips(tmp_path, monkeypatch):
+  frames = [Image.fromarray(odd.numbered(i)) for i in range(30)]
+  frames[0].save(
+    tmp_path / 'a.gif', save_all=True, append_images=frames[1:], duration=100
+  )
+  source = episodes.open(tmp_path / 'a.gif', clip_steps=3)
+  opened = []
+  open_image = Image.open
+  monkeypatch.setattr(
+    Image, 'open', lambda *a, **k: opened.append(a) or open_image(*a, **k)
+  )
+  seen = [odd.numbers(e.observation['image']) for e in source]
+  assert sum(seen, []) == list(range(30))
+  assert len(opened) == 10 + 1  # Headers of all clips, and frames once.
+
+
+def test_a_large_animation_is_not_kept(tmp_path, monkeypatch):
+  monkeypatch.setattr(videos, '_KEPT_BYTES', 48 * 64 * 3 * 5)
+  frames = [Image.fromarray(odd.numbered(i)) for i in range(6)]
+  frames[0].save(
+    tmp_path / 'a.gif', save_all=True, append_images=frames[1:], duration=100
+  )
+  videos._animated.cache_clear()
+  image = episodes.open(tmp_path / 'a.gif')[0].observation['image']
+  assert odd.numbers(image) == list(range(6))
+  assert not videos._animated.cache_info().currsize
+
+
+def test_files_that_differ_are_said_to(tmp_path):
+  odd.video(tmp_path / 'a.mp4', [odd.corner(48, 64)] * 4)
+  odd.video(tmp_path / 'b.mp4', [odd.corner(32, 64)] * 4)
+  frames = [Image.fromarray(odd.corner(48, 64)) for _ in range(4)]
+  frames[1].putpixel((0, 0), (0, 0, 0))
+  frames[0].save(
+    tmp_path / 'c.webp', save_all=True, append_images=frames[1:], duration=50
+  )
+  rates, sizes = episodes.open(tmp_path).warnings
+  assert 'frames a second: 10.0' in rates and 'choose one with fps=' in rates
+  assert '(32, 64), (48, 64); choose one with size=' in sizes
+  assert not episodes.open(tmp_path, fps=5, size=(32, 64)).warnings
 
 
 # One odd field of a dataset's description.

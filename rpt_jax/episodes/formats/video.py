@@ -17,6 +17,7 @@ from rpt_jax.episodes.source import Column, reopen
 
 MARK = 'a video, or a folder of them'
 _IMAGE = 'image'
+_NAMED = 5  # Different rates or sizes, in a warning.
 _MOST = 1000  # Times that a frame may be shown.
 
 
@@ -61,7 +62,7 @@ class VideoStore:
       )
     self._arguments = (str(path), fps, clip_steps, size)
     self.name, self.path = pathlib.Path(path).stem, str(path)
-    self._size, self._clips, sizes = size, [], []
+    self._size, self._clips, sizes, rates = size, [], [], []
     files = sorted(listing.visible(pathlib.Path(path), *videos.VIDEO))
     with concurrent.futures.ThreadPoolExecutor() as pool:
       for file, probe in zip(files, pool.map(_probe, files), strict=True):
@@ -69,6 +70,7 @@ class VideoStore:
           self._clips.append((file, probe, 0.0))
           continue
         sizes.append(probe[1])
+        rates.append(_rate(probe[0]))
         times, tolerance = _resampled(file, probe[0], fps)
         cuts = _cut(times, clip_steps)
         self._clips += [(file, clip, tolerance) for clip in cuts]
@@ -77,6 +79,8 @@ class VideoStore:
     shape = (*(size or sizes[0]), 3)
     self.columns = {_IMAGE: Column('image', shape, np.dtype(np.uint8))}
     self.fps = fps or self._shown_fps()
+    self.warnings = _differences(rates, fps, 'frames a second', 'fps')
+    self.warnings += _differences(sizes, size, '(height, width)', 'size')
     self.lengths = np.array(
       [0 if _is_fault(times) else len(times) for _, times, _ in self._clips],
       np.int64,
@@ -106,6 +110,23 @@ class VideoStore:
       if not _is_fault(times) and len(times) > 1:
         return round(float((len(times) - 1) / (times[-1] - times[0])), 3)
     return None
+
+
+def _rate(times):
+  """Frames a second, as a whole number where it is all but one."""
+  if len(times) < 2 or not times[-1] > times[0]:
+    return None
+  return round((len(times) - 1) / (times[-1] - times[0]), 1)
+
+
+def _differences(values, chosen, what, setting):
+  """A line where files differ in what could be chosen for all of them."""
+  different = sorted({value for value in values if value is not None})
+  if chosen is not None or len(different) < 2:
+    return []
+  some = ', '.join(map(str, different[:_NAMED]))
+  more = ', ...' if len(different) > _NAMED else ''
+  return [f'files differ in {what}: {some}{more}; choose one with {setting}=']
 
 
 def _probe(file):
