@@ -42,12 +42,19 @@ def load(
   """Per domain the streams `names` and the actions, as recorded.
 
   Nothing is read but what some seed learns from, at `most` so many each. Arrays
-  of all domains are padded alike, to at least the longest's rows.
+  of all domains are padded alike, to at least the longest's rows. Raises
+  ValueError where fewer than `most` could be read.
   """
   clips, episodes, totals = {}, {}, {}
   for d in domains:
     whole = streams.read(d, inputs, d.demos, (*names, ACTION))
     totals[d.name] = len(whole.lengths)
+    if totals[d.name] < most:
+      raise ValueError(
+        f'config.finetune.demos: found {most}, but of {d.name} only '
+        f'{totals[d.name]} demonstrations could be read; ask for fewer, or '
+        'mend the dataset'
+      )
     orders = [_order(totals[d.name], seed, each) for each in range(seeds)]
     episodes[d.name] = np.unique([order[:most] for order in orders])
     clips[d.name] = _only(whole, episodes[d.name])

@@ -1,6 +1,7 @@
 """Which demonstrations a seed gets."""
 
 import numpy as np
+import pytest
 
 from rpt_jax import domains
 from rpt_jax.learning import checks, demonstrations
@@ -49,8 +50,11 @@ def test_what_no_seed_learns_from_is_not_read(tmp_path):
     about = inputs, ('latent',), most, 0, 2
     return demonstrations.load(places, *about)[places[0].name]
 
-  every, some = loaded(99), loaded(1)
-  assert every.total == some.total == len(every.episodes)
+  some = loaded(1)
+  every = loaded(some.total)
+  assert every.total == len(every.episodes)
+  with pytest.raises(ValueError, match='only .* could be read; ask for fewer'):
+    loaded(some.total + 1)
   assert len(some.episodes) <= 2 < every.total
   for demos in (every, some):
     picks_SN, count_S = demonstrations.picks(demos, 1, 50, 0, 2)
