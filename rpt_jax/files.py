@@ -161,6 +161,8 @@ def reading(
   try:
     yield
   except Exception as error:
+    if isinstance(error.__cause__, ImportError):
+      raise  # The file may be sound: a package is missing.
     words = ' '.join(str(error).split())
     if isinstance(error, (ValueError, OSError)):
       if str(path) in words and '\n' not in str(error):

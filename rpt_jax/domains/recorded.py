@@ -11,8 +11,7 @@ policies on streams do and those on latents do not.
 import contextlib
 import dataclasses
 import functools
-import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import numpy as np
 from rpt_jax import episodes, files, results
 from rpt_jax.domains import measures
 from rpt_jax.domains.playing import Played, Scored
-from rpt_jax.episodes import CorruptEpisode, listing, scales, statistics
+from rpt_jax.episodes import listing, scales, statistics, subset
 from rpt_jax.episodes.split import hold_out
 from rpt_jax.settings import key, refuse
 from rpt_jax.types import StreamSpec
@@ -178,7 +177,7 @@ class Recorded:
   def source(self, collected: Path, split: str):
     index = self._index(collected)
     unreadable = {int(k): why for k, why in index[UNREADABLE].items()}
-    return Subset(self.open(), index[split], unreadable)
+    return subset.Subset(self.open(), index[split], unreadable)
 
   def frame_sizes(self, collected: Path) -> dict[str, tuple[int, int]]:
     columns = self.source(collected, self.demos).streams
@@ -304,44 +303,6 @@ def _opened(path, split, format, mapping, signature):
   """A dataset, opened once a process as long as its files stay as they are."""
   del signature
   return episodes.open(path, split=split, format=format, **dict(mapping))
-
-
-class Subset:
-  """Some of a source's episodes, in a given order; read as that source is.
-
-  `unreadable` {episode of the source: why}: of those nothing is read.
-  """
-
-  def __init__(
-    self,
-    whole,
-    indices: Sequence[int],
-    unreadable: Mapping[int, str] = types.MappingProxyType({}),
-  ):
-    self.whole, self.indices = whole, list(indices)
-    self.unreadable = dict(unreadable)
-
-  def __len__(self):
-    return len(self.indices)
-
-  @property
-  def streams(self):
-    return self.whole.streams
-
-  @property
-  def lengths(self):
-    return np.asarray(self.whole.lengths)[self.indices]
-
-  def read(self, i, fields):
-    if why := self.unreadable.get(self.indices[i]):
-      raise CorruptEpisode(why)
-    return self.whole.read(self.indices[i], fields)
-
-  def read_all(self, fields, indices):
-    return self.whole.read_all(fields, [self.indices[i] for i in indices])
-
-  def metadata(self, i):
-    return self.whole.metadata(self.indices[i])
 
 
 def _is_text(value):

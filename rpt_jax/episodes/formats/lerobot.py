@@ -7,7 +7,6 @@ numbers and time stamps (https://huggingface.co/docs/lerobot, dataset v3).
 
 import contextlib
 import functools
-import math
 import os
 import pathlib
 from typing import Any
@@ -166,8 +165,12 @@ class LeRobotStore:
     if self._features[name]['dtype'] == 'image':
       decoded = decode.image if column.kind == 'image' else decode.depth
       return np.stack([decoded(self._bytes(x)) for x in values.to_pylist()])
+    values = values.combine_chunks()
     shape = tuple(self._features[name].get('shape') or ())
-    return _dense(values, shape).reshape(len(values), *shape)
+    is_list = values.type.num_fields > 0  # One number may be no list of one.
+    return parquet.dense(values, shape if is_list else ()).reshape(
+      len(values), *shape
+    )
 
   def _bytes(self, value):
     """The encoded image of a step: itself, or the name of a file."""
@@ -219,26 +222,3 @@ def _defaults(columns):
   streams = sole_image(short_names(seen, '.'), columns)
   fields = {k: c for k, c in _FIELDS.items() if c in columns}
   return {**streams, **fields}
-
-
-def _dense(values, shape) -> np.ndarray:
-  """A column of numbers, or of lists of them at any depth, as one array.
-
-  Raises ValueError for a step that has more or fewer than `shape` says.
-  """
-  values, compute = values.combine_chunks(), parquet.library().compute
-  for depth, width in enumerate(shape):
-    if not values.type.num_fields:
-      break  # One number, which is no list.
-    lengths = (
-      compute.list_value_length(values)
-      .fill_null(-1)
-      .to_numpy(zero_copy_only=False)
-    )
-    if len(wrong := np.flatnonzero(lengths != width)):
-      step = wrong[0] // math.prod(shape[:depth])
-      raise ValueError(
-        f'step {step} has {max(lengths[wrong[0]], 0)} numbers, expected {width}'
-      )
-    values = values.flatten()
-  return values.to_numpy(zero_copy_only=False)
