@@ -10,6 +10,7 @@ import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -30,11 +31,28 @@ _OPTIONS = {
 VIDEO = ('.mp4', '.webm', '.mkv', '.mov', '.avi', '.m4v', *ANIMATED)
 
 
-def probe(path: str | os.PathLike) -> tuple[np.ndarray, tuple[int, int]]:
-  """When the frames of a video are shown, and their (H, W) when shown.
+class Probe(NamedTuple):
+  """When the frames of a video are shown, undecoded, and at what size.
 
-  The times are [N] seconds, ascending. Raises CorruptEpisode for a file that
-  is no video, or has fewer frames than its own index counts.
+  Frame i is shown at `tick_N[i] * second` seconds; they ascend. `size` is (H,
+  W) as it is to be shown.
+  """
+
+  tick_N: np.ndarray
+  second: float
+  size: tuple[int, int]
+
+  @property
+  def times(self) -> np.ndarray:
+    """[N] seconds."""
+    return self.tick_N * self.second
+
+
+def probe(path: str | os.PathLike) -> Probe:
+  """What a video says of its frames.
+
+  Raises CorruptEpisode for a file that is no video, or has fewer frames than
+  its own index counts.
   """
   av = None if _is_animated(path) else _av()
   with _faults(path):
@@ -43,7 +61,7 @@ def probe(path: str | os.PathLike) -> tuple[np.ndarray, tuple[int, int]]:
     with av.open(_place(path), options=_OPTIONS) as container:
       stream = container.streams.video[0]
       packets = [p for p in container.demux(stream) if p.pts is not None]
-      expected, base = stream.frames, float(stream.time_base)
+      expected, second = stream.frames, float(stream.time_base)
       if packets:
         container.seek(0)
         first = next(container.decode(stream))
@@ -55,9 +73,9 @@ def probe(path: str | os.PathLike) -> tuple[np.ndarray, tuple[int, int]]:
       'file is truncated'
     )
   if rate:
-    return np.arange(len(packets)) / rate, size
-  pts = sorted(p.pts for p in packets if not p.is_discard)
-  return np.array(pts, np.float64) * base, size
+    return Probe(np.arange(len(packets)), 1 / rate, size)
+  ticks = sorted(p.pts for p in packets if not p.is_discard)
+  return Probe(np.array(ticks, np.int64), second, size)
 
 
 def frames_at(
@@ -215,8 +233,10 @@ def _is_animated(path):
 
 def _probe_animated(path):
   with _animation(path) as opened:
-    times = [time for time, _ in _frames_animated(opened, lambda frame: None)]
-    return np.array(times), (opened.height, opened.width)
+    frames = _frames_animated(opened, lambda frame: None)
+    ticks = [round(1000 * time) for time, _ in frames]
+    size = opened.height, opened.width
+  return Probe(np.array(ticks, np.int64), 1e-3, size)
 
 
 def _decode_animated(path, size):

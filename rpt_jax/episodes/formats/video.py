@@ -64,16 +64,17 @@ class VideoStore:
     self.name, self.path = pathlib.Path(path).stem, str(path)
     self._size, self._clips, sizes, rates = size, [], [], []
     files = sorted(listing.visible(pathlib.Path(path), *videos.VIDEO))
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-      for file, probe in zip(files, pool.map(_probe, files), strict=True):
-        if isinstance(probe, CorruptEpisode):
-          self._clips.append((file, probe, 0.0))
-          continue
-        sizes.append(probe[1])
-        rates.append(_rate(probe[0]))
-        times, tolerance = _resampled(file, probe[0], fps)
-        cuts = _cut(times, clip_steps)
-        self._clips += [(file, clip, tolerance) for clip in cuts]
+    abouts = listing.kept(path, 'video 1', lambda: _abouts(files))
+    for file, about in zip(files, abouts, strict=True):
+      if isinstance(about, str):
+        self._clips.append((file, CorruptEpisode(about), 0.0))
+        continue
+      probe = _opened(about)
+      sizes.append(probe.size)
+      rates.append(_rate(probe.times))
+      times, tolerance = _resampled(file, probe.times, fps)
+      cuts = _cut(times, clip_steps)
+      self._clips += [(file, clip, tolerance) for clip in cuts]
     if not sizes:
       raise ValueError(f'{path}: no video can be opened; {self._clips[0][1]}')
     shape = (*(size or sizes[0]), 3)
@@ -129,11 +130,31 @@ def _differences(values, chosen, what, setting):
   return [f'files differ in {what}: {some}{more}; choose one with {setting}=']
 
 
-def _probe(file):
+def _abouts(files) -> list:
+  """Of each file what `_opened` takes, or why it cannot be opened; for JSON."""
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    return list(pool.map(_about, files))
+
+
+def _about(file):
   try:
-    return videos.probe(file)
+    probe = videos.probe(file)
   except CorruptEpisode as error:
-    return error
+    return str(error)
+  ticks, step = probe.tick_N.tolist(), 0
+  if len(ticks) > 1 and len({*np.diff(ticks).tolist()}) == 1:
+    ticks, step = [ticks[0], len(ticks)], ticks[1] - ticks[0]
+  return ticks, step, probe.second, probe.size
+
+
+def _opened(about) -> videos.Probe:
+  """The probe of a file; of frames at one rate only their first is kept."""
+  ticks, step, second, size = about
+  tick_N = np.array(ticks, np.int64)
+  if step:
+    first, count = ticks
+    tick_N = first + step * np.arange(count)
+  return videos.Probe(tick_N, second, tuple(size))
 
 
 def _is_fault(times):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rpt_jax import episodes
-from rpt_jax.episodes import videos
+from rpt_jax.episodes import CorruptEpisode, videos
 
 av = pytest.importorskip('av')
 DATA = pathlib.Path(__file__).parents[3].parent / 'shared' / 'data'
@@ -152,3 +152,22 @@ def test_real_videos():
   assert human.lengths.tolist() == [100, 98, 96]
   image = human[2].observation['image']
   assert image.shape == (96, 36, 64, 3) and image.std() > 20
+
+
+def test_files_are_looked_through_once(tmp_path, monkeypatch):
+  for name, steps in (('a', 9), ('b', 5), ('c', 1)):
+    write_video(tmp_path / f'{name}.mp4', steps)
+  (tmp_path / 'd.mp4').write_bytes(b'no video' * 100)
+  before = episodes.open(tmp_path, clip_steps=4)
+  monkeypatch.delattr(videos, 'probe')
+  after = episodes.open(tmp_path, clip_steps=4)
+  assert (
+    after.lengths.tolist() == before.lengths.tolist() == [3, 3, 3, 3, 2, 1, 0]
+  )
+  assert after.fps == before.fps == 10
+  for i in range(6):
+    np.testing.assert_array_equal(
+      after[i].observation['image'], before[i].observation['image']
+    )
+  with pytest.raises(CorruptEpisode, match='d.mp4'):
+    after[6]
