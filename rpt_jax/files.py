@@ -198,9 +198,13 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes UTF-8; errors as `writing`."""
+  """Writes UTF-8; errors as `writing`.
+
+  Names of files that this terminal's encoding does not know are written as the
+  bytes that they are.
+  """
   with writing(path) as partial:
-    partial.write_text(text, 'utf-8')
+    partial.write_text(text, 'utf-8', 'surrogateescape')
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
