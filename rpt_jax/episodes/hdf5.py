@@ -5,7 +5,6 @@ import json
 import math
 import os
 import pathlib
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -34,19 +33,19 @@ def opened(path: str | os.PathLike) -> Iterator:
 
 def files_below(path: pathlib.Path) -> list[pathlib.Path]:
   """The file itself, or all below a folder, in the order of their numbers."""
-  return sorted(listing.visible(path, *SUFFIXES), key=_natural)
+  return sorted(listing.visible(path, *SUFFIXES), key=listing.natural)
 
 
 def top(path: pathlib.Path) -> set[str]:
-  """What the first file at or below `path` holds; nothing where none can be
+  """What the first file at or below `path` holds: by it layouts are told.
 
-  read. For telling layouts apart.
+  Nothing where it cannot be read.
   """
-  first = min(listing.visible(path, *SUFFIXES), key=_natural, default=None)
-  if first is None:
+  places = files_below(path)
+  if not places:
     return set()
   try:
-    with opened(first) as file:
+    with opened(places[0]) as file:
       return {*file, *(f'attrs/{name}' for name in file.attrs)}
   except ValueError:
     return set()
@@ -97,23 +96,25 @@ def attribute(group, name: str) -> dict:
 
 
 def columns(group) -> dict[str, Column]:
-  """All arrays of numbers at or below a group that have a first axis."""
-  arrays = {}
+  """All arrays of numbers at or below a group that have a first axis.
 
-  def visit(name, item):
-    shape = getattr(item, 'shape', ())
-    if not shape or item.dtype.kind not in 'biuf':
-      return
-    arrays[name] = column(shape[1:], item.dtype)
-
-  group.visititems(visit)
-  return arrays
+  Raises ValueError for a link among them, which nobody would follow.
+  """
+  return {
+    name: column(data.shape[1:], data.dtype)
+    for name, data in datasets(group)
+    if data.shape and data.dtype.kind in 'biuf'
+  }
 
 
-def _natural(path):
-  """`episode_2` before `episode_10`."""
-  parts = re.split(r'(\d+)', str(path))
-  return [int(part) if part.isdigit() else part for part in parts]
+def datasets(group, prefix: str = '') -> Iterator:
+  """(name, dataset) of all at or below a group; errors as `own`."""
+  for name in group:
+    item = own(group, name)
+    if hasattr(item, 'dtype'):
+      yield f'{prefix}{name}', item
+    else:
+      yield from datasets(item, f'{prefix}{name}/')
 
 
 def _h5py():

@@ -6,9 +6,11 @@ user's cache, for all runs.
 """
 
 import contextlib
+import contextvars
 import hashlib
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +19,7 @@ from rpt_jax import files
 CACHE = pathlib.Path(
   os.environ.get('XDG_CACHE_HOME', '~/.cache'), 'rpt_jax', 'datasets'
 ).expanduser()
+_walked = contextvars.ContextVar('walked', default=None)
 
 
 def visible(root: pathlib.Path, *suffixes: str) -> Iterator[pathlib.Path]:
@@ -25,16 +28,40 @@ def visible(root: pathlib.Path, *suffixes: str) -> Iterator[pathlib.Path]:
   None that is hidden, or lies in a hidden folder or in one of an archive of
   macOS: they hold what a system notes, under the names of what is noted.
   """
-  if root.is_file():
-    if root.suffix.lower() in suffixes:
-      yield root
-    return
+  for path in [root] if root.is_file() else _walk(root):
+    if path.suffix.lower() in suffixes:
+      yield path
+
+
+def natural(path: str | os.PathLike) -> tuple[str, str]:
+  """A key to sort by: `episode_2` comes before `episode_10`."""
+  padded = re.sub(r'\d+', lambda number: number[0].zfill(20), str(path))
+  return padded, str(path)
+
+
+@contextlib.contextmanager
+def walked_once() -> Iterator[None]:
+  """Within, a folder is walked through once, however many look at it."""
+  token = _walked.set({})
+  try:
+    yield
+  finally:
+    _walked.reset(token)
+
+
+def _walk(root) -> list[pathlib.Path]:
+  """All files below a folder that are not hidden."""
+  walked = _walked.get()
+  if walked is not None and root in walked:
+    return walked[root]
+  paths = []
   for folder, below, names in os.walk(root):
     below[:] = [name for name in below if not _is_hidden(name)]
-    for name in names:
-      path = pathlib.Path(folder, name)
-      if path.suffix.lower() in suffixes and not _is_hidden(name):
-        yield path
+    names = (name for name in names if not _is_hidden(name))
+    paths += [pathlib.Path(folder, name) for name in names]
+  if walked is not None:
+    walked[root] = paths
+  return paths
 
 
 def _is_hidden(name):

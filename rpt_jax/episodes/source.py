@@ -33,6 +33,7 @@ from rpt_jax.types import Episode
 STEP_FIELDS = Episode._fields[1:]
 _FROM_EXTENT = ('is_first', 'is_last')
 _CHANNELS = (1, 3, 4)  # Grey, RGB, RGBA.
+_CHANNELS_FIRST = (1, 3)  # Four may as well be grey frames in a row.
 # What datasets call that which is to be done, in the order of preference.
 LANGUAGE = (
   'instruction',
@@ -60,7 +61,7 @@ def column(shape: Sequence[int], dtype: np.dtype) -> Column:
   if np.dtype(dtype) == np.uint8 and len(shape) == 3:
     if shape[2] in _CHANNELS:
       return Column('image', (*shape[:2], 3), np.dtype(np.uint8))
-    if shape[0] in _CHANNELS:
+    if shape[0] in _CHANNELS_FIRST:
       return Column('image', (*shape[1:], 3), np.dtype(np.uint8))
   return Column('values', tuple(shape), np.dtype(dtype))
 
@@ -70,7 +71,7 @@ def frames(image: np.ndarray) -> np.ndarray:
 
   Grey is repeated, and alpha dropped.
   """
-  if image.shape[3] not in _CHANNELS and image.shape[1] in _CHANNELS:
+  if image.shape[3] not in _CHANNELS and image.shape[1] in _CHANNELS_FIRST:
     image = np.moveaxis(image, 1, 3)
   if image.shape[3] == 1:
     return np.repeat(image, 3, axis=3)

@@ -16,7 +16,7 @@ from rpt_jax.domains import recorded
 from rpt_jax.episodes import formats
 from rpt_jax.episodes.errors import needs
 
-README = (pathlib.Path(__file__).parents[2] / 'README.md').read_text('utf-8')
+README = pathlib.Path(__file__).parents[2] / 'configs/README.md'
 NAMES = sorted(formats._own())
 OWN = '''
   """A lab's own log: a text of numbers, a step a line."""
@@ -81,7 +81,7 @@ def test_a_file_of_the_folder_keeps_the_protocol(name, tmp_path):
   (tmp_path / 'empty').mkdir()
   for path in ('empty', 'nothing'):
     assert reader.sniff(tmp_path / path) == 0.0
-  assert f'`{name}`' in README
+  assert f'| `{name}` |' in README.read_text('utf-8')
 
 
 def test_nobody_heavy_is_imported_to_tell_a_format():

@@ -18,8 +18,15 @@ import pathlib
 import pkgutil
 import re
 
+from rpt_jax.episodes import listing
+
 _registered = []  # Readers of one's own, in this process.
-_INNER = ('dataset_info.json', 'meta/info.json')  # Of one dataset.
+_INNER = (  # Of one dataset.
+  'dataset_info.json',
+  'meta/info.json',
+  'data/main_data.hdf5',
+  'meta/episode_ends/.zarray',
+)
 _MOST_NAMED = 5
 
 
@@ -44,7 +51,8 @@ def find(path: pathlib.Path, kind: str = ''):
   if kind:
     return _named(kind)
   readers = {**_own(), **{_word(reader): reader for reader in _registered}}
-  sure = {name: reader.sniff(path) for name, reader in readers.items()}
+  with listing.walked_once():
+    sure = {name: reader.sniff(path) for name, reader in readers.items()}
   best = max(sure.values())
   if best < 1:
     _refuse_above(path)

@@ -6,17 +6,15 @@ Keys may have a prefix, as in `observation/image`. Pickled objects are refused:
 they are code.
 """
 
-import math
 import os
 import pathlib
 import zipfile
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from rpt_jax import files
-from rpt_jax.episodes import listing
+from rpt_jax.episodes import listing, zipped
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.source import (
   LANGUAGE,
@@ -153,27 +151,6 @@ def _headers(file) -> dict[str, tuple]:
   larger than what is there.
   """
   with zipfile.ZipFile(files.regular(file)) as archive:
-    return {
-      each.filename.removesuffix('.npy'): _header(archive, each)
-      for each in archive.infolist()
-    }
-
-
-def _header(archive, entry):
-  with archive.open(entry) as stream:
-    version = npy.read_magic(stream)
-    read = {
-      (1, 0): npy.read_array_header_1_0,
-      (2, 0): npy.read_array_header_2_0,
-    }[version]
-    shape, _, dtype = read(stream)
-  if min(shape, default=0) < 0:
-    raise ValueError(f'{entry.filename}: of shape {shape}')
-  declared = math.prod(shape) * dtype.itemsize
-  about = archive.filename, entry.filename
-  files.holds(*about, declared, min(entry.compress_size, _size(archive)))
-  return shape, dtype
-
-
-def _size(archive):
-  return os.path.getsize(archive.filename)
+    entries = {e.filename.removesuffix('.npy'): e for e in archive.infolist()}
+    heads = {k: zipped.header(archive, e) for k, e in entries.items()}
+  return {k: (head.shape, head.dtype) for k, head in heads.items()}

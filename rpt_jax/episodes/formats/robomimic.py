@@ -7,6 +7,7 @@ LIBERO has a folder of such files, one a task, whose `data` attribute
 `problem_info` (JSON) holds what is to be done.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -74,17 +75,14 @@ class RobomimicStore:
   def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
     """The columns of one demonstration; no other is read."""
     place, demo = self._demos[index]
-    with hdf5.opened(place) as file:
-      try:
-        group = hdf5.own(file, f'data/{demo}')
-        return {c: hdf5.values(group, c) for c in columns}
-      except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise CorruptEpisode(f'{place}: {demo}: {error}') from error
+    with _faults(place, demo), hdf5.opened(place) as file:
+      group = hdf5.own(file, f'data/{demo}')
+      return {c: hdf5.values(group, c) for c in columns}
 
   def metadata(self, index: int) -> dict[str, Any]:
     """The demo's name, its file and environment, and what is to be done."""
     place, demo = self._demos[index]
-    with hdf5.opened(place) as file:
+    with _faults(place, demo), hdf5.opened(place) as file:
       group = hdf5.own(file, f'data/{demo}')
       instruction = _language(group) or self._abouts[place]['instruction']
       simple = {
@@ -99,6 +97,15 @@ class RobomimicStore:
       'env_name': self._abouts[place]['env_name'],
       'instruction': instruction,
     }
+
+
+@contextlib.contextmanager
+def _faults(place, demo):
+  """What goes wrong within, as a CorruptEpisode that names where."""
+  try:
+    yield
+  except (OSError, KeyError, RuntimeError, ValueError) as error:
+    raise CorruptEpisode(f'{place}: {demo}: {error}') from error
 
 
 def _about(data):

@@ -1,0 +1,222 @@
+"""ALOHA, Mobile ALOHA and what followed them: an HDF5 file an episode.
+
+Layout: `episode_<i>.hdf5` with `action` [T, A], `observations/qpos`, `qvel`
+and `effort`, `observations/images/<camera>` uint8 [T, H, W, 3], or a JPEG a
+step (https://github.com/tonyzhaozh/act, record_sim_episodes.py;
+https://github.com/MarkFzp/act-plus-plus, compress_data.py). RDT keeps what was
+to be done in a JSON beside the episodes, others in a dataset of the file.
+
+Encoded frames become what their JPEG declares to be RGB. OpenCV takes what it
+encodes for BGR: where a recorder gave it RGB, red and blue are exchanged in the
+file, and here. `compress_len` is not read: a JPEG says where it ends, and files
+differ in which camera a row is of. `base_action`, where a robot drives, is a
+column: `action='action+base_action'`.
+"""
+
+import os
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+
+from rpt_jax import files
+from rpt_jax.episodes import cells, hdf5, listing
+from rpt_jax.episodes.errors import CorruptEpisode
+from rpt_jax.episodes.source import (
+  reopen,
+  short_names,
+  sole_image,
+  text,
+)
+
+MARK = "an .hdf5 file with 'action' and 'observations', or a folder of them"
+_SEEN, _CAMERAS = 'observations/', 'observations/images/'
+_FIELDS = {'action': 'action'}
+_FELT = 'observations/qpos'
+_LENGTHS = 'compress_len'  # [cameras, T], no column of a step.
+_LANGUAGE = (
+  'language_raw',
+  'language_instruction',
+  'instruction',
+  'language',
+  'task',
+)
+_RDT = 'expanded_instruction_gpt-4-turbo.json'
+_RATES = ('fps', 'hz', 'frequency', 'control_freq')
+_FAULTS = (OSError, KeyError, RuntimeError, ValueError, TypeError)
+
+
+def sniff(path: pathlib.Path) -> float:
+  """Sure of a file, or of the first of a folder, that has both.
+
+  Less so of names alone, as the first may be damaged.
+  """
+  if {'action', 'observations'} <= hdf5.top(path):
+    return 1.0
+  places = listing.visible(path, *hdf5.SUFFIXES)
+  return 0.3 * any(re.fullmatch(r'episode_\d+', p.stem) for p in places)
+
+
+def open(path: pathlib.Path, split: str, size=None):
+  """The episodes, one a file; a split is a folder of its own."""
+  return AlohaStore(path, split)
+
+
+class AlohaStore:
+  """Episodes of a file or more; opened for each read. See `source`.
+
+  `fps` is None unless an attribute of the files says it.
+  """
+
+  def __init__(self, path: str | os.PathLike, split: str = 'all'):
+    self._arguments = (str(path), split)
+    self.name, self.path = pathlib.Path(path).stem, str(path)
+    self._files = _files(pathlib.Path(path), split)
+    about = listing.kept(path, f'aloha 1 {split}', lambda: _about(self._files))
+    self.lengths = np.array(about['lengths'], np.int64)
+    self.fps = about['fps']
+    first = np.flatnonzero(self.lengths)[0]
+    self.columns = _columns(self._files[first], self.lengths[first])
+    self.defaults = _defaults(self.columns)
+
+  def __reduce__(self):
+    return reopen, (type(self), *self._arguments)
+
+  def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
+    """The columns of one file; cameras are decoded only if asked for."""
+    place, name = self._files[index], ''
+    try:
+      with hdf5.opened(place) as file:
+        arrays = {}
+        for name in columns:
+          arrays[name] = cells.read(file, name, self.columns[name])
+        return arrays
+    except _FAULTS as error:
+      raise CorruptEpisode(f'{place}: {name}: {error}') from error
+
+  def metadata(self, index: int) -> dict[str, Any]:
+    """The file, its attributes, and what is to be done."""
+    place = self._files[index]
+    try:
+      with hdf5.opened(place) as file:
+        simple = {
+          k: v.item() if isinstance(v, np.generic) else v
+          for k, v in file.attrs.items()
+          if isinstance(v, np.generic | int | float | str)
+        }
+        instruction = _language(file) or _rdt(place)
+    except _FAULTS as error:
+      raise CorruptEpisode(f'{place}: {error}') from error
+    return {**simple, 'file': str(place), 'instruction': instruction}
+
+
+def _files(root, split):
+  folder = root if split == 'all' else root / split
+  places = hdf5.files_below(folder)
+  if not places or root.is_file() and split != 'all':
+    below = {
+      p.relative_to(root).parts[0]
+      for p in hdf5.files_below(root)
+      if p.parent != root and root.is_dir()
+    }
+    raise ValueError(
+      f"{root}: no split {split!r}; it has {sorted(below)} and 'all': a split "
+      'is a folder of .hdf5 files'
+    )
+  return places
+
+
+def _about(places):
+  """{'lengths': of each, 0 if it cannot be read, 'fps': or None}, for JSON."""
+  lengths, rates, faults = [], {}, []
+  for place in places:
+    try:
+      with hdf5.opened(place) as file:
+        lengths.append(_length(file))
+        rates.setdefault(_rate(file), place)
+    except _FAULTS as error:
+      faults.append(f'{place}: cannot be read as an episode ({error})')
+      lengths.append(0)
+  if not any(lengths):
+    raise ValueError(faults[0])
+  rates.pop(None, None)
+  if len(rates) > 1:
+    (one, first), (other, second) = list(rates.items())[:2]
+    raise ValueError(
+      f'{first} says {one} Hz and {second} {other} Hz, expected one rate; open '
+      'them apart'
+    )
+  return {'lengths': lengths, 'fps': next(iter(rates), None)}
+
+
+def _length(file) -> int:
+  """Steps of an episode, from the shape of its actions."""
+  if 'action' not in file:
+    raise ValueError(f"found no dataset 'action' among {sorted(file)}")
+  length = hdf5.own(file, 'action').shape[0]
+  if not length:
+    raise ValueError("found no step in 'action'")
+  return length
+
+
+def _rate(file) -> float | None:
+  for name in _RATES:
+    rate = file.attrs.get(name)
+    if isinstance(rate, np.number) and 0 < rate < 10_000:
+      return float(rate)
+  return None
+
+
+def _columns(place, length):
+  """What a step of one file holds: arrays of its length."""
+  with hdf5.opened(place) as file:
+    columns = {
+      k: c
+      for k, c in cells.columns(file).items()
+      if k != _LENGTHS and len(hdf5.own(file, k)) == length
+    }
+  for name, column in columns.items():
+    if name.startswith(_CAMERAS) and len(column.shape) < 2:
+      raise ValueError(
+        f'{place}: {name}: found {column.dtype}{["steps", *column.shape]}, '
+        'expected frames [T, H, W, 3] or a JPEG or PNG a step'
+      )
+  return columns
+
+
+def _defaults(columns):
+  """The cameras, and as 'state' where the joints are, or all there is."""
+  seen = sorted(c for c in columns if c.startswith(_SEEN))
+  images = [c for c in seen if columns[c].kind == 'image']
+  streams = sole_image(short_names(images, '/'), columns)
+  felt = [c for c in seen if columns[c].kind == 'values']
+  felt = [c for c in felt if len(columns[c].shape) == 1]
+  if _FELT in columns or felt:
+    streams['state'] = _FELT if _FELT in columns else '+'.join(felt)
+  fields = {k: c for k, c in _FIELDS.items() if c in columns}
+  return {**streams, **fields}
+
+
+def _language(file) -> str:
+  """What a file says is to be done, in an attribute or a dataset of texts."""
+  for name in _LANGUAGE:
+    value = file.attrs.get(name)
+    if value is None and name in file:
+      has_values = hasattr(hdf5.own(file, name), 'dtype')
+      value = hdf5.values(file, name) if has_values else None
+    for first in np.asarray(value, object).reshape(-1)[:1]:
+      if isinstance(first, str | bytes) and first:
+        return text(first)
+  return ''
+
+
+def _rdt(place) -> str:
+  """What RDT keeps for all episodes of a folder; of three wordings the first.
+
+  Raises ValueError where that file is no JSON.
+  """
+  if not (place.parent / _RDT).is_file():
+    return ''
+  about = files.read_json(files.inside(place.parent, _RDT))
+  return str(about.get('instruction') or '')

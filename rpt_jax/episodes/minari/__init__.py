@@ -1,0 +1,1 @@
+"""Minari: what holds its episodes, a file of groups or a table each."""

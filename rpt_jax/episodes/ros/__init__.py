@@ -1,0 +1,1 @@
+"""Recordings of ROS 2: their files, and the messages in them, without ROS."""
