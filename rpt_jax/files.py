@@ -5,6 +5,7 @@ has the keys that are needed, and what is no regular file is never opened.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -33,9 +34,10 @@ def inside(folder: str | os.PathLike, name: str) -> pathlib.Path:
   """
   root = pathlib.Path(folder).resolve()
   homes = [root]
-  if root.parent.name == 'snapshots':
-    blobs = root.parents[1] / 'blobs'
-    homes += [blobs] if blobs == blobs.resolve() else []
+  for below in (root, *root.parents):
+    if below.parent.name == 'snapshots':
+      blobs = below.parents[1] / 'blobs'
+      homes += [blobs] if blobs == blobs.resolve() else []
   refusal = ValueError(
     f'{folder}: found a name that leads out of this folder, '
     f'{str(name)[:200]!r}; expected that of a file in it; copy what belongs to '
@@ -50,6 +52,11 @@ def inside(folder: str | os.PathLike, name: str) -> pathlib.Path:
   if not any(target.is_relative_to(home) for home in homes):
     raise refusal
   return pathlib.Path(folder) / name
+
+
+def may_pass(error: BaseException | None) -> bool:
+  """Whether it is the system's fault, as too many open files, and no file's."""
+  return isinstance(error, OSError) and error.errno in errno.errorcode
 
 
 def fill(template: str, source: str | os.PathLike, **fields: int | str) -> str:
@@ -84,7 +91,7 @@ def regular(path: str | os.PathLike) -> pathlib.Path:
   if not path.exists():
     raise ValueError(f'{path}: no such file')
   if not path.is_file():
-    raise ValueError(f'{path}: found no regular file, expected one')
+    raise ValueError(f'{path}: found a folder, pipe or device, expected a file')
   return path
 
 
@@ -145,9 +152,20 @@ _NAMES = {
 def read_text(path: str | os.PathLike) -> str:
   """The text of a file that people read; errors as `regular`, or too long."""
   path = regular(path)
-  if path.stat().st_size > _MAX_JSON:
-    raise ValueError(f'{path}: expected {_MAX_JSON} bytes at most')
+  size = path.stat().st_size
+  if size > _MAX_JSON:
+    raise ValueError(
+      f'{path}: found {size} bytes, expected {_MAX_JSON} at most'
+    )
   return path.read_text('utf-8', 'replace')
+
+
+def words(error: BaseException) -> str:
+  """What an error says, on one line; its type first if it is for no people."""
+  text = ' '.join(str(error).split())
+  if isinstance(error, (ValueError, OSError)) and text:
+    return text
+  return ': '.join(filter(None, (type(error).__name__, text)))
 
 
 @contextlib.contextmanager
@@ -156,20 +174,21 @@ def reading(
 ) -> Iterator[None]:
   """Whatever goes wrong in a reader, as an error of a `kind` that names `path`.
 
-  Errors that name it by themselves stay as they are.
+  Errors that name it by themselves keep their words.
   """
   try:
     yield
   except Exception as error:
     if isinstance(error.__cause__, ImportError):
       raise  # The file may be sound: a package is missing.
-    words = ' '.join(str(error).split())
-    if isinstance(error, (ValueError, OSError)):
-      if str(path) in words and '\n' not in str(error):
+    text = words(error)
+    is_ours = isinstance(error, (ValueError, OSError))
+    if is_ours and str(path) in text and '\n' not in str(error):
+      if isinstance(error, kind):
         raise
-    else:
-      words = f'{type(error).__name__}: {words}'
-    raise kind(f'{path}: cannot be read ({words}); copy it again') from error
+      raise kind(text) from error
+    mend = '' if isinstance(error, MemoryError) else '; copy it again'
+    raise kind(f'{path}: cannot be read ({text}){mend}') from error
 
 
 @contextlib.contextmanager

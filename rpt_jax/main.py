@@ -203,9 +203,17 @@ def _look_after_data():
 def _parse():
   if _CONFIG.value is None:
     raise ValueError('--config=configs/<name>.py is required')
-  if not hasattr(_CONFIG.value, 'to_dict'):
-    raise ValueError('--config: no readable file of that name')
   spec = config_flags.get_config_filename(flags.FLAGS['config'])
+  try:
+    is_config = hasattr(_CONFIG.value, 'to_dict')
+  except OSError as error:  # ml_collections keeps it until it is looked at.
+    raise ValueError(
+      f'--config: cannot read {spec!r}, expected configs/<name>.py'
+    ) from error
+  if not is_config:
+    raise ValueError(
+      f'--config: get_config in {spec!r} gives no ConfigDict, expected one'
+    )
   workdir = _WORKDIR.value or os.path.join('runs', experiment(spec))
   if '://' in workdir:
     raise ValueError(

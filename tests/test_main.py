@@ -42,6 +42,22 @@ def test_a_platform_that_is_not_there_is_named(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
+  'text, words',
+  [
+    (None, "--config: cannot read '{}', expected configs/<name>.py"),
+    ('{}', "--config: get_config in '{}' gives no ConfigDict, expected one"),
+  ],
+)
+def test_a_config_that_is_none_is_named(tmp_path, text, words):
+  path = tmp_path / 'none.py'
+  if text is not None:
+    path.write_text(f'def get_config():\n  return {text}\n')
+  done = command(f'--config={path}', workdir=tmp_path)
+  assert done.returncode == 2
+  assert done.stderr.strip() == f'rpt_jax: error: {words.format(path)}'
+
+
+@pytest.mark.parametrize(
   'error', [KeyError('names'), AssertionError(), ValueError('not ours')]
 )
 def test_what_nobody_meant_to_say_names_its_kind(error, capsys, tmp_path):

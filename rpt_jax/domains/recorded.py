@@ -164,7 +164,8 @@ class Recorded:
       refuse(
         f'{where}.normalise',
         self.settings.normalise,
-        "'mean_std', as a run reads actions, and streams are all scaled so",
+        "'mean_std', as actions are a stream of this run, and streams are "
+        'scaled so',
       )
 
   def most_demos(self) -> tuple[int, str]:

@@ -40,9 +40,10 @@ def open(
   reader = formats.find(path, format)
   options = {'fps': fps, 'clip_steps': clip_steps}
   options = {k: v for k, v in options.items() if v is not None}
-  if options and not options.keys() <= formats.options(reader):
+  if others := options.keys() - formats.options(reader):
     raise ValueError(
-      f'{path}: clip_steps is for videos only, fps for videos and bags of ROS 2'
+      f'{path}: found {sorted(others)}, which its format does not take; leave '
+      'out clip_steps but for videos, fps but for videos and bags of ROS 2'
     )
   with files.reading(path):
     store = reader.open(path, split, size, **options)

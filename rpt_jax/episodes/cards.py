@@ -49,8 +49,8 @@ def gripper_from_changes(action_TA: np.ndarray) -> np.ndarray:
   last_T = np.maximum.accumulate(np.where(is_change_T, steps, -1))
   moves = np.flatnonzero(is_change_T)
   before = float(change_T[moves[0]] > 0) if len(moves) else 1.0
-  made_T = (change_T[np.maximum(last_T, 0)] < 0).astype(np.float32)
-  return _with_gripper(action_TA, np.where(last_T >= 0, made_T, before))
+  gripper_T = (change_T[np.maximum(last_T, 0)] < 0).astype(np.float32)
+  return _with_gripper(action_TA, np.where(last_T >= 0, gripper_T, before))
 
 
 def _with_gripper(action_TA, gripper_T):

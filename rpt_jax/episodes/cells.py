@@ -8,7 +8,7 @@ are told by their first bytes.
 import numpy as np
 
 from rpt_jax.episodes import decode, hdf5
-from rpt_jax.episodes.source import Column, text
+from rpt_jax.episodes.columns import Column, text
 
 _MAGIC = (b'\xff\xd8\xff', b'\x89PNG')
 
@@ -39,27 +39,29 @@ def read(
     return np.array([text(x) for x in array], object)
   if column.kind == 'image' and array.ndim < 3:
     return frames(array)
+  if array.dtype != column.dtype and column.dtype == np.uint16:
+    return frames(array, decode.depth)
   return array
 
 
-def frames(rows) -> np.ndarray:
+def left_out(group, by_name: dict[str, Column]) -> dict[str, str]:
+  """{name: why} of the arrays at or below a group that are no `by_name`."""
+  return {
+    name: f'of type {data.dtype}, expected numbers, texts or encoded frames'
+    for name, data in hdf5.datasets(group)
+    if data.shape and name not in by_name
+  }
+
+
+def frames(rows, read=decode.image) -> np.ndarray:
   """Encoded frames of one size as uint8 [T, H, W, 3], RGB as they declare it.
+
+  Or what else `read` makes of bytes, as `decode.depth`.
 
   Raises ValueError, naming the step, for what is no whole image.
   """
-  images = []
-  for step, row in enumerate(rows):
-    try:
-      # A decoder would take the zeros after half a JPEG for grey pixels.
-      images.append(decode.image(_bytes(row).rstrip(b'\0')))
-    except OSError as error:
-      raise ValueError(f'step {step}: {error}') from error
-    if images[-1].shape != images[0].shape:
-      raise ValueError(
-        f'step {step}: found a frame {images[-1].shape[:2]}, expected '
-        f'{images[0].shape[:2]} as in the first'
-      )
-  return np.stack(images) if images else np.zeros((0, 0, 0, 3), np.uint8)
+  # A decoder would take the zeros after half a JPEG for grey pixels.
+  return decode.stack(rows, lambda x: read(_bytes(x).rstrip(b'\0')))
 
 
 def _column(group, name) -> Column | None:
@@ -73,12 +75,16 @@ def _column(group, name) -> Column | None:
   first = _bytes(hdf5.values(group, name, slice(0, 1))[0])
   if first.startswith(_MAGIC):
     try:
-      height, width = frames([first]).shape[1:3]
-    except ValueError as error:
+      with decode.opened(first.rstrip(b'\0')) as image:
+        size, is_depth = (image.height, image.width), decode.is_depth(image)
+      frames([first], decode.depth if is_depth else decode.image)
+    except (OSError, ValueError) as error:
       raise ValueError(
         f'{group.file.filename}: {data.name}: {error}; copy the file again'
       ) from error
-    return Column('image', (height, width, 3), np.dtype(np.uint8))
+    if is_depth:
+      return Column('values', (*size, 1), np.dtype(np.uint16))
+    return Column('image', (*size, 3), np.dtype(np.uint8))
   return Column('text') if is_text else None
 
 

@@ -2,6 +2,9 @@
 
 import contextlib
 import io
+import pathlib
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,8 +24,7 @@ def image(data: bytes) -> np.ndarray:
   with opened(data) as image:
     if is_depth(image):
       raise OSError(
-        f'an image of mode {image.mode}, perhaps of depth, expected 8 bits a '
-        'channel'
+        'found a frame of more than 8 bits a channel, perhaps depth, expected 8'
       )
     return np.asarray(image.convert('RGB'))
 
@@ -39,10 +41,12 @@ def depth(data: bytes) -> np.ndarray:
   """
   with opened(data) as image:
     if not is_depth(image):
-      raise OSError(f'an image of mode {image.mode}, expected 16 bits')
+      raise OSError(
+        'found a frame of 8 bits a channel, expected 16, as in the first'
+      )
     values_HW = np.asarray(image)
   if values_HW.dtype.kind == 'f' or not 0 <= values_HW.max() < 1 << 16:
-    raise OSError('values beyond 16 bits')
+    raise OSError('found depth beyond 65535 or below 0, expected 16 bits')
   return values_HW.astype(np.uint16)[..., None]
 
 
@@ -54,8 +58,49 @@ def opened(data: bytes):
       declared = 3 * image.width * image.height
       files.holds('an image', image.format, declared, len(data))
       yield image
+  except Image.UnidentifiedImageError as error:  # It says where in memory.
+    raise OSError(
+      f'found {len(data)} bytes that begin with {data[:4].hex() or "nothing"}, '
+      f'expected an image ({", ".join(_IMAGES)})'
+    ) from error
   except (Image.DecompressionBombError, ValueError, SyntaxError) as error:
     raise OSError(str(error)) from error
+
+
+def stack(
+  values: Iterable[Any], read: Callable[[Any], np.ndarray]
+) -> np.ndarray:
+  """[T, H, W, C]: the frames that `read` makes of T values, of one size.
+
+  Raises ValueError, naming the step, for one that cannot be read, and for one
+  of another size than the first.
+  """
+  frames = []
+  for step, value in enumerate(values):
+    try:
+      frames.append(read(value))
+    except (OSError, ValueError) as error:
+      raise ValueError(f'step {step}: {error}') from error
+    if frames[-1].shape != frames[0].shape:
+      raise ValueError(
+        f'step {step}: found a frame {frames[-1].shape}, expected '
+        f'{frames[0].shape} as in the first'
+      )
+  return np.stack(frames) if frames else np.zeros((0, 0, 0, 3), np.uint8)
+
+
+def encoded(value: Any, folder: pathlib.Path) -> bytes:
+  """The bytes of a frame in a table: its own, or those of a file in `folder`.
+
+  Raises ValueError for what is neither, and for a file that lies elsewhere.
+  """
+  if isinstance(value, dict):
+    value = value.get('bytes') or value.get('path')
+  if isinstance(value, bytes):
+    return value
+  if not value or not isinstance(value, str):
+    raise ValueError('found no image, expected its bytes or a path')
+  return files.regular(files.inside(folder, value)).read_bytes()
 
 
 def resize(image_THWC: np.ndarray, size: tuple[int, int]) -> np.ndarray:

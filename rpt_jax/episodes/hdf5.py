@@ -5,14 +5,14 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from rpt_jax import files
 from rpt_jax.episodes import listing
+from rpt_jax.episodes.columns import Column, column, text
 from rpt_jax.episodes.errors import needs
-from rpt_jax.episodes.source import Column, column
 
 SUFFIXES = ('.hdf5', '.h5', '.hdf')
 
@@ -52,14 +52,20 @@ def top(path: pathlib.Path) -> set[str]:
 
 
 def own(group, name: str):
-  """What a file calls `name`; ValueError where it lies in another file.
+  """What a file calls `name`; ValueError if it is not there, or a link.
 
   HDF5 opens those by itself, whatever they are.
   """
   h5py = _h5py()
   for part in name.split('/'):
-    link = group.get(part, getlink=True)
-    if link is not None and not isinstance(link, h5py.HardLink):
+    is_group = isinstance(group, h5py.Group)
+    link = group.get(part, getlink=True) if is_group else None
+    if link is None:
+      raise ValueError(
+        f'{group.file.filename}: {group.name} holds no {part!r}, expected it '
+        'as in the first episode; copy the file again'
+      )
+    if not isinstance(link, h5py.HardLink):
       raise ValueError(  # A soft link may lead through an external one.
         f'{group.file.filename}: {group.name}/{part} is a link, perhaps to '
         'another file, expected it in this one; write the file again'
@@ -90,9 +96,34 @@ def attribute(group, name: str) -> dict:
   except (TypeError, ValueError, RecursionError) as error:
     raise ValueError(
       f'{group.file.filename}: {group.name}: attribute {name} is no JSON '
-      f'({error})'
+      f'({error}); write it again, or remove it'
     ) from error
   return value if isinstance(value, dict) else {}
+
+
+def scalars(attributes: Mapping, *kinds: type) -> dict:
+  """The attributes that are scalars of NumPy's (as Python's), or of `kinds`."""
+  return {
+    name: value.item() if isinstance(value, np.generic) else value
+    for name, value in attributes.items()
+    if isinstance(value, (np.generic, *kinds))
+  }
+
+
+def said(group, names: Sequence[str]) -> str:
+  """The first text in an attribute of such a name, or in an array right below.
+
+  '' where there is none; errors as `values`.
+  """
+  for name in names:
+    value = group.attrs.get(name)
+    if value is None and name in group:
+      is_array = hasattr(own(group, name), 'dtype')
+      value = values(group, name) if is_array else None
+    for first in np.asarray(value, object).reshape(-1)[:1]:
+      if isinstance(first, str | bytes) and first:
+        return text(first)
+  return ''
 
 
 def columns(group) -> dict[str, Column]:

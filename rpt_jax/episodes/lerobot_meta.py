@@ -5,6 +5,7 @@ last, splits as text or lists. What one of them means is taken; what nobody can
 mean is refused by file and field.
 """
 
+import collections
 import json
 import math
 import pathlib
@@ -15,20 +16,23 @@ from typing import Any
 import numpy as np
 
 from rpt_jax import files
-from rpt_jax.episodes import listing, parquet
-from rpt_jax.episodes.source import Column, column
+from rpt_jax.episodes import listing, parquet, videos
+from rpt_jax.episodes.columns import Column, column
+from rpt_jax.episodes.errors import no_split
 
 INFO = 'meta/info.json'
 _MOST_STEPS = 10**8  # Of an episode.
+_MEND = 'copy the dataset again'
 _MOST_FPS = 10_000
+_TEXTS = ('string', 'language')
+_ABOUTS = ('info', 'video_info')  # Of a camera.
 
 
 def read_info(root: pathlib.Path) -> dict[str, Any]:
   """`meta/info.json`; ValueError naming the field that cannot be meant."""
   path = root / INFO
-  info = files.read_json(
-    path, 'codebase_version', 'fps', 'features', 'data_path'
-  )
+  keys = 'codebase_version', 'fps', 'features', 'data_path'
+  info = files.read_json(path, *keys, mend=_MEND)
   version = str(info['codebase_version'])
   if not version.startswith(('v2.', 'v3.')):
     raise ValueError(
@@ -38,6 +42,10 @@ def read_info(root: pathlib.Path) -> dict[str, Any]:
   fps = info['fps']
   if not (type(fps) in (int, float) and 0 < fps < _MOST_FPS):
     _refuse(path, 'fps', fps, f'a number above 0 and below {_MOST_FPS}')
+  for name in ('chunks_size', 'total_episodes'):
+    count = info.get(name, 1)
+    if type(count) is not int or count < 1:
+      _refuse(path, name, count, 'a whole number above 0')
   features = info['features']
   if not isinstance(features, dict) or not features:
     _refuse(path, 'features', features, 'an object of columns')
@@ -63,11 +71,9 @@ def _check_feature(path, where, feature):
   if feature['dtype'] in ('video', 'image'):
     if len(shape) != 3:
       _refuse(path, f'{where}.shape', shape, 'height, width, channels')
-  elif feature['dtype'] not in ('string', 'language'):
-    try:
-      np.dtype(feature['dtype'])
-    except TypeError:
-      _refuse(path, f'{where}.dtype', feature['dtype'], "NumPy's, or image")
+  for name in _ABOUTS:
+    if not isinstance(feature.get(name) or {}, dict):
+      _refuse(path, f'{where}.{name}', feature[name], 'an object')
 
 
 def column_of(feature: Mapping[str, Any], size) -> Column:
@@ -81,7 +87,7 @@ def column_of(feature: Mapping[str, Any], size) -> Column:
     if first or not last and seen == (*shape[1:], 3):
       shape = shape[1:]
     return Column('image', (*(size or shape[:2]), 3), np.dtype(np.uint8))
-  if dtype in ('string', 'language'):
+  if dtype in _TEXTS:
     return Column('text')
   return column(shape, np.dtype(dtype))
 
@@ -93,11 +99,36 @@ def _axes(names):
   return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def shows_depth(feature: Mapping[str, Any]) -> bool:
+def left_out(features: Mapping[str, Any]) -> dict[str, str]:
+  """{column: why it cannot be read}."""
+  reasons = {}
+  for name, feature in features.items():
+    dtype = feature['dtype']
+    if dtype == 'video' and _shows_depth(feature):
+      reasons[name] = (
+        'depth in a video, which is not read; keep it as PNG of 16 bits'
+      )
+    elif dtype not in ('video', 'image', *_TEXTS) and not _is_number(dtype):
+      reasons[name] = f'{dtype}, expected numbers, text, images or a video'
+  return reasons
+
+
+def _is_number(dtype):
+  try:
+    return np.dtype(dtype).kind in 'biuf'
+  except TypeError:
+    return False
+
+
+def _shows_depth(feature):
   """Whether a camera says of itself that its numbers are distances."""
-  abouts = (feature.get(key) or {} for key in ('info', 'video_info'))
-  keys = ('video.is_depth_map', 'is_depth_map')
-  return any(about.get(key) is True for about in abouts for key in keys)
+  for about in (feature.get(name) or {} for name in _ABOUTS):
+    flags = about.get('video.is_depth_map'), about.get('is_depth_map')
+    if any(str(flag).lower() == 'true' for flag in flags):
+      return True
+    if videos.DEPTH.fullmatch(str(about.get('video.pix_fmt'))):
+      return True
+  return False
 
 
 class Episodes:
@@ -135,10 +166,11 @@ def _episodes_v2(root):
 def _lines(path):
   """The objects of a file of JSON lines."""
   try:
-    lines = files.regular(path).read_text('utf-8').splitlines()
+    # Lines end with \n alone: texts may hold what Unicode ends them with.
+    lines = files.regular(path).read_text('utf-8-sig').split('\n')
     rows = [json.loads(line) for line in lines if line.strip()]
   except (OSError, ValueError, RecursionError) as error:
-    raise ValueError(f'{path}: cannot be read: {error}') from error
+    raise ValueError(f'{path}: cannot be read ({error}); {_MEND}') from error
   if not all(isinstance(row, dict) for row in rows):
     raise ValueError(f'{path}: a line is no object; copy the dataset again')
   return rows
@@ -150,11 +182,12 @@ def _episodes_v3(root):
   for path in sorted(listing.visible(folder, '.parquet')):
     files.regular(files.inside(root, path.relative_to(root).as_posix()))
     try:
-      names = read.parquet.read_schema(path).names
-      columns = [c for c in names if not c.startswith('stats/')]
-      tables.append(read.parquet.read_table(path, columns=columns))
+      with path.open('rb') as file:
+        names = read.parquet.read_schema(file).names
+        columns = [c for c in names if not c.startswith('stats/')]
+        tables.append(read.parquet.read_table(file, columns=columns))
     except (OSError, ValueError) as error:
-      raise ValueError(f'{path}: cannot be read: {error}') from error
+      raise ValueError(f'{path}: cannot be read ({error}); {_MEND}') from error
   if not tables:
     return {'length': [], 'episode_index': []}, folder
   table = read.pa.concat_tables(tables, promote_options='default')
@@ -203,6 +236,11 @@ def _counted(columns, path, info):
       f'{path}: {len(length)} episodes, meta/info.json counts {expected}; copy '
       'the dataset again'
     )
+  if len(twice := [n for n, c in collections.Counter(number).items() if c > 1]):
+    raise ValueError(
+      f'{path}: episode {twice[0]} is there twice, expected each once; copy '
+      'the dataset again'
+    )
   numbers = {
     'length': np.array(length, np.int64),
     'episode_index': np.array(number, np.int64),
@@ -215,21 +253,29 @@ def tasks(root: pathlib.Path) -> dict[int, str]:
   path = root / 'meta/tasks.jsonl'
   if path.exists():
     rows = _lines(files.inside(root, 'meta/tasks.jsonl'))
-    return {row.get('task_index'): str(row.get('task', '')) for row in rows}
+    return {
+      int(number): str(row.get('task') or '')
+      for row in rows
+      if str(number := row.get('task_index')).isdecimal()
+    }
   path = root / 'meta/tasks.parquet'
   if not path.exists():
     return {}
   files.regular(files.inside(root, 'meta/tasks.parquet'))
   try:
-    table = parquet.library().parquet.read_table(path)
-    (text,) = set(table.column_names) - {'task_index'}  # An index of pandas.
+    with path.open('rb') as file:
+      table = parquet.library().parquet.read_table(file)
+    names = sorted({*table.column_names} - {'task_index'})
+    names = ['task'] if 'task' in names else names
+    if len(names) != 1:
+      raise ValueError(f'found the columns {table.column_names}')
     numbers = table['task_index'].to_pylist()
   except (OSError, ValueError, KeyError) as error:
     raise ValueError(
       f'{path}: cannot be read ({error}), expected a task_index and a text; '
       'copy the dataset again'
     ) from error
-  return dict(zip(numbers, map(str, table[text].to_pylist()), strict=True))
+  return dict(zip(numbers, map(str, table[names[0]].to_pylist()), strict=True))
 
 
 def chosen(info: Mapping[str, Any], split: str, total: int, path) -> np.ndarray:
@@ -241,8 +287,7 @@ def chosen(info: Mapping[str, Any], split: str, total: int, path) -> np.ndarray:
     return np.arange(total)
   splits = info.get('splits') or {}
   if not isinstance(splits, dict) or split not in splits:
-    names = sorted(splits) if isinstance(splits, dict) else splits
-    raise ValueError(f"{path}: no split {split!r}; it has {names} and 'all'")
+    raise no_split(path, split, splits if isinstance(splits, dict) else ())
   value = splits[split]
   parts = value.split(',') if isinstance(value, str) else value
   try:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rpt_jax import files
+from rpt_jax.episodes.errors import no_split
 
 CACHE = pathlib.Path(
   os.environ.get('XDG_CACHE_HOME', '~/.cache'), 'rpt_jax', 'datasets'
@@ -28,7 +29,7 @@ def visible(root: pathlib.Path, *suffixes: str) -> Iterator[pathlib.Path]:
   None that is hidden, or lies in a hidden folder or in one of an archive of
   macOS: they hold what a system notes, under the names of what is noted.
   """
-  for path in [root] if root.is_file() else _walk(root):
+  for path in [root] if root.is_file() else walk(root):
     if path.suffix.lower() in suffixes:
       yield path
 
@@ -37,6 +38,26 @@ def natural(path: str | os.PathLike) -> tuple[str, str]:
   """A key to sort by: `episode_2` comes before `episode_10`."""
   padded = re.sub(r'\d+', lambda number: number[0].zfill(20), str(path))
   return padded, str(path)
+
+
+def of_split(
+  root: pathlib.Path, split: str, below: Callable[[pathlib.Path], list], mark
+) -> list:
+  """What is `below` the folder of a split, or below `root` for 'all'.
+
+  Raises ValueError, with the folders that have some or the `mark` of what was
+  expected, where there is nothing, and for a folder elsewhere.
+  """
+  places = []
+  if split == 'all':
+    places = below(root)
+  elif root.is_dir():
+    places = below(files.inside(root, split))
+  if not places:
+    folders = [p for p in root.glob('*') if p.is_dir() and below(p)]
+    names = [p.name for p in folders if not _is_hidden(p.name)]
+    raise no_split(root, split, names, mark)
+  return places
 
 
 @contextlib.contextmanager
@@ -49,13 +70,13 @@ def walked_once() -> Iterator[None]:
     _walked.reset(token)
 
 
-def _walk(root) -> list[pathlib.Path]:
-  """All files below a folder that are not hidden."""
+def walk(root: pathlib.Path) -> list[pathlib.Path]:
+  """All files below a folder that are not hidden; none where it is a file."""
   walked = _walked.get()
   if walked is not None and root in walked:
     return walked[root]
   paths = []
-  for folder, below, names in os.walk(root):
+  for folder, below, names in os.walk(root) if root.exists() else ():
     below[:] = [name for name in below if not _is_hidden(name)]
     names = (name for name in names if not _is_hidden(name))
     paths += [pathlib.Path(folder, name) for name in names]

@@ -6,7 +6,6 @@ a time that grows with their square.
 """
 
 import collections
-import contextlib
 import functools
 import math
 import os
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rpt_jax import files
-from rpt_jax.episodes.errors import CorruptEpisode, needs
+from rpt_jax.episodes.errors import blaming, needs
 
 _OPEN, _GROUPS = 16, 2  # Files, and row groups of a dataset in memory.
 _END = b'\xff\xff\xff\xff\0\0\0\0'  # Of an Arrow stream.
@@ -37,8 +36,14 @@ class Tables:
 
     Raises CorruptEpisode for a file that cannot be read or has no such column.
     """
-    with self._lock, _named(path):
+    with self._lock, blaming(path):
       file, starts = self._file(path, len(columns))
+      for name in columns:
+        if name not in file.schema_arrow.names:
+          raise ValueError(
+            f'found no column {name!r}, expected it as in the other files; '
+            'copy it again'
+          )
       begin, end = np.searchsorted(starts, (first, first + count - 1), 'right')
       parts = []
       for group in range(begin - 1, min(end, len(starts) - 1)):
@@ -51,28 +56,29 @@ class Tables:
 
   def about(self, path: pathlib.Path):
     """(schema of a file, how many rows it has); errors as `rows`."""
-    with self._lock, _named(path):
+    with self._lock, blaming(path):
       file, starts = self._file(path, 1)
       return file.schema_arrow, int(starts[-1])
 
   def groups(self, path: pathlib.Path, columns):
     """Tables of all rows of a file, a row group each; none is kept."""
     for group in range(self._count(path)):
-      with self._lock, _named(path):
+      with self._lock, blaming(path):
         file, _ = self._file(path, len(columns))
         table = file.read_row_group(group, columns=[*columns])
       yield table
 
   def of_episode(self, path: pathlib.Path, columns, number: int):
     """The rows whose episode_index it is, wherever in the file they are."""
-    with self._lock, _named(path):
+    with self._lock, blaming(path):
       self._file(path, len(columns))
-      return library().parquet.read_table(
-        path, columns=[*columns], filters=[('episode_index', '=', number)]
-      )
+      with path.open('rb') as file:
+        return library().parquet.read_table(
+          file, columns=[*columns], filters=[('episode_index', '=', number)]
+        )
 
   def _count(self, path):
-    with self._lock, _named(path):
+    with self._lock, blaming(path):
       return len(self._file(path, 1)[1]) - 1
 
   def _file(self, path, width):
@@ -82,14 +88,15 @@ class Tables:
         file = _Stream(path)
         sizes = file.sizes
       else:
-        file = library().parquet.ParquetFile(path)
+        # Opened here: Arrow takes some names of files for addresses.
+        file = library().parquet.ParquetFile(path.open('rb'))
         groups = range(file.num_row_groups)
         sizes = [file.metadata.row_group(i).num_rows for i in groups]
       declared = 8 * sum(sizes) * width
       files.holds(path, 'the table', declared, os.path.getsize(path))
       self._files[path] = file, np.cumsum([0, *sizes])
       if len(self._files) > _OPEN:
-        self._files.popitem(last=False)[1][0].close()
+        self._files.popitem(last=False)[1][0].close(force=True)
     self._files.move_to_end(path)
     return self._files[path]
 
@@ -112,7 +119,7 @@ class _Stream:
 
   def __init__(self, path):
     pa = library().pa
-    file = pa.memory_map(str(path))
+    file = pa.memory_map(str(path.absolute()))
     reader = pa.ipc.open_stream(file)
     self.schema_arrow, self._batches, begin = reader.schema, [], file.tell()
     for batch in reader:
@@ -133,7 +140,7 @@ class _Stream:
     batch = self._batches[group]
     return library().pa.Table.from_batches([batch]).select(columns)
 
-  def close(self):
+  def close(self, force):
     self._batches = []
 
 
@@ -157,15 +164,6 @@ def dense(values, shape: Sequence[int]) -> np.ndarray:
     step = np.flatnonzero(compute.is_null(values))[0] // math.prod(shape)
     raise ValueError(f'step {step} has no number')
   return values.to_numpy(zero_copy_only=False).reshape(count, *shape)
-
-
-@contextlib.contextmanager
-def _named(path):
-  """What goes wrong within, as a CorruptEpisode that names the file."""
-  try:
-    yield
-  except (OSError, ValueError, KeyError) as error:
-    raise CorruptEpisode(f'{path}: {error}') from error
 
 
 @functools.cache

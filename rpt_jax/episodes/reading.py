@@ -17,7 +17,7 @@ import numpy as np
 
 from rpt_jax.episodes import CorruptEpisode
 
-Found = dict[str, np.ndarray] | CorruptEpisode
+Content = dict[str, np.ndarray] | CorruptEpisode
 
 
 def read_ahead(
@@ -27,7 +27,7 @@ def read_ahead(
   *,
   workers: int = 0,
   ahead: int = 4,
-) -> Iterator[tuple[int, Found]]:
+) -> Iterator[tuple[int, Content]]:
   """Yields (index, {field: [T, ...]} or CorruptEpisode) for every index.
 
   `workers` processes decode, each opening its own files; 0 decodes in threads
@@ -101,12 +101,15 @@ def _read(source, fields, index):
     return error
 
 
-def _of_length(expected, content: Found) -> Found:
+def _of_length(expected, content: Content) -> Content:
   if isinstance(content, CorruptEpisode):
     return content
   steps = {k: len(x) for k, x in content.items()}
   if set(steps.values()) != {int(expected)}:
-    return CorruptEpisode(f'read {steps} steps, its dataset says {expected}')
+    return CorruptEpisode(
+      f'found {sorted({*steps.values()})} steps, expected {expected} as its '
+      'dataset says; copy it again'
+    )
   return content
 
 

@@ -19,63 +19,26 @@ and is picklable: workers open files again.
 import concurrent.futures
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from rpt_jax import files
 from rpt_jax.episodes import decode
 from rpt_jax.episodes.cards import Card
-from rpt_jax.episodes.errors import CorruptEpisode
+from rpt_jax.episodes.columns import (
+  STEP_FIELDS,
+  Column,
+  frames,
+  is_large,
+  text,
+)
+from rpt_jax.episodes.errors import CorruptEpisode, blaming
 from rpt_jax.episodes.windows import Clips
 from rpt_jax.types import Episode
 
-STEP_FIELDS = Episode._fields[1:]
+_OF_ONE = ('reward', 'discount', 'is_terminal')  # A number a step.
 _FROM_EXTENT = ('is_first', 'is_last')
-_CHANNELS = (1, 3, 4)  # Grey, RGB, RGBA.
-_CHANNELS_FIRST = (1, 3)  # Four may as well be grey frames in a row.
-# What datasets call that which is to be done, in the order of preference.
-LANGUAGE = (
-  'instruction',
-  'language_instruction',
-  'natural_language_instruction',
-  'language',
-  'lang',
-  'task_description',
-)
-
-
-class Column(NamedTuple):
-  """What a step holds: kind 'image', 'values' or 'text', shape of one."""
-
-  kind: str
-  shape: tuple[int, ...] = ()
-  dtype: np.dtype | None = None
-
-
-def column(shape: Sequence[int], dtype: np.dtype) -> Column:
-  """The column of an array of `dtype` whose steps have `shape`.
-
-  Bytes are a frame where one axis can be of channels: the last, else the first.
-  """
-  if np.dtype(dtype) == np.uint8 and len(shape) == 3:
-    if shape[2] in _CHANNELS:
-      return Column('image', (*shape[:2], 3), np.dtype(np.uint8))
-    if shape[0] in _CHANNELS_FIRST:
-      return Column('image', (*shape[1:], 3), np.dtype(np.uint8))
-  return Column('values', tuple(shape), np.dtype(dtype))
-
-
-def frames(image: np.ndarray) -> np.ndarray:
-  """Frames as recorded, [T, H, W, C] or [T, C, H, W], as RGB [T, H, W, 3].
-
-  Grey is repeated, and alpha dropped.
-  """
-  if image.shape[3] not in _CHANNELS and image.shape[1] in _CHANNELS_FIRST:
-    image = np.moveaxis(image, 1, 3)
-  if image.shape[3] == 1:
-    return np.repeat(image, 3, axis=3)
-  return image[..., :3]
 
 
 class Source:
@@ -144,8 +107,16 @@ class Source:
 
   @property
   def warnings(self) -> list[str]:
-    """What its reader found odd in the dataset as a whole."""
-    return list(getattr(self.store, 'warnings', []))
+    """What is odd in the dataset as a whole."""
+    expressions = [*self.store.defaults.values()]
+    named = {c for e in expressions for c in _split_columns(self.store, '', e)}
+    lines = [
+      f'{name}: {c.dtype}{list(c.shape)} a step is neither a frame nor a few '
+      'numbers, and no stream unless you name it'
+      for name, c in self.store.columns.items()
+      if c.kind == 'values' and is_large(c) and name not in named
+    ]
+    return [*getattr(self.store, 'warnings', []), *lines]
 
   @property
   def observations(self) -> tuple[str, ...]:
@@ -200,7 +171,7 @@ class Source:
     if self._size is not None:
       arrays = {c: self._scaled(c, x) for c, x in arrays.items()}
     values = {
-      k: _standard(k, [arrays[c] for c in columns])
+      k: self._standard(index, k, [arrays[c] for c in columns], length)
       for k, columns in columns_of.items()
     }
     if self._standardise is not None and 'action' in values:
@@ -272,7 +243,22 @@ class Source:
       )
     return np.concatenate(parts)
 
+  def _standard(self, index, name, parts, length):
+    with blaming(self.path, f'episode {index}, {name}'):
+      x = _standard(name, parts)
+      if name in _OF_ONE and x.size != length:
+        raise ValueError(
+          f'found {list(x.shape[1:])} numbers a step, expected one'
+        )
+    return x
+
   def _length(self, index, arrays):
+    for name, x in arrays.items():
+      if np.ndim(x) == 0:
+        raise CorruptEpisode(
+          f'{self.path}: episode {index}, {name}: found one value, expected '
+          'one for each step; leave the episode out'
+        )
     lengths = {c: len(x) for c, x in arrays.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
       raise CorruptEpisode(
@@ -305,14 +291,16 @@ class Source:
         f'{["steps", *column.shape]}'
       )
     same = x.dtype.kind == np.dtype(column.dtype).kind
-    return x if same else x.astype(column.dtype)
+    with blaming(self.path, f'episode {index}, {name}'):
+      return x if same else _cast(x, column.dtype)
 
   def _check_finite(self, index, values):
     for name, x in values.items():
       if x.dtype.kind == 'f' and not np.isfinite(x).all():
         bad = np.argwhere(~np.isfinite(x))[0]
         raise CorruptEpisode(
-          f'{self.path}: episode {index}, {name}: step {bad[0]} is not finite'
+          f'{self.path}: episode {index}, {name}: step {bad[0]} is not '
+          'finite, expected a number; leave the episode out'
         )
 
 
@@ -322,40 +310,12 @@ def reopen(store_type, *arguments):
   return store_type(*arguments)
 
 
-def text(value: Any) -> str:
-  """A string from a string, bytes, or an array of their codes, 0-padded."""
-  if isinstance(value, np.ndarray) and value.dtype.kind in 'iu':
-    value = bytes(value[value != 0].astype(np.uint8))
-  if isinstance(value, bytes):
-    return value.decode('utf-8', 'replace')
-  return str(value)
-
-
-def short_names(columns: Sequence[str], separator: str) -> dict[str, str]:
-  """{last part of a column's name: column}; the whole name where two agree."""
-  last = [c.rsplit(separator, 1)[-1] for c in columns]
-  return {
-    name if last.count(name) == 1 else column: column
-    for name, column in zip(last, columns, strict=True)
-  }
-
-
-def sole_image(
-  streams: Mapping[str, str], columns: Mapping[str, Column]
-) -> dict[str, str]:
-  """Calls the only camera among the streams 'image'; else as they were."""
-  images = [k for k, c in streams.items() if columns[c].kind == 'image']
-  if len(images) != 1 or 'image' in streams:
-    return dict(streams)
-  return {('image' if k in images else k): c for k, c in streams.items()}
-
-
 def _resolve(store, mapping) -> dict[str, list[str]]:
   """{stream: its columns}, observations first."""
   if extent := [k for k in mapping if k in _FROM_EXTENT]:
     raise ValueError(
-      f'{store.path}: {extent[0]} cannot be mapped: it comes from the '
-      "record's extent"
+      f'{store.path}: {extent[0]} cannot be mapped, it follows from where an '
+      'episode begins and ends; leave it out'
     )
   chosen = {k: v for k, v in mapping.items() if k not in STEP_FIELDS}
   defaults = {k: v for k, v in store.defaults.items() if k not in _FROM_EXTENT}
@@ -374,17 +334,34 @@ def _resolve(store, mapping) -> dict[str, list[str]]:
 
 
 def _split_columns(store, stream, expression) -> list[str]:
-  whole = expression in store.columns
-  columns = [expression] if whole else expression.split('+')
+  columns = _summands(store.columns, expression.split('+'))
   for column in columns:
+    is_text = column in store.columns and store.columns[column].kind == 'text'
+    if is_text and len(columns) > 1:
+      raise ValueError(
+        f'{store.path}: {stream}={expression!r}: {column} is text, expected '
+        'numbers to be joined'
+      )
     if why := getattr(store, 'left_out', {}).get(column):
-      raise ValueError(f'{store.path}: {stream}={expression!r}: {why}')
+      raise ValueError(
+        f'{store.path}: {stream}={expression!r}: {column} cannot be read '
+        f'({why}); name another of {sorted(store.columns)}'
+      )
     if column not in store.columns:
       raise ValueError(
         f'{store.path}: {stream}={expression!r} is not among its columns; it '
         f'has {sorted(store.columns)}'
       )
   return columns
+
+
+def _summands(columns, parts) -> list[str]:
+  """The columns that are joined by '+', which may be in a name itself."""
+  if not parts:
+    return []
+  sizes = range(len(parts), 0, -1)
+  size = next((n for n in sizes if '+'.join(parts[:n]) in columns), 1)
+  return ['+'.join(parts[:size]), *_summands(columns, parts[size:])]
 
 
 def _joined(columns: Sequence[Column], size=None) -> Column:
@@ -406,13 +383,29 @@ def _is_number(column):
 def _standard(name, parts) -> np.ndarray:
   """One array of a stream: floats are float32 [T, ...], actions never int64."""
   if len(parts) > 1:
-    flat = [x.reshape(len(x), -1).astype(np.float32) for x in parts]
+    flat = [_cast(x.reshape(len(x), -1), np.float32) for x in parts]
     return np.concatenate(flat, axis=-1)
   x = np.asarray(parts[0])
   if x.dtype.kind == 'f':
     x = x[:, None] if x.ndim == 1 else x
     return x.astype(np.float32, copy=False)
-  return x.astype(np.int32) if name == 'action' else x
+  if x.dtype.kind in 'biuf':
+    x = x.astype(x.dtype.newbyteorder('='), copy=False)  # As JAX wants it.
+  return _cast(x, np.int32) if name == 'action' else x
+
+
+def _cast(x, dtype) -> np.ndarray:
+  """The same numbers; ValueError where a whole number would be another one."""
+  if x.dtype.kind not in 'iu':
+    return x.astype(dtype)
+  with np.errstate(over='ignore'):
+    cast = x.astype(dtype)
+  if len(differs := np.argwhere(cast.astype(x.dtype) != x)):
+    raise ValueError(
+      f'step {differs[0][0]} holds {x[tuple(differs[0])]}, which '
+      f'{np.dtype(dtype)} cannot; name another column, or store smaller numbers'
+    )
+  return cast
 
 
 def _complete(values, length) -> dict[str, np.ndarray]:

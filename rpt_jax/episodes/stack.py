@@ -31,7 +31,9 @@ class File:
   def __init__(self, path: str | os.PathLike):
     mapped = np.lib.format.open_memmap(path, 'r')
     if not (mapped.flags.c_contiguous and mapped.ndim):
-      raise ValueError(f'{path}: found an array of another order, expected C')
+      raise ValueError(
+        f'{path}: found an array by columns, expected one by rows; encode again'
+      )
     self._path, self._offset = str(path), mapped.offset
     self.shape, self.dtype = mapped.shape, mapped.dtype
     self._descriptor, self._late = None, False

@@ -62,7 +62,10 @@ def compute(
     for field, x in arrays.items():
       parts[field].add(_rows(x, field, source))
   if len(skipped) == len(indices):
-    raise ValueError(f'{source.path}: none of its episodes can be read')
+    first = next(iter(skipped.values()), 'there is none')
+    raise ValueError(
+      f'{source.path}: none of its episodes can be read; the first: {first}'
+    )
   provenance = {
     'version': VERSION,
     'dataset': source.path,
@@ -121,7 +124,8 @@ def load(path: str | os.PathLike) -> Table:
     }
   except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
     raise ValueError(
-      f'{path}: no table of statistics ({error!r}); delete it'
+      f'{path}: found no table of statistics; delete it if it is there, and it '
+      'is made again'
     ) from error
   if provenance.get('version') != VERSION:
     raise ValueError(

@@ -184,14 +184,20 @@ def _check_entry(entry):
   """Raises ValueError or TypeError for what is no entry of a shard."""
   missing = [key for key in _ENTRY if key not in entry]
   if missing or not isinstance(entry['shard'], str):
-    raise ValueError(f'found a shard {str(entry)[:200]}, expected {_ENTRY}')
+    raise _no_entry(entry)
   about = [(x['file'], x['bytes']) for x in entry['streams'].values()]
   numbers = *(size for _, size in about), *entry['episodes'], *entry['lengths']
   whole = all(type(x) is int and x >= 0 for x in numbers)
   alike = len(entry['episodes']) == len(entry['lengths'])
   named = all(isinstance(file, str) for file, _ in about)
   if not (whole and alike and named):
-    raise ValueError(f'found a shard {str(entry)[:200]}, expected {_ENTRY}')
+    raise _no_entry(entry)
+
+
+def _no_entry(entry) -> ValueError:
+  return ValueError(
+    f'found a shard {str(entry)[:200]}, expected {_ENTRY}; run the stage again'
+  )
 
 
 def kept(directory: pathlib.Path) -> list[int]:

@@ -28,19 +28,24 @@ class Subset:
 
   @property
   def streams(self):
+    """Those of the source."""
     return self.whole.streams
 
   @property
   def lengths(self):
+    """[episodes] int64, in this order."""
     return np.asarray(self.whole.lengths)[self.indices]
 
   def read(self, i, fields):
+    """Episode i of these; CorruptEpisode for one that is unreadable."""
     if why := self.unreadable.get(self.indices[i]):
       raise CorruptEpisode(why)
     return self.whole.read(self.indices[i], fields)
 
   def read_all(self, fields, indices):
+    """Some of these end to end; see `Source.read_all`."""
     return self.whole.read_all(fields, [self.indices[i] for i in indices])
 
   def metadata(self, i):
+    """What there is beside the steps of episode i of these."""
     return self.whole.metadata(self.indices[i])

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rpt_jax.episodes import decode
+from rpt_jax.episodes.columns import STEP_FIELDS
 from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.source import STEP_FIELDS
 from rpt_jax.episodes.statistics import Moments, Statistics
 
 FRAMES = 8  # Sample frames an episode,

@@ -1,7 +1,7 @@
 """Frames of videos, by PyAV, when and as they are to be shown.
 
 Nothing stays open between calls, so that what reads them can be pickled.
-Animated images (GIF, WebP) go through Pillow, and so need no PyAV.
+Animated images need no PyAV.
 """
 
 import contextlib
@@ -9,26 +9,25 @@ import functools
 import itertools
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from rpt_jax import files
-from rpt_jax.episodes import decode
+from rpt_jax.episodes import animations
 from rpt_jax.episodes.errors import CorruptEpisode, needs
 
-ANIMATED = ('.gif', '.webp')
-_KEPT_BYTES = 1 << 28  # Of the frames of an animation.
-_ANIMATIONS = ('GIF', 'WEBP')
 # No other format of FFmpeg's, whose lists and playlists name files, and the
 # network.
 _OPTIONS = {
   'format_whitelist': 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi',
   'protocol_whitelist': 'file',
 }
-VIDEO = ('.mp4', '.webm', '.mkv', '.mov', '.avi', '.m4v', *ANIMATED)
+# Names of FFmpeg's for pixels of one number of more than 8 bits.
+DEPTH = re.compile(r'(gray|ya?)(9|1\d|f?32|f16)(le|be)?|gray10msb.*')
+VIDEO = ('.mp4', '.webm', '.mkv', '.mov', '.avi', '.m4v', *animations.SUFFIXES)
 
 
 class Probe(NamedTuple):
@@ -39,8 +38,8 @@ class Probe(NamedTuple):
   """
 
   tick_N: np.ndarray
-  second: float
   size: tuple[int, int]
+  second: float
 
   @property
   def times(self) -> np.ndarray:
@@ -57,25 +56,29 @@ def probe(path: str | os.PathLike) -> Probe:
   av = None if _is_animated(path) else _av()
   with _faults(path):
     if av is None:
-      return _probe_animated(path)
+      return Probe(*animations.probe(path), 1e-3)
     with av.open(_place(path), options=_OPTIONS) as container:
-      stream = container.streams.video[0]
+      stream = _stream(container)
       packets = [p for p in container.demux(stream) if p.pts is not None]
       expected, second = stream.frames, float(stream.time_base)
       if packets:
         container.seek(0)
-        first = next(container.decode(stream))
-        size = _turned(_shown(first.height, first.width, stream), first)
+        first = next(container.decode(stream), None)
+        if first is None:
+          raise _no_pictures()
+        _check_colour(first)
+        width = round(first.width * _aspect(stream))
+        size = _turned((first.height, width), first)
       rate = _rate_untimed(container, stream)
   if not packets or len(packets) < expected:
     raise CorruptEpisode(
-      f'{path}: {len(packets)} of {expected or "unknown"} frames found; the '
-      'file is truncated'
+      f'{path}: found {len(packets)} frames, expected {expected or "some"}; it '
+      'is truncated, copy it again'
     )
   if rate:
-    return Probe(np.arange(len(packets)), 1 / rate, size)
+    return Probe(np.arange(len(packets)), size, 1 / rate)
   ticks = sorted(p.pts for p in packets if not p.is_discard)
-  return Probe(np.array(ticks, np.int64), second, size)
+  return Probe(np.array(ticks, np.int64), size, second)
 
 
 def frames_at(
@@ -97,15 +100,16 @@ def frames_at(
   av = None if _is_animated(path) else _av()
   with _faults(path):
     if av is None:
-      frames = _pick(_decode_animated(path, size), times)
+      shown = animations.frames(path, size)
+      frames = _pick(itertools.starmap(_animated, shown), times)
     else:
       if since_first:
         times = np.asarray(times) + _first_time(av, path)
       frames = _seek_and_pick(av, path, times, tolerance, size)
   if len(frames) < len(times):
-    raise CorruptEpisode(f'{path}: found no frame')
+    raise CorruptEpisode(f'{path}: found no frame; copy it again')
   for time, frame in zip(times, frames, strict=True):
-    if abs(frame.time - time) > tolerance:
+    if not abs(frame.time - time) <= tolerance:  # Nor where it is NaN.
       raise CorruptEpisode(
         f'{path}: no frame at {time:.3f} s, the nearest is at '
         f'{frame.time:.3f} s'
@@ -120,14 +124,19 @@ class _Frame:
     self.time, self._convert, self._pixels = time, convert, None
 
   def pixels(self) -> np.ndarray:
+    """uint8 [H, W, 3]."""
     if self._pixels is None:
       self._pixels, self._convert = self._convert(), None
     return self._pixels
 
 
+def _animated(milliseconds, image_HWC):
+  return _Frame(milliseconds / 1000, lambda: image_HWC)
+
+
 def _seek_and_pick(av, path, times, tolerance, size):
   with av.open(_place(path), options=_OPTIONS) as container:
-    stream = container.streams.video[0]
+    stream = _stream(container)
     # What reads episodes reads several at once: a thread for each of them gets
     # more out of a core than threads that share a frame.
     stream.codec_context.thread_count = 1
@@ -152,10 +161,21 @@ def _seek_and_pick(av, path, times, tolerance, size):
     return _pick(decoded(), times)
 
 
+def _stream(container):
+  """The pictures of a video; ValueError where there are none."""
+  if not container.streams.video:
+    raise _no_pictures()
+  return container.streams.video[0]
+
+
+def _no_pictures() -> ValueError:
+  return ValueError('found no pictures, expected a video')
+
+
 def _first_time(av, path):
   """When the first frame is shown, in seconds of the file's own clock."""
   with av.open(_place(path), options=_OPTIONS) as container:
-    stream = container.streams.video[0]
+    stream = _stream(container)
     if _rate_untimed(container, stream) or stream.start_time is None:
       return 0.0
     return float(stream.start_time * stream.time_base)
@@ -183,8 +203,10 @@ def _pick(frames: Iterator[_Frame], times) -> list[_Frame]:
     if len(nearest) == len(times):
       return nearest
     before = frame
-  rest = [] if before is None else [before] * (len(times) - len(nearest))
-  return nearest + rest
+  if before is None:
+    return nearest
+  before.pixels()  # Now, as a video that is closed says nothing of its shape.
+  return nearest + [before] * (len(times) - len(nearest))
 
 
 def _converter(av, stream, size):
@@ -194,32 +216,54 @@ def _converter(av, stream, size):
   decode a small frame, and to start its threads longer than to convert one.
   """
   convert = av.video.reformatter.VideoReformatter().reformat
+  aspect = _aspect(stream)  # Now: frames may be converted when it is closed.
 
   def pixels(frame):
-    height, width = _shown(frame.height, frame.width, stream)
+    _check_colour(frame)
+    height, width = frame.height, round(frame.width * aspect)
     if size:
       height, width = _turned(size, frame)
     image = convert(
       frame, width, height, 'rgb24', interpolation='AREA', threads=1
     ).to_ndarray()
-    return np.rot90(image, _quarters(frame))
+    quarters, is_mirrored = _placed(frame)
+    return np.rot90(image[:, ::-1] if is_mirrored else image, quarters)
 
   return pixels
 
 
-def _shown(height, width, stream):
-  """(H, W) in square pixels; a file may say that its own are wider or less."""
-  return height, round(width * float(stream.sample_aspect_ratio or 1))
+def _check_colour(frame):
+  """Raises ValueError for a frame whose numbers can only be distances."""
+  if DEPTH.fullmatch(frame.format.name):
+    raise ValueError(
+      f'frames of {frame.format.name}, which are no colour, expected 8 bits; '
+      'keep depth as PNG of 16 bits'
+    )
+
+
+def _aspect(stream) -> float:
+  """Width of a pixel over its height, which a file may say of its own."""
+  return float(stream.sample_aspect_ratio or 1)
 
 
 def _turned(size, frame):
   """(H, W) of what is turned into `size`, or what it is turned into."""
-  return tuple(size) if _quarters(frame) % 2 == 0 else tuple(size)[::-1]
+  quarters, _ = _placed(frame)
+  return tuple(size) if quarters % 2 == 0 else tuple(size)[::-1]
 
 
-def _quarters(frame):
-  """Quarters of a turn, counterclockwise, by which it is to be shown."""
-  return round(frame.rotation / 90) % 4
+def _placed(frame) -> tuple[int, bool]:
+  """(quarters of a turn, counterclockwise; whether it is mirrored before).
+
+  A frame is to be shown by a matrix that leads its columns and rows elsewhere.
+  """
+  matrix = frame.side_data.get('DISPLAYMATRIX')
+  if matrix is None:
+    return 0, False
+  a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+  is_mirrored = a * d - b * c < 0
+  right = complex(a, -b) * (-1 if is_mirrored else 1)  # Where columns lead to.
+  return round(np.angle(right) / (np.pi / 2)) % 4, is_mirrored
 
 
 def _place(path):
@@ -228,61 +272,7 @@ def _place(path):
 
 
 def _is_animated(path):
-  return pathlib.Path(path).suffix.lower() in ANIMATED
-
-
-def _probe_animated(path):
-  with _animation(path) as opened:
-    frames = _frames_animated(opened, lambda frame: None)
-    ticks = [round(1000 * time) for time, _ in frames]
-    size = opened.height, opened.width
-  return Probe(np.array(ticks, np.int64), 1e-3, size)
-
-
-def _decode_animated(path, size):
-  """All frames; a small file's are kept for the next clip, which is of it."""
-  with _animation(path) as opened:
-    height, width = size or (opened.height, opened.width)
-    if 3 * height * width * opened.n_frames > _KEPT_BYTES:
-      frames = _frames_animated(opened, _pixels_at(size))
-      yield from itertools.starmap(_decoded, frames)
-      return
-  yield from itertools.starmap(
-    _decoded, _animated(path, os.stat(path).st_mtime_ns, size)
-  )
-
-
-@functools.lru_cache(maxsize=1)
-def _animated(path, changed, size):
-  """(seconds, uint8 [H, W, 3]) of every frame."""
-  del changed  # Another time of change, another file.
-  with _animation(path) as opened:
-    return tuple(_frames_animated(opened, _pixels_at(size)))
-
-
-def _decoded(time, image_HWC):
-  return _Frame(time, lambda: image_HWC)
-
-
-def _pixels_at(size):
-  return lambda frame: np.asarray(decode.fit(frame, size) if size else frame)
-
-
-@contextlib.contextmanager
-def _animation(path):
-  with Image.open(files.regular(path), formats=_ANIMATIONS) as opened:
-    declared = 3 * opened.width * opened.height
-    files.holds(path, 'a frame', declared, os.path.getsize(path))
-    yield opened
-
-
-def _frames_animated(opened, pixels):
-  """(seconds, `pixels` of the RGB image) of all frames; 0 ms count as 100."""
-  milliseconds = 0
-  for index in range(opened.n_frames):
-    opened.seek(index)
-    yield milliseconds / 1000, pixels(opened.convert('RGB'))
-    milliseconds += opened.info.get('duration') or 100
+  return pathlib.Path(path).suffix.lower() in animations.SUFFIXES
 
 
 @contextlib.contextmanager
@@ -293,7 +283,10 @@ def _faults(path):
   except CorruptEpisode:
     raise
   except Exception as error:  # FFmpeg's and Pillow's have no common base.
-    raise CorruptEpisode(f'{path}: cannot be decoded ({error})') from error
+    words = files.words(error).removeprefix(f'{path}: ')
+    raise CorruptEpisode(
+      f'{path}: cannot be decoded ({words}); copy it again'
+    ) from error
 
 
 def _av():

@@ -70,7 +70,7 @@ class Group:
       if self._has(f'{name}/{file}'):
         text = self._bytes(f'{name}/{file}', _MOST_HEAD)
         with files.reading(self.path / name / file):
-          head = read(json.loads(text))
+          head = _read_head(read, json.loads(text))
         if head and head.codec in _IMAGES and not head.fault:
           _imagecodecs()
         return head
@@ -128,6 +128,15 @@ class Group:
       if self._archive is None:
         return path.read_bytes()
       return self._archive.read(name)
+
+
+def _read_head(read, about) -> Head | None:
+  try:
+    return read(about)
+  except (KeyError, TypeError, AttributeError, IndexError) as error:
+    raise ValueError(
+      'found another head than that of a zarr array of version 2 or 3'
+    ) from error
 
 
 def _head_2(about: dict[str, Any]) -> Head:

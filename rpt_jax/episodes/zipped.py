@@ -105,6 +105,7 @@ class _Stream:
     )
 
   def read(self, start: int, stop: int) -> bytearray:
+    """The bytes from `start` to `stop`; ValueError where it ends before."""
     if not self._stored:
       return self._inflate(start, stop)
     with open(self._path, 'rb') as file:
@@ -146,7 +147,10 @@ def header(archive, entry) -> Header:
     zipfile.ZIP_STORED,
     zipfile.ZIP_DEFLATED,
   ):
-    raise ValueError(f'{entry.filename}: expected it as NumPy writes it')
+    raise ValueError(
+      f'{entry.filename}: found it encrypted or compressed otherwise, expected '
+      'it as np.savez writes it'
+    )
   with archive.open(entry) as stream:
     shape, by_columns, dtype = _HEADERS[npy.read_magic(stream)](stream)
     start = stream.tell()
@@ -158,7 +162,8 @@ def header(archive, entry) -> Header:
   files.holds(archive.filename, entry.filename, declared, stored)
   if min(shape, default=0) < 0 or start + declared != entry.file_size:
     raise ValueError(
-      f'{entry.filename}: {dtype}{list(shape)} in {entry.file_size} bytes'
+      f'{entry.filename}: found {entry.file_size} bytes, expected '
+      f'{start + declared} of {dtype}{list(shape)}'
     )
   return declares
 

@@ -13,9 +13,9 @@ import time
 from tensorflow_datasets.proto import tf_example_pb2
 
 from rpt_jax import files
+from rpt_jax.episodes.columns import Column
 from rpt_jax.episodes.rlds import reader, records, steps, tfrecord, writer
 from rpt_jax.episodes.rlds.allowed import INFO, TEMPLATE, shard_name
-from rpt_jax.episodes.source import Column
 
 
 def run(
@@ -33,7 +33,10 @@ def run(
   if destination is None:
     destination = source.with_name(source.name + '-array_record')
   if pathlib.Path(destination).resolve() == source:
-    raise ValueError(f'{source}: cannot be converted in place')
+    raise ValueError(
+      f'{source}: cannot be converted in place; give another folder with '
+      '--workdir'
+    )
   info = _read_info(source)
   columns, _ = steps.columns_of(reader.open_folder(source))
   with writer.replacing(destination) as folder:
@@ -52,7 +55,7 @@ def run(
 def _convert_split(source, folder, info, split, columns) -> list[int]:
   """Copies the shards of a split; steps of each of its episodes."""
   with files.reading(source / INFO):
-    counts = [int(n) for n in split['shardLengths']]
+    counts = [int(n) for n in split.get('shardLengths', ())]
 
   def copy(shard):
     names = [
@@ -72,7 +75,9 @@ def _copy_shard(
   path, target, expected: int, columns: dict[str, Column]
 ) -> list[int]:
   if not path.exists():
-    raise ValueError(f'{path}: missing; dataset_info.json counts it')
+    raise ValueError(
+      f'{path}: missing; dataset_info.json counts it; copy the dataset again'
+    )
   began, lengths = time.perf_counter(), []
   with records.Writer(target) as shard:
     for index, record in enumerate(tfrecord.records(path)):
@@ -106,9 +111,11 @@ def _read_info(source):
   info = files.read_json(path, 'name')
   kind = info.get('fileFormat', 'tfrecord')
   if kind != 'tfrecord' or not info.get('splits'):
+    is_done = kind == 'array_record'
     raise ValueError(
       f'{path}: file format {kind!r} with {len(info.get("splits", []))} '
       "splits; expected 'tfrecord' and at least one split"
+      f'{"; it can be read as it is" if is_done else ""}'
     )
   return info
 

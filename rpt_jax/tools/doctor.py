@@ -18,6 +18,9 @@ _EXTRAS = {
   'av': 'video',
   'pyarrow': 'video',
   'h5py': 'hdf5',
+  'imagecodecs': 'zarr',
+  'tensorstore': 'zarr',
+  'mcap': 'ros',
   'metaworld': 'metaworld',
   'mujoco': 'metaworld',
 }
@@ -90,7 +93,8 @@ def _dataset(path):
     source = episodes.open(path)
     names = ', '.join(source.streams)
     return f'  {path}: {len(source)} episodes of {names}'
-  except ValueError as error:
+  except (ValueError, OSError) as error:
     text = str(error)
-    unknown = 'no dataset found' in text or 'no such file' in text
-    return '' if unknown else f'  {path}: cannot be read: {text}'
+    if text.startswith(f'{path}: no dataset found'):
+      return ''
+    return f'  {path}: cannot be read: {text.removeprefix(f"{path}: ")}'

@@ -8,6 +8,11 @@ from rpt_jax.episodes import survey as survey_lib
 from rpt_jax.reporting import dataset
 
 _NUMBERS = {'fps': float, 'clip_steps': int}
+_EXPECTED = {
+  'fps': 'a number',
+  'clip_steps': 'a whole number',
+  'size': 'height x width, as in 96x128',
+}
 _MAX_PRINTED = 20
 
 
@@ -48,7 +53,9 @@ def parse(spec: str) -> tuple[str, dict]:
     try:
       settings[key] = _value(key, value)
     except ValueError as error:
-      raise ValueError(f'--inspect: {key}={value}: {error}') from error
+      raise ValueError(
+        f'--inspect: {key}: found {value!r}, expected {_EXPECTED[key]}'
+      ) from error
   return path, settings
 
 
@@ -74,8 +81,10 @@ def _exists(path):
 
 def _value(key, value):
   if key == 'size':
-    height, width = value.split('x')
-    return int(height), int(width)
+    height, width = map(int, value.split('x'))
+    if min(height, width) < 1:
+      raise ValueError(value)
+    return height, width
   return _NUMBERS.get(key, str)(value)
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import pathlib
+import struct
 
 import numpy as np
 from PIL import Image
@@ -71,6 +72,16 @@ def video(path, frames, start=0, rotation=0, matrix=None, **context):
       frame.pts = start + i
       container.mux(stream.encode(frame))
     container.mux(stream.encode())
+
+
+def replace_matrix(path, a, b, c, d):
+  """Writes the matrix by which an MP4's frames are to be shown."""
+  data = bytearray(path.read_bytes())
+  place = data.index(b'tkhd') + 44
+  one = 1 << 16
+  matrix = [a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30]
+  data[place : place + 36] = struct.pack('>9i', *matrix)
+  path.write_bytes(data)
 
 
 def lerobot(

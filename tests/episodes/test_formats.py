@@ -23,7 +23,8 @@ OWN = '''
 
   import numpy as np
 
-  from rpt_jax.episodes.source import Column, reopen
+  from rpt_jax.episodes.columns import Column
+  from rpt_jax.episodes.source import reopen
 
   MARK = 'a file that ends in .lablog'
 
@@ -141,14 +142,14 @@ def test_a_config_names_a_reader(log):
 
 def test_readers_that_are_none_are_refused(log):
   path, _ = log
-  with pytest.raises(ValueError, match='a reader has sniff'):
+  with pytest.raises(ValueError, match='found no sniff, expected it'):
     episodes.register(types.SimpleNamespace(MARK='nothing'))
   for kind, said in (
     ('nowhere', "format: found 'nowhere', expected one of"),
     ('no.such.module', "'no.such.module' cannot be imported"),
     ('lab', "format: found 'lab'"),
     ('os; x', "format: found 'os; x'"),
-    ('json.decoder', 'a reader has MARK'),
+    ('json.decoder', 'found no MARK'),
   ):
     with pytest.raises(ValueError, match=said):
       episodes.open(path, format=kind)

@@ -12,7 +12,13 @@ import pytest
 from PIL import Image
 
 from rpt_jax import episodes
-from rpt_jax.episodes import decode, scales, statistics, videos
+from rpt_jax.episodes import (
+  CorruptEpisode,
+  animations,
+  decode,
+  scales,
+  statistics,
+)
 from tests.episodes import odd
 
 av = pytest.importorskip('av')
@@ -102,9 +108,9 @@ def test_depth_in_images_is_read_as_numbers(tmp_path):
 
 def test_depth_is_never_decoded_as_colour():
   image = Image.fromarray(np.full((4, 4), 3000, np.uint16))
-  with pytest.raises(OSError, match='mode I;16, perhaps of depth'):
+  with pytest.raises(OSError, match='8 bits a channel, perhaps depth'):
     decode.image(odd.png(image))
-  with pytest.raises(OSError, match='expected 16 bits'):
+  with pytest.raises(OSError, match='expected 16, as in the first'):
     decode.depth(odd.png(Image.new('L', (4, 4))))
 
 
@@ -114,7 +120,7 @@ def test_a_video_of_distances_is_left_out_by_name(tmp_path):
   source = episodes.open(tmp_path / 'd')
   assert 'observation.images.top' in source.left_out
   assert 'image' not in source.streams
-  with pytest.raises(ValueError, match='distances as a video'):
+  with pytest.raises(ValueError, match='depth in a video, which is not read'):
     episodes.open(tmp_path / 'd', image='observation.images.top')
 
 
@@ -161,7 +167,8 @@ def test_constants_of_an_episode_are_no_streams(tmp_path):
   source = episodes.open(tmp_path)
   assert source.lengths.tolist() == [6, 3, 5]
   assert set(source.streams) == {'state', 'action'}
-  assert source.left_out == {'goal': '3 rows, where the episode has 6 steps'}
+  (why,) = source.left_out.values()
+  assert why == 'as many rows as steps in 1 of 3 episodes, expected most'
 
 
 @pytest.mark.parametrize('dtype', [np.float32, np.int64])
@@ -201,6 +208,41 @@ def test_a_video_is_turned_as_it_says(tmp_path, degrees):
   small = small[0].observation['image'][1]
   assert small.shape == (12, 16, 3)
   assert small[:5, :7].min() > 150 and small[7:].max() < 90
+
+
+@pytest.mark.parametrize('columns', [(1, 0), (0, 1), (-1, 0), (0, -1)])
+@pytest.mark.parametrize('sign', [1, -1])
+def test_a_video_is_mirrored_as_it_says(tmp_path, columns, sign):
+  """A column leads to (a, b) and a row to (c, d), with y downwards."""
+  (a, b), (c, d) = columns, (-sign * columns[1], sign * columns[0])
+  stored = odd.corner(48, 64)
+  path = tmp_path / 'a.mp4'
+  odd.video(path, [stored] * 4)
+  odd.replace_matrix(path, a, b, c, d)
+  y, x = np.mgrid[:48, :64]
+  shown_x, shown_y = a * x + c * y, b * x + d * y
+  shown_x, shown_y = shown_x - shown_x.min(), shown_y - shown_y.min()
+  expected = np.zeros((shown_y.max() + 1, shown_x.max() + 1, 3), int)
+  expected[shown_y, shown_x] = stored
+  image = episodes.open(path)[0].observation['image'][1].astype(int)
+  assert image.shape == expected.shape
+  assert np.abs(image - expected).mean() < 8
+
+
+def test_depth_in_a_video_is_refused(tmp_path):
+  path = tmp_path / 'a.mkv'
+  with av.open(str(path), 'w') as container:
+    stream = container.add_stream('ffv1', rate=10)
+    stream.height, stream.width, stream.pix_fmt = 48, 64, 'gray16le'
+    for _ in range(3):
+      depth = np.full((48, 64), 1200, np.uint16)
+      frame = av.VideoFrame.from_ndarray(depth, format='gray16le')
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+  with pytest.raises(
+    ValueError, match='frames of gray16le, which are no colour'
+  ):
+    episodes.open(path)
 
 
 def test_pixels_are_shown_square(tmp_path):
@@ -254,15 +296,15 @@ def test_an_animation_is_decoded_once_for_all_its_clips(tmp_path, monkeypatch):
 
 
 def test_a_large_animation_is_not_kept(tmp_path, monkeypatch):
-  monkeypatch.setattr(videos, '_KEPT_BYTES', 48 * 64 * 3 * 5)
+  monkeypatch.setattr(animations, '_KEPT_BYTES', 48 * 64 * 3 * 5)
   frames = [Image.fromarray(odd.numbered(i)) for i in range(6)]
   frames[0].save(
     tmp_path / 'a.gif', save_all=True, append_images=frames[1:], duration=100
   )
-  videos._animated.cache_clear()
+  animations._kept.cache_clear()
   image = episodes.open(tmp_path / 'a.gif')[0].observation['image']
   assert odd.numbers(image) == list(range(6))
-  assert not videos._animated.cache_info().currsize
+  assert not animations._kept.cache_info().currsize
 
 
 def test_files_that_differ_are_said_to(tmp_path):
@@ -312,10 +354,8 @@ def test_frames_as_plain_bytes(tmp_path):
     ({'data_path': 3}, 'data_path'),
     ({'features': []}, 'features'),
     ({'features': {'action': 'float32'}}, 'features.action'),
-    (
-      {'features': {'action': {'dtype': 'float33', 'shape': [2]}}},
-      'features.action.dtype',
-    ),
+    ({'chunks_size': 0}, 'chunks_size'),
+    ({'total_episodes': '3'}, 'total_episodes'),
     (
       {'features': {'action': {'dtype': 'float32', 'shape': ['two']}}},
       'features.action.shape',
@@ -421,3 +461,99 @@ def test_a_switch_that_is_seldom_thrown_is_not_blown_up():
   scale = scales.of(moments.result(), 'quantiles')
   q01, q99 = np.quantile(scales.apply(normal, scale), (0.01, 0.99))
   np.testing.assert_allclose((q01, q99), (-1, 1), atol=1e-5)
+
+
+def test_an_observation_after_the_last_action_is_left_out(tmp_path):
+  for i, steps in enumerate((6, 4)):
+    state = np.arange(steps + 1.0)[:, None]
+    action = np.full((steps, 2), i)
+    np.savez(tmp_path / f'e{i}.npz', state=state, action=action)
+  source = episodes.open(tmp_path)
+  assert source.lengths.tolist() == [6, 4]
+  assert source[1].observation['state'][:, 0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+  'arrays, said',
+  [
+    ({'action': np.full((6, 2), 2**33)}, 'action: step 0 holds 8589934592'),
+    ({'reward': np.zeros((6, 2))}, r'reward: found \[2\] numbers a step'),
+  ],
+)
+def test_numbers_that_would_be_others_are_refused(tmp_path, arrays, said):
+  good = {'state': np.zeros((6, 3)), 'action': np.zeros((6, 2))}
+  np.savez(tmp_path / 'e0.npz', **good | arrays)
+  source = episodes.open(tmp_path)
+  with pytest.raises(CorruptEpisode, match=said):
+    source[0]
+
+
+def test_one_value_where_others_have_steps_is_refused(tmp_path):
+  for i in range(3):
+    np.savez(tmp_path / f'e{i}.npz', state=np.zeros((6, 3)), k=np.zeros(6))
+  np.savez(tmp_path / 'e3.npz', state=np.zeros((6, 3)), k=np.float32(1))
+  source = episodes.open(tmp_path)
+  assert source[0].length == 6
+  with pytest.raises(CorruptEpisode, match='episode 3, k: found one value'):
+    source[3]
+
+
+def test_sums_lose_no_digits_and_names_may_hold_a_plus(tmp_path):
+  ticks = np.full((4, 1), 2**24 + 1)
+  np.savez(tmp_path / 'e0.npz', **{'ticks': ticks, 'pos+quat': np.ones((4, 7))})
+  source = episodes.open(tmp_path, state='ticks+pos+quat')
+  with pytest.raises(CorruptEpisode, match='holds 16777217, which float32'):
+    source[0]
+  source = episodes.open(tmp_path, state='pos+quat+pos+quat')
+  assert source[0].observation['state'].shape == (4, 14)
+
+
+def test_fields_of_an_observation_keep_their_names(tmp_path):
+  arrays = {'observation/action': np.ones((4, 4)), 'action': np.zeros((4, 2))}
+  np.savez(tmp_path / 'e0.npz', **arrays, **{'observation/s': np.zeros((4, 1))})
+  source = episodes.open(tmp_path)
+  assert source[0].action.shape == (4, 2)
+  assert source.streams['observation/action'].shape == (4,)
+
+
+def test_large_arrays_are_no_state(tmp_path):
+  with h5py.File(tmp_path / 'l.hdf5', 'w') as file:
+    demo = file.create_group('data/demo_0')
+    demo['actions'], demo['obs/ee_pos'] = np.zeros((5, 7)), np.zeros((5, 3))
+    demo['obs/depth'] = np.zeros((5, 48, 64), np.float32)
+  source = episodes.open(tmp_path / 'l.hdf5')
+  assert source.streams['state'].shape == (3,)
+  (line,) = source.warnings
+  assert 'obs/depth: float32[48, 64]' in line and 'unless you name it' in line
+
+
+@pytest.mark.parametrize('times', ['nan', 'same'])
+def test_times_that_do_not_ascend_are_refused(tmp_path, times):
+  wrong = np.full(99, np.nan if times == 'nan' else 0.0, np.float32)
+  columns = {'timestamp': lambda episode, steps: wrong[:steps]}
+  odd.lerobot(tmp_path / 'd', camera={}, columns=columns)
+  with pytest.raises(CorruptEpisode, match='timestamp does not ascend'):
+    episodes.open(tmp_path / 'd')[0]
+
+
+def test_rows_are_put_in_order(tmp_path):
+  order = np.array([3, 2, 1, 0])
+  columns = {
+    'frame_index': lambda episode, steps: np.r_[order, np.arange(4, steps)],
+    'action': lambda episode, steps: [
+      *np.c_[np.r_[order, 4:steps]] * [1, 1, 1.0]
+    ],
+  }
+  index = {'dtype': 'int64', 'shape': [1]}
+  odd.lerobot(tmp_path / 'd', columns=columns, features={'frame_index': index})
+  action = episodes.open(tmp_path / 'd')[0].action
+  assert action[:, 0].tolist() == list(range(12))
+
+
+def test_an_episode_that_is_there_twice_is_refused(tmp_path):
+  odd.lerobot(tmp_path / 'd')
+  path = tmp_path / 'd/meta/episodes.jsonl'
+  lines = path.read_text().splitlines()
+  path.write_text('\n'.join([*lines[:2], lines[1]]))
+  with pytest.raises(ValueError, match='episode 1 is there twice'):
+    episodes.open(tmp_path / 'd')

@@ -66,5 +66,5 @@ def test_discount_follows_what_is_terminal(tmp_path, source):
 
 
 def test_options_of_videos_are_refused_elsewhere(tmp_path, source):
-  with pytest.raises(ValueError, match='for videos only'):
+  with pytest.raises(ValueError, match='fps.*its format does not take'):
     episodes.open(tmp_path, fps=10)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rpt_jax.episodes import CorruptEpisode, split
-from rpt_jax.episodes.source import Column
+from rpt_jax.episodes.columns import Column
 
 
 def test_shares_are_kept_and_nothing_moves():

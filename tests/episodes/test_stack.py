@@ -129,7 +129,7 @@ def test_a_file_that_ends_early_is_named(tmp_path):
   with pytest.raises(ValueError, match='x.npy: ends at byte'):
     file[np.array([9])]
   np.save(tmp_path / 'turned.npy', np.asfortranarray(np.ones((4, 3))))
-  with pytest.raises(ValueError, match='turned.npy: .*another order'):
+  with pytest.raises(ValueError, match='turned.npy: .*by columns'):
     stack.File(tmp_path / 'turned.npy')
 
 

@@ -118,9 +118,9 @@ def header_of(shape, dtype='<f4'):
   'shape, match',
   [
     ((10**9, 10**3), 'declares 4000000000000 bytes'),
-    ((11,), 'in 168 bytes'),
-    ((9,), 'in 168 bytes'),
-    ((-10,), 'in 168 bytes'),
+    ((11,), 'found 168 bytes'),
+    ((9,), 'found 168 bytes'),
+    ((-10,), 'found 168 bytes'),
   ],
 )
 def test_an_array_holds_what_it_declares(tmp_path, shape, match, kind):
@@ -149,5 +149,5 @@ def test_other_compressions_and_ciphers_are_not_numpys(tmp_path):
     path := tmp_path / 'a.npz', 'w', zipfile.ZIP_BZIP2
   ) as archive:
     archive.writestr('x.npy', header_of((10,)) + bytes(40))
-  with pytest.raises(ValueError, match='x.npy: expected it as NumPy writes it'):
+  with pytest.raises(ValueError, match='x.npy: found it encrypted or'):
     zipped.Archive(path)

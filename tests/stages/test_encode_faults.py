@@ -92,7 +92,7 @@ def test_frames_without_their_actions_are_skipped(tmp_path):
   encoding.run(encoding.experiment(data), tmp_path)
   entries = store.manifest(tmp_path / 'encode/toy/pretrain')['shards']
   assert entries[0]['skipped']['1'] == (
-    "read {'image': 11} steps, its dataset says 12"
+    'found [11] steps, expected 12 as its dataset says; copy it again'
   )
 
 

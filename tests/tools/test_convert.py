@@ -1,6 +1,7 @@
 """TFRecord to ArrayRecord: the same bytes, verified, or a named error."""
 
 import json
+import shutil
 import struct
 
 import pytest
@@ -61,12 +62,26 @@ def test_a_conversion_is_whole_or_nothing(tmp_path, fault):
 @needs_bridge
 def test_what_is_converted_is_not_converted_again(tmp_path):
   folder = convert.run(BRIDGE, tmp_path / 'bridge')
-  with pytest.raises(ValueError, match="expected 'tfrecord'"):
+  words = "expected 'tfrecord'.*it can be read as it is"
+  with pytest.raises(ValueError, match=words):
     convert.run(folder)
+  with pytest.raises(ValueError, match='in place; give another folder with'):
+    convert.run(BRIDGE, BRIDGE)
   with pytest.raises(ValueError, match='dataset_info.json'):
     convert.run(tmp_path)
   info = json.loads((folder / 'dataset_info.json').read_text())
   assert info['fileFormat'] == 'array_record'
+
+
+@needs_bridge
+def test_a_split_may_be_empty(tmp_path):
+  source = tmp_path / 'source'
+  shutil.copytree(BRIDGE, source)
+  path = source / 'dataset_info.json'
+  info = json.loads(path.read_text())
+  info['splits'].append({'name': 'empty', 'numBytes': '0'})
+  path.write_text(json.dumps(info))
+  assert len(episodes.open(convert.run(source, tmp_path / 'new'))) == 25
 
 
 @needs_bridge

@@ -40,8 +40,15 @@ def test_settings_of_a_spec():
     'clip_steps': 5,
     'size': (2, 3),
   }
-  for spec in ('a,card', 'a,fps=fast', 'a,size=3'):
-    with pytest.raises(ValueError, match='--inspect'):
+  for spec, words in (
+    ('a,card', "found 'card', expected key=value"),
+    ('a,fps=fast', "fps: found 'fast', expected a number"),
+    ('a,clip_steps=1.5', "clip_steps: found '1.5', expected a whole number"),
+    ('a,size=96', "size: found '96', expected height x width, as in 96x128"),
+    ('a,size=0x0', "size: found '0x0', expected height x width"),
+    ('a,size=-1x5', "size: found '-1x5', expected height x width"),
+  ):
+    with pytest.raises(ValueError, match=f'^--inspect: {words}'):
       inspect.parse(spec)
 
 
@@ -58,10 +65,16 @@ def test_the_doctor_names_packages_devices_and_datasets(tmp_path):
   (tmp_path / 'bad/meta').mkdir(parents=True)
   (tmp_path / 'bad/meta/info.json').write_text('{}')
   (tmp_path / 'none').mkdir()
+  (tmp_path / 'part').mkdir()
+  (tmp_path / 'part/dataset_dict.json').write_text('{"splits": ["train"]}')
   text = '\n'.join(doctor.report([str(tmp_path)]))
   assert re.search(r'\n  jax \d', text) and 'devices: 8 cpu' in text
   assert 'good: 1 episodes of front, state, wrist, action' in text
   assert 'bad: cannot be read' in text and 'none:' not in text
+  (line,) = [x for x in text.splitlines() if x.startswith(f'  {tmp_path}/part')]
+  assert line.endswith('train/state.json: no such file')
+  (line,) = [x for x in text.splitlines() if x.startswith(f'  {tmp_path}/bad')]
+  assert line.startswith(f'  {tmp_path}/bad: cannot be read: ')
   assert 'below /nowhere:\n  none' in '\n'.join(doctor.report(['/nowhere']))
 
 

@@ -20,12 +20,14 @@ import re
 
 from rpt_jax.episodes import listing
 
-_registered = []  # Readers of one's own, in this process.
-_INNER = (  # Of one dataset.
+_registered = []
+_INNER = (
   'dataset_info.json',
   'meta/info.json',
   'data/main_data.hdf5',
-  'meta/episode_ends/.zarray',
+  'data/metadata.json',
+  'meta/episode_ends/0',  # A chunk: what describes it is a hidden file.
+  'meta/episode_ends/zarr.json',
 )
 _MOST_NAMED = 5
 
@@ -37,7 +39,10 @@ def register(reader) -> None:
   """
   for part in ('MARK', 'sniff', 'open'):
     if not hasattr(reader, part):
-      raise ValueError(f'{reader}: a reader has {part}, see episodes/formats')
+      raise ValueError(
+        f'{_word(reader)}: found no {part}, expected it of a reader; see '
+        'episodes/formats'
+      )
   if reader not in _registered:
     _registered.append(reader)
 
@@ -53,9 +58,9 @@ def find(path: pathlib.Path, kind: str = ''):
   readers = {**_own(), **{_word(reader): reader for reader in _registered}}
   with listing.walked_once():
     sure = {name: reader.sniff(path) for name, reader in readers.items()}
-  best = max(sure.values())
-  if best < 1:
-    _refuse_above(path)
+    best = max(sure.values())
+    if best < 1:
+      _refuse_above(path)
   chosen = [name for name, each in sure.items() if each == best]
   if not best and not path.exists():
     raise ValueError(f'{path}: no such file or folder')
@@ -102,11 +107,13 @@ def _named(kind):
 
 def _refuse_above(path):
   """Raises ValueError for a folder in which whole datasets lie."""
+  below = len(path.as_posix()) + 1
+  names = (file.as_posix()[below:] for file in listing.walk(path))
   inner = {
-    str(mark.relative_to(path)).removesuffix(name).rstrip('/')
-    for name in _INNER
-    for depth in ('*', '*/*')
-    for mark in path.glob(f'{depth}/{name}')
+    name.removesuffix(mark).rstrip('/')
+    for name in names
+    for mark in _INNER
+    if name.endswith(f'/{mark}')
   }
   if inner:
     named = ', '.join(sorted(inner)[:_MOST_NAMED])

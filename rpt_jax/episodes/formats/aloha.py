@@ -22,28 +22,18 @@ import numpy as np
 
 from rpt_jax import files
 from rpt_jax.episodes import cells, hdf5, listing
-from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.source import (
-  reopen,
-  short_names,
-  sole_image,
-  text,
-)
+from rpt_jax.episodes.columns import LANGUAGE, cameras, felt
+from rpt_jax.episodes.errors import blaming
+from rpt_jax.episodes.source import reopen
 
 MARK = "an .hdf5 file with 'action' and 'observations', or a folder of them"
 _SEEN, _CAMERAS = 'observations/', 'observations/images/'
 _FIELDS = {'action': 'action'}
 _FELT = 'observations/qpos'
 _LENGTHS = 'compress_len'  # [cameras, T], no column of a step.
-_LANGUAGE = (
-  'language_raw',
-  'language_instruction',
-  'instruction',
-  'language',
-  'task',
-)
 _RDT = 'expanded_instruction_gpt-4-turbo.json'
 _RATES = ('fps', 'hz', 'frequency', 'control_freq')
+_MEND = 'copy the dataset again'
 _FAULTS = (OSError, KeyError, RuntimeError, ValueError, TypeError)
 
 
@@ -72,7 +62,8 @@ class AlohaStore:
   def __init__(self, path: str | os.PathLike, split: str = 'all'):
     self._arguments = (str(path), split)
     self.name, self.path = pathlib.Path(path).stem, str(path)
-    self._files = _files(pathlib.Path(path), split)
+    root = pathlib.Path(path)
+    self._files = listing.of_split(root, split, hdf5.files_below, MARK)
     about = listing.kept(path, f'aloha 1 {split}', lambda: _about(self._files))
     self.lengths = np.array(about['lengths'], np.int64)
     self.fps = about['fps']
@@ -85,46 +76,21 @@ class AlohaStore:
 
   def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
     """The columns of one file; cameras are decoded only if asked for."""
-    place, name = self._files[index], ''
-    try:
-      with hdf5.opened(place) as file:
-        arrays = {}
-        for name in columns:
-          arrays[name] = cells.read(file, name, self.columns[name])
-        return arrays
-    except _FAULTS as error:
-      raise CorruptEpisode(f'{place}: {name}: {error}') from error
+    place, arrays = self._files[index], {}
+    with blaming(place), hdf5.opened(place) as file:
+      for name in columns:
+        with blaming(place, name):
+          rows = _rows(file, name, int(self.lengths[index]))
+          arrays[name] = cells.read(file, name, self.columns[name], rows)
+    return arrays
 
   def metadata(self, index: int) -> dict[str, Any]:
     """The file, its attributes, and what is to be done."""
     place = self._files[index]
-    try:
-      with hdf5.opened(place) as file:
-        simple = {
-          k: v.item() if isinstance(v, np.generic) else v
-          for k, v in file.attrs.items()
-          if isinstance(v, np.generic | int | float | str)
-        }
-        instruction = _language(file) or _rdt(place)
-    except _FAULTS as error:
-      raise CorruptEpisode(f'{place}: {error}') from error
+    with blaming(place), hdf5.opened(place) as file:
+      simple = hdf5.scalars(file.attrs, int, float, str)
+      instruction = hdf5.said(file, LANGUAGE) or _rdt(place)
     return {**simple, 'file': str(place), 'instruction': instruction}
-
-
-def _files(root, split):
-  folder = root if split == 'all' else root / split
-  places = hdf5.files_below(folder)
-  if not places or root.is_file() and split != 'all':
-    below = {
-      p.relative_to(root).parts[0]
-      for p in hdf5.files_below(root)
-      if p.parent != root and root.is_dir()
-    }
-    raise ValueError(
-      f"{root}: no split {split!r}; it has {sorted(below)} and 'all': a split "
-      'is a folder of .hdf5 files'
-    )
-  return places
 
 
 def _about(places):
@@ -136,7 +102,8 @@ def _about(places):
         lengths.append(_length(file))
         rates.setdefault(_rate(file), place)
     except _FAULTS as error:
-      faults.append(f'{place}: cannot be read as an episode ({error})')
+      why = files.words(error).removeprefix(f'{place}: ')
+      faults.append(f'{place}: cannot be read as an episode ({why})')
       lengths.append(0)
   if not any(lengths):
     raise ValueError(faults[0])
@@ -168,13 +135,19 @@ def _rate(file) -> float | None:
   return None
 
 
+def _rows(file, name, length) -> slice | None:
+  """The steps of a column: an observation after the last action is left out."""
+  rows = len(hdf5.own(file, name))
+  return slice(length) if rows == length + 1 else None
+
+
 def _columns(place, length):
-  """What a step of one file holds: arrays of its length."""
+  """What a step of one file holds: arrays of its length, or one step more."""
   with hdf5.opened(place) as file:
     columns = {
       k: c
       for k, c in cells.columns(file).items()
-      if k != _LENGTHS and len(hdf5.own(file, k)) == length
+      if k != _LENGTHS and len(hdf5.own(file, k)) in (length, length + 1)
     }
   for name, column in columns.items():
     if name.startswith(_CAMERAS) and len(column.shape) < 2:
@@ -188,27 +161,11 @@ def _columns(place, length):
 def _defaults(columns):
   """The cameras, and as 'state' where the joints are, or all there is."""
   seen = sorted(c for c in columns if c.startswith(_SEEN))
-  images = [c for c in seen if columns[c].kind == 'image']
-  streams = sole_image(short_names(images, '/'), columns)
-  felt = [c for c in seen if columns[c].kind == 'values']
-  felt = [c for c in felt if len(columns[c].shape) == 1]
-  if _FELT in columns or felt:
-    streams['state'] = _FELT if _FELT in columns else '+'.join(felt)
+  streams = cameras(seen, columns)
+  if usual := [_FELT] if _FELT in columns else felt(seen, columns):
+    streams['state'] = '+'.join(usual)
   fields = {k: c for k, c in _FIELDS.items() if c in columns}
   return {**streams, **fields}
-
-
-def _language(file) -> str:
-  """What a file says is to be done, in an attribute or a dataset of texts."""
-  for name in _LANGUAGE:
-    value = file.attrs.get(name)
-    if value is None and name in file:
-      has_values = hasattr(hdf5.own(file, name), 'dtype')
-      value = hdf5.values(file, name) if has_values else None
-    for first in np.asarray(value, object).reshape(-1)[:1]:
-      if isinstance(first, str | bytes) and first:
-        return text(first)
-  return ''
 
 
 def _rdt(place) -> str:
@@ -218,5 +175,5 @@ def _rdt(place) -> str:
   """
   if not (place.parent / _RDT).is_file():
     return ''
-  about = files.read_json(files.inside(place.parent, _RDT))
+  about = files.read_json(files.inside(place.parent, _RDT), mend=_MEND)
   return str(about.get('instruction') or '')

@@ -20,13 +20,9 @@ from typing import Any
 import numpy as np
 
 from rpt_jax.episodes import hdf5, listing, zipped
-from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.source import (
-  column,
-  reopen,
-  short_names,
-  sole_image,
-)
+from rpt_jax.episodes.columns import cameras, column, felt
+from rpt_jax.episodes.errors import blaming, no_split
+from rpt_jax.episodes.source import reopen
 
 MARK = (
   "an .hdf5 or .npz file with 'observations', 'actions' and 'terminals' of all "
@@ -37,20 +33,16 @@ _FLAGS = ('timeouts', 'terminals')
 _LISTS = ('episode_ends', 'episode_lengths', 'lengths')
 _FIELDS = {'action': 'actions', 'reward': 'rewards'}
 _ABOUT = 'metadata/'  # D4RL: weights of the policy that acted.
+_LOOKED_AT = 8  # Files of a folder.
 _VAL = '-val'  # OGBench: <name>.npz and <name>-val.npz.
 
 
 def sniff(path: pathlib.Path) -> float:
-  """Sure of HDF5 by its names, of `.npz` where each file has several episodes.
-
-  Other `.npz` files are one episode each.
-  """
-  names = hdf5.top(path)
-  seen = {_OBSERVATIONS, *_FRAMES} & names
-  if seen and 'actions' in names and {*_FLAGS, *_LISTS} & names:
+  """Sure by the names of arrays, of HDF5 or of one of the first `.npz`."""
+  if _is_flat(hdf5.top(path)):
     return 1.0
-  archives = list(listing.visible(path, '.npz'))
-  return float(bool(archives) and all(map(_has_several, archives)))
+  archives = sorted(listing.visible(path, '.npz'), key=listing.natural)
+  return float(any(_is_flat(_names(place)) for place in archives[:_LOOKED_AT]))
 
 
 def open(path: pathlib.Path, split: str, size=None):
@@ -86,14 +78,11 @@ class FlatStore:
     """The rows of one episode, and of the columns asked for."""
     part = self._parts[self._file[index]]
     first, count = int(self._first[index]), int(self.lengths[index])
-    name = ''
-    try:
-      arrays = {}
-      for name in columns:
+    arrays = {}
+    for name in columns:
+      with blaming(part.path, name):
         arrays[name] = part.rows(name, first, count)
-      return arrays
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-      raise CorruptEpisode(f'{part.path}: {name}: {error}') from error
+    return arrays
 
   def metadata(self, index: int) -> dict[str, Any]:
     """The file of an episode, and the row of it where it begins."""
@@ -125,26 +114,29 @@ def _part(place):
   )
 
 
-def _has_several(place) -> bool:
-  """Is a file flat, and says so: a list of episodes, or a flag within?"""
+def _is_flat(names) -> bool:
+  seen = {_OBSERVATIONS, *_FRAMES} & names
+  return bool(seen) and 'actions' in names and bool({*_FLAGS, *_LISTS} & names)
+
+
+def _names(place) -> set[str]:
+  """The arrays of an `.npz`; none where it is damaged."""
   try:
-    part = zipped.Archive(place)
-    _columns(part)
-    return len(_ends(part)) > 1 or bool({*_LISTS} & {*part.arrays})
+    return {*zipped.Archive(place).arrays}
   except ValueError:
-    return False
+    return set()
 
 
 def _files(root, split):
   places = hdf5.files_below(root) or sorted(listing.visible(root, '.npz'))
   if not places:
-    raise ValueError(f'{root}: found no file, expected {MARK}')
+    raise no_split(root, 'all', (), MARK)
   of = {'all': places}
   if any(place.stem.endswith(_VAL) for place in places) and root.is_dir():
     of['val'] = [p for p in places if p.stem.endswith(_VAL)]
     of['train'] = [p for p in places if not p.stem.endswith(_VAL)]
   if not of.get(split):
-    raise ValueError(f'{root}: no split {split!r}; it has {sorted(of)}')
+    raise no_split(root, split, of, MARK)
   return of[split]
 
 
@@ -163,7 +155,7 @@ def _columns(part):
     elif _is_seen(name) or name in (*_FLAGS, *_FIELDS.values()):
       raise ValueError(
         f"{part.path}: {name} is {list(shape)}, 'actions' has {total} rows; "
-        'expected one length of all'
+        'expected as many; write the file again'
       )
   if not any(_is_seen(name) for name in columns):
     raise ValueError(
@@ -189,12 +181,12 @@ def _is_seen(name):
 
 def _check_same(columns, others, path):
   if columns != others:
-    differ = sorted(
-      k for k in columns | others if columns.get(k) != others.get(k)
-    )
+    names = columns | others
+    name = min(k for k in names if columns.get(k) != others.get(k))
     raise ValueError(
-      f'{path}: {differ[0]} is {others.get(differ[0])}, in the first file '
-      f'{columns.get(differ[0])}; open files of different kinds apart'
+      f'{path}: {name} is {others.get(name) or "missing"}, expected '
+      f'{columns.get(name) or "none"} as in the first file; open files of '
+      'different kinds apart'
     )
 
 
@@ -216,7 +208,7 @@ def _ends(part) -> list[int]:
     if values.size != total or not np.isin(values, (0, 1)).all():
       raise ValueError(
         f'{part.path}: {name} is {values.dtype}{list(values.shape)}, expected '
-        f'{total} of 0 and 1'
+        f'{total} numbers that are 0 or 1; write the file again'
       )
     is_end |= values.reshape(total).astype(bool)
   is_end[-1] = True
@@ -231,18 +223,17 @@ def _listed(part, name, total):
     if (np.diff(ends, prepend=0) > 0).all() and ends[-1:].tolist() == [total]:
       return ends.tolist()
   raise ValueError(
-    f"{part.path}: {name} is no list of episodes of 'actions', which has "
-    f'{total} rows; expected whole numbers that lead to it'
+    f"{part.path}: {name} does not lead to the {total} rows of 'actions', "
+    'expected whole numbers that do; write the file again'
   )
 
 
 def _defaults(columns):
   """The frames, and as 'state' the numbers that are observed."""
   seen = sorted(name for name in columns if _is_seen(name))
-  images = [c for c in seen if columns[c].kind == 'image']
-  streams = sole_image(short_names(images, '/'), columns)
-  if felt := [c for c in seen if c not in images]:
-    streams['state'] = '+'.join(felt)
+  streams = cameras(seen, columns)
+  if rows := felt(seen, columns):
+    streams['state'] = '+'.join(rows)
   fields = {k: c for k, c in _FIELDS.items() if c in columns}
   if 'terminals' in columns and {'timeouts', 'rewards'} & columns.keys():
     fields['is_terminal'] = 'terminals'

@@ -16,22 +16,21 @@ from typing import Any
 import numpy as np
 
 from rpt_jax.episodes import listing, parquet
-from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.huggingface import cells, layout, tables
-from rpt_jax.episodes.source import (
+from rpt_jax.episodes.columns import (
+  FIELDS,
   LANGUAGE,
-  reopen,
-  short_names,
-  sole_image,
+  cameras,
+  fields_of,
 )
+from rpt_jax.episodes.errors import blaming
+from rpt_jax.episodes.huggingface import cells, layout, tables
+from rpt_jax.episodes.source import reopen
 
 MARK = (
   'a folder of save_to_disk (dataset_info.json, state.json), or of Parquet '
   'files'
 )
-# What a robot feels, by the last part of its name: the first that is there.
 _STATE = ('state', 'states', 'proprio', 'qpos', 'observation', 'observations')
-_LANGUAGE = (*LANGUAGE, 'task', 'prompt')
 
 
 def sniff(path: pathlib.Path) -> float:
@@ -88,10 +87,8 @@ class HuggingFaceStore:
   def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
     """The columns of one episode, in the order of its steps."""
     read = self._read_row if self._layout.whole else self._read_rows
-    try:
+    with blaming(self.path, f'episode {index}'):
       return read(self._first[index], int(self.lengths[index]), columns)
-    except (OSError, ValueError) as error:
-      raise CorruptEpisode(f'{self.path}: episode {index}: {error}') from error
 
   def metadata(self, index: int) -> dict[str, Any]:
     """Its name or number, what is to be done, and what its row says once."""
@@ -112,9 +109,12 @@ class HuggingFaceStore:
     table = self._table(wanted, first, count)
     if step:
       numbers = parquet.dense(cells.plain(table[step]), ())
+      if not np.isfinite(numbers).all():
+        raise ValueError(f'{step}: found what is no number, expected the order')
       order = np.argsort(numbers, kind='stable')
       if len(twice := np.flatnonzero(np.diff(numbers[order]) <= 0)):
-        raise ValueError(f'{step}: {numbers[order][twice[0]]} is there twice')
+        number = numbers[order][twice[0]]
+        raise ValueError(f'{step}: found {number} twice, expected each once')
       if (np.diff(order) != 1).any():
         table = table.take(order)
     return {c: self._values(c, table[c]) for c in columns}
@@ -129,7 +129,7 @@ class HuggingFaceStore:
       items = value.flatten()
       one_more = len(items) == length + 1 and name in self._layout.longer
       if len(items) != length + one_more:
-        raise ValueError(f'{name}: {len(items)} steps, expected {length}')
+        raise ValueError(f'{name}: found {len(items)} steps, expected {length}')
       arrays[name] = self._values(name, items[:length])
     return arrays
 
@@ -168,21 +168,15 @@ def _last(name):
 def _words(columns) -> str:
   """The text that says what is to be done, '' where none does."""
   texts = {_last(n): n for n, c in columns.items() if c.kind == 'text'}
-  exact = [name for name in _LANGUAGE if name in texts]
+  exact = [name for name in LANGUAGE if name in texts]
   alike = [n for n in texts if re.search('instruction|language|task', n)]
   return next((texts[name] for name in [*exact, *alike]), '')
 
 
 def _defaults(columns):
   """The cameras, and as 'state' what the robot feels."""
-  images = [n for n, column in columns.items() if column.kind == 'image']
-  streams = sole_image(short_names(images, '.'), columns)
+  streams = cameras([*columns], columns, '.')
   numbers = {_last(n): n for n, c in columns.items() if c.kind == 'values'}
   if felt := next((n for n in _STATE if n in numbers), None):
     streams['state'] = numbers[felt]
-  fields = {
-    field: next(name for name in names if name in columns)
-    for field, names in layout.FIELDS.items()
-    if columns.keys() & {*names}
-  }
-  return {**streams, **fields}
+  return {**streams, **fields_of(FIELDS, columns)}

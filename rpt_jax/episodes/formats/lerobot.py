@@ -15,16 +15,18 @@ import numpy as np
 
 from rpt_jax import files
 from rpt_jax.episodes import decode, lerobot_meta, parquet, videos
-from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.source import (
+from rpt_jax.episodes.columns import (
+  LANGUAGE,
   Column,
-  reopen,
   short_names,
   sole_image,
 )
+from rpt_jax.episodes.errors import CorruptEpisode, blaming
+from rpt_jax.episodes.source import reopen
 
 MARK = 'a folder with a meta/info.json'
 _TIME, _TASK_INDEX, _TASK = 'timestamp', 'task_index', 'task'
+_FRAME_INDEX = 'frame_index'
 _FIELDS = {
   'action': 'action',
   'reward': 'next.reward',
@@ -55,6 +57,7 @@ class LeRobotStore:
     self._root = pathlib.Path(path)
     self._info = lerobot_meta.read_info(self._root)
     self._features = self._info['features']
+    self._is_v3 = self._info['codebase_version'].startswith('v3')
     self._size = size
     self.name, self.path = self._root.name, str(path)
     self.fps = float(self._info['fps'])
@@ -65,11 +68,7 @@ class LeRobotStore:
     self.lengths = self._episodes.columns['length'][self._chosen]
     self._tables = parquet.Tables()
     self._tasks = lerobot_meta.tasks(self._root)
-    self.left_out = {
-      name: 'distances as a video, whose bits are no colour'
-      for name, feature in self._features.items()
-      if feature['dtype'] == 'video' and lerobot_meta.shows_depth(feature)
-    }
+    self.left_out = lerobot_meta.left_out(self._features)
     self.columns = {
       name: lerobot_meta.column_of(feature, size)
       for name, feature in self._features.items()
@@ -107,9 +106,12 @@ class LeRobotStore:
     """
     episode = self._episodes.row(self._chosen[index])
     tasks = episode.get('tasks') or []
-    tasks = [tasks] if isinstance(tasks, str) else [str(t) for t in tasks]
-    if len(tasks) != 1 and _TASK in self.columns:
-      tasks = [*dict.fromkeys(self.read(index, [_TASK])[_TASK])]
+    tasks = [tasks] if isinstance(tasks, str) else list(tasks)
+    tasks = [t if isinstance(t, str) else self._tasks.get(t, '') for t in tasks]
+    texts = [n for n, column in self.columns.items() if column.kind == 'text']
+    words = next((n for n in (_TASK, *LANGUAGE) if n in texts), None)
+    if words and len([*filter(None, tasks)]) != 1:
+      tasks = [*dict.fromkeys(self.read(index, [words])[words])]
     return {
       'index': int(episode['episode_index']),
       'instruction': tasks[0] if tasks else '',
@@ -122,10 +124,9 @@ class LeRobotStore:
   def _depths(self):
     """Cameras kept as images whose first frame has more than 8 bits."""
     for name, feature in self._features.items():
-      if feature['dtype'] == 'image':
-        with contextlib.suppress(
-          CorruptEpisode, OSError, KeyError
-        ):  # Said when read.
+      if feature['dtype'] == 'image' and name in self.columns:
+        # Said when it is read.
+        with contextlib.suppress(ValueError, OSError, KeyError):
           if self._first_is_depth(name):
             yield name
 
@@ -133,7 +134,8 @@ class LeRobotStore:
     episode = self._episodes.row(self._chosen[0])
     path = self._file('data_path', episode, 'data')
     table = self._tables.rows(path, [name], int(episode['first']), 1)
-    with decode.opened(self._bytes(table[name].to_pylist()[0])) as image:
+    data = decode.encoded(table[name].to_pylist()[0], self._root)
+    with decode.opened(data) as image:
       return decode.is_depth(image)
 
   def _rows(self, index, columns):
@@ -142,7 +144,8 @@ class LeRobotStore:
     episode = self._episodes.row(self._chosen[index])
     path = self._file('data_path', episode, 'data')
     number, length = int(episode['episode_index']), int(episode['length'])
-    wanted = [*columns, *{'episode_index'}.difference(columns)]
+    order = {_FRAME_INDEX} & self._features.keys()
+    wanted = [*columns, *({'episode_index'} | order).difference(columns)]
     table = self._tables.rows(path, wanted, int(episode['first']), length)
     own = table['episode_index'].to_numpy()
     if len(own) != length or (own != number).any():
@@ -151,20 +154,21 @@ class LeRobotStore:
     if table.num_rows != length:
       raise CorruptEpisode(
         f'{path}: {table.num_rows} rows of episode {number}, '
-        f'meta/episodes counts {length}'
+        f'meta/episodes counts {length}; copy the dataset again'
       )
-    try:
+    with blaming(path, f'episode {number}'):
+      table = _in_order(table) if order else table
       return {c: self._array(table[c], c) for c in columns}
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:
-      raise CorruptEpisode(f'{path}: episode {number}: {error}') from error
 
   def _array(self, values, name):
     column = self.columns[name]
     if column.kind == 'text':
       return np.array(values.to_pylist(), object)
     if self._features[name]['dtype'] == 'image':
-      decoded = decode.image if column.kind == 'image' else decode.depth
-      return np.stack([decoded(self._bytes(x)) for x in values.to_pylist()])
+      read = decode.image if column.kind == 'image' else decode.depth
+      return decode.stack(
+        values.to_pylist(), lambda x: read(decode.encoded(x, self._root))
+      )
     values = values.combine_chunks()
     shape = tuple(self._features[name].get('shape') or ())
     is_list = values.type.num_fields > 0  # One number may be no list of one.
@@ -172,23 +176,24 @@ class LeRobotStore:
       len(values), *shape
     )
 
-  def _bytes(self, value):
-    """The encoded image of a step: itself, or the name of a file."""
-    if isinstance(value, bytes):
-      return value
-    data, path = value.get('bytes'), value.get('path')
-    if data:
-      return data
-    if not path:
-      raise ValueError('an image has neither bytes nor a path')
-    return files.regular(files.inside(self._root, path)).read_bytes()
-
   def _video(self, index, key, timestamps):
     episode = self._episodes.row(self._chosen[index])
     prefix = f'videos/{key}'
     path = self._file('video_path', episode, prefix, video_key=key)
-    start = float(episode.get(f'{prefix}/from_timestamp') or 0.0)
-    times = start + timestamps.reshape(-1).astype(np.float64)
+    times = timestamps.reshape(-1).astype(np.float64)
+    if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
+      raise CorruptEpisode(
+        f'{path}: episode {episode["episode_index"]}: {_TIME} does not ascend, '
+        'expected when each frame is shown; copy the dataset again'
+      )
+    start = episode.get(f'{prefix}/from_timestamp')
+    if start is None and self._is_v3:
+      raise CorruptEpisode(
+        f'{self._root / "meta/episodes"}: episode {episode["episode_index"]} '
+        f'has no {prefix}/from_timestamp, expected where in its video it '
+        'begins; copy the dataset again'
+      )
+    times += float(start or 0.0)
     return videos.frames_at(path, times, 0.5 / self.fps, self._size, True)
 
   def _file(self, template, episode, prefix, **keys):
@@ -205,7 +210,9 @@ class LeRobotStore:
     used = tuple(x for x in fields.items() if f'{{{x[0]}' in str(named))
     path = _place(self._root, named, used)
     if not path.is_file():
-      raise CorruptEpisode(f'{path}: missing, episode {number} is in it')
+      raise CorruptEpisode(
+        f'{path}: missing, it holds episode {number}; copy the dataset again'
+      )
     return path
 
 
@@ -214,6 +221,18 @@ def _place(root, template, fields):
   """Where a template leads, which episodes of one file ask for in turn."""
   name = files.fill(template, root / lerobot_meta.INFO, **dict(fields))
   return files.inside(root, name)
+
+
+def _in_order(table):
+  """The rows as their steps follow each other; ValueError for one twice."""
+  step_T = table[_FRAME_INDEX].to_numpy()
+  order = np.argsort(step_T, kind='stable')
+  if len(twice := np.flatnonzero(np.diff(step_T[order]) <= 0)):
+    raise ValueError(
+      f'{_FRAME_INDEX} {step_T[order][twice[0]]} is there twice, expected each '
+      'once; copy the dataset again'
+    )
+  return table if (np.diff(order) == 1).all() else table.take(order)
 
 
 def _defaults(columns):

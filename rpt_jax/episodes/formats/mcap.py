@@ -8,7 +8,6 @@ recording: every message has one, all by one clock, while the stamps in headers
 may be zero, simulated, or of a computer whose clock is another.
 """
 
-import contextlib
 import os
 import pathlib
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rpt_jax.episodes import decode, listing
-from rpt_jax.episodes.errors import CorruptEpisode
+from rpt_jax.episodes.errors import CorruptEpisode, blaming
 from rpt_jax.episodes.ros import bags, grid, messages, naming, survey
 from rpt_jax.episodes.source import reopen
 
@@ -67,10 +66,10 @@ class BagStore:
   ):
     self._arguments = (str(path), split, size, fps)
     if fps is not None and not 0 < fps < np.inf:
-      raise ValueError(f'{path}: fps is {fps}, expected a positive number')
+      raise ValueError(f'{path}: found fps={fps}, expected a number above 0')
     root = pathlib.Path(path)
     self.name, self.path, self._size = root.stem, str(path), size
-    self._bags = bags.below(root, split)
+    self._bags = listing.of_split(root, split, bags.below, MARK)
     about = listing.kept(
       path, f'mcap 1 {split}', lambda: survey.about(self._bags)
     )
@@ -95,26 +94,26 @@ class BagStore:
     by_topic = {}
     for column in columns:
       by_topic.setdefault(self._entries[column].topic, []).append(column)
-    with _blaming(bag):
+    with blaming(bag.path):
       topics, _ = bags.topics(bag)
     used, orders = {}, {}
     for name, own in by_topic.items():
       is_text = self.columns[own[0]].kind == 'text'
-      with _blaming(bag, name):
+      with blaming(bag.path, name):
         which = _shown(topics.get(name), steps, is_text)
       which, orders[name] = np.unique(which, return_inverse=True)
       used[name] = topics[name].places[which]
     values = {column: {} for column in columns}
-    with _blaming(bag):
+    with blaming(bag.path):
       for name, i, data in bags.messages(bag, used):
-        with _blaming(bag, name):
+        with blaming(bag.path, name):
           message = bags.decoded(topics[name], data)
           for column in by_topic[name]:
             values[column][i] = self._value(column, message)
     arrays = {}
     for column, x in values.items():
       topic = self._entries[column].topic
-      with _blaming(bag, column):
+      with blaming(bag.path, column):
         arrays[column] = _stacked([x[i] for i in orders[topic]])
     return arrays
 
@@ -130,7 +129,7 @@ class BagStore:
     if not self.lengths[index]:
       return metadata
     steps = self._steps(index)
-    with _blaming(bag):
+    with blaming(bag.path):
       topics, _ = bags.topics(bag)
       names = self._of_streams() & topics.keys()
       ages = [grid.age(topics[name].times, steps).max() for name in names]
@@ -164,9 +163,11 @@ class BagStore:
     names = self._cameras() & usual or self._of_streams() & usual or usual
     if not names:
       faults = [each['fault'] for each in self._abouts if each['fault']]
+      others = '; '.join(f'{k}: {v}' for k, v in self.left_out.items())
       why = (
         f'{self.path}: found no topic of frames or numbers that comes once a '
-        f'second or more often and can be read: {self.left_out}'
+        f'second or more often and can be read: {others or "no other topic"}; '
+        'choose bags with a camera or joints'
       )
       raise ValueError(faults[0] if faults else why)
     return grid.slowest(self._runs, names)
@@ -221,25 +222,7 @@ def _stacked(parts) -> np.ndarray:
   shapes = {x.shape for x in parts}
   if len(shapes) > 1:
     raise ValueError(
-      f'has frames of {sorted(shapes)}; open the dataset with '
+      f'found frames of {sorted(shapes)}, expected one shape; open it with '
       'size=(height, width)'
     )
   return np.stack(parts)
-
-
-@contextlib.contextmanager
-def _blaming(bag, topic=''):
-  """Whatever goes wrong, as CorruptEpisode that names the bag and a topic."""
-  try:
-    yield
-  except CorruptEpisode:
-    raise
-  except Exception as error:  # SQLite, zstd, Pillow: each has its own.
-    words = ' '.join(str(error).split())
-    if not isinstance(error, ValueError | OSError):
-      words = f'{type(error).__name__}: {words}'
-    if topic:
-      words = f'{topic}: {words}'
-    if str(bag.path) not in words:
-      words = f'{bag.path}: {words}'
-    raise CorruptEpisode(words) from error

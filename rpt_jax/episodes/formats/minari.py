@@ -21,22 +21,22 @@ import numpy as np
 
 from rpt_jax import files
 from rpt_jax.episodes import hdf5, listing
-from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.minari.groups import MAIN, Groups
-from rpt_jax.episodes.minari.tables import ABOUT, Tables
-from rpt_jax.episodes.source import (
-  reopen,
-  short_names,
-  sole_image,
+from rpt_jax.episodes.columns import (
+  LANGUAGE,
+  cameras,
+  felt,
   text,
 )
+from rpt_jax.episodes.errors import blaming, no_split
+from rpt_jax.episodes.minari.groups import MAIN, Groups
+from rpt_jax.episodes.minari.tables import ABOUT, Tables
+from rpt_jax.episodes.source import reopen
 
 MARK = "a folder with Minari's data/main_data.hdf5 or data/metadata.json"
 _FOLDER = 'data'
 _KEYS = 'total_episodes', 'data_format'
 _SEEN, _DONE = 'observations', 'actions'
 _GOAL = 'observations/observation'  # Beside goals, in gymnasium-robotics.
-_LANGUAGE = ('mission', 'instruction', 'language_instruction', 'task')
 _FIELDS = {'reward': 'rewards', 'is_terminal': 'terminations'}
 
 
@@ -48,7 +48,7 @@ def sniff(path: pathlib.Path) -> float:
 def open(path: pathlib.Path, split: str, size=None):
   """All episodes; ValueError for another split than 'all'."""
   if split != 'all':
-    raise ValueError(f"{path}: no split {split!r}; Minari has only 'all'")
+    raise no_split(path, split, ())
   return MinariStore(path)
 
 
@@ -61,7 +61,7 @@ class MinariStore:
     self._arguments, self.path = (str(path),), str(path)
     place = _place(pathlib.Path(path))
     if place is None:
-      raise ValueError(f'{path}: expected {MARK}')
+      raise no_split(path, 'all', (), MARK)
     self._about = _about(place)
     self.name = str(self._about.get('dataset_id') or place.parent.name)
     kind = self._about.get('data_format')
@@ -84,10 +84,12 @@ class MinariStore:
     first = np.flatnonzero(self.lengths)[0]
     self.columns = self._data.columns(self._numbers[first])
     self.defaults = _defaults(self.columns)
-    if missing := {'action', *_FIELDS} - self.defaults.keys():
+    names = {'action': _DONE} | _FIELDS
+    if missing := names.keys() - self.defaults.keys():
       raise ValueError(
-        f'{place}: found no {sorted(missing)[0]} among {sorted(self.columns)}, '
-        'expected the actions, rewards and terminations of Minari'
+        f'{place}: found no {names[sorted(missing)[0]]!r} among '
+        f'{sorted(self.columns)}, expected the actions, rewards and '
+        'terminations of Minari'
       )
 
   def __reduce__(self):
@@ -106,27 +108,25 @@ class MinariStore:
     said = [
       c
       for c, column in self.columns.items()
-      if column.kind == 'text' and c.rsplit('/', 1)[-1] in _LANGUAGE
+      if column.kind == 'text' and c.rsplit('/', 1)[-1] in LANGUAGE
     ]
     rows = self.read(index, said[:1])
     with self._named(index) as number:
       attributes = self._data.attributes(number)
+    words = [*(x[0] for x in rows.values()), *map(attributes.get, LANGUAGE)]
+    words = [text(each) for each in words if each is not None]
     return {
       **attributes,
       'env_name': _env_name(self._about),
-      'instruction': next((text(x[0]) for x in rows.values()), ''),
+      'instruction': next(filter(None, words), ''),
     }
 
   @contextlib.contextmanager
   def _named(self, index):
     """The number of an episode, by which any fault of it is named."""
     number = self._numbers[index]
-    try:
+    with blaming(self._data.place, f'episode {number}'):
       yield number
-    except Exception as error:  # HDF5, Arrow and Pillow: each has its own.
-      raise CorruptEpisode(
-        f'{self._data.place}: episode {number}: {error}'
-      ) from error
 
 
 def _place(path) -> pathlib.Path | None:
@@ -144,7 +144,9 @@ def _place(path) -> pathlib.Path | None:
 def _about(folder) -> dict[str, Any]:
   """What is said of all episodes, in either place."""
   if (folder / ABOUT).is_file():
-    return files.read_json(folder / ABOUT, *_KEYS, most=files.MANIFEST)
+    mend = 'copy the dataset again'
+    path = folder / ABOUT
+    return files.read_json(path, *_KEYS, mend=mend, most=files.MANIFEST)
   with hdf5.opened(folder / MAIN) as file:
     return {k: v for k, v in file.attrs.items()} | {'data_format': 'hdf5'}
 
@@ -159,13 +161,12 @@ def _env_name(about) -> str:
 def _defaults(columns):
   """The cameras, 'state' from all other numbers, and actions side by side."""
   seen = [c for c in sorted(columns, key=_order) if c.split('/')[0] == _SEEN]
-  images = [c for c in seen if columns[c].kind == 'image']
-  streams = sole_image(short_names(images, '/'), columns)
-  felt = [c for c in seen if columns[c].kind == 'values']
-  felt = [_GOAL] if _GOAL in felt else felt
+  streams = cameras(seen, columns)
+  rows = felt(seen, columns)
+  rows = [_GOAL] if _GOAL in rows else rows
   done = [c for c in sorted(columns, key=_order) if c.split('/')[0] == _DONE]
-  if felt:
-    streams['state'] = '+'.join(felt)
+  if rows:
+    streams['state'] = '+'.join(rows)
   if done:
     streams['action'] = '+'.join(done)
   return streams | {k: c for k, c in _FIELDS.items() if c in columns}

@@ -1,9 +1,10 @@
 """NumPy episodes: a folder of `.npz` files, one episode each.
 
-Keys are streams, [T, ...] each, all of one T; what has another first axis in
-most episodes (a goal, a calibration) is left out. 'instruction' is a string.
-Keys may have a prefix, as in `observation/image`. Pickled objects are refused:
-they are code.
+Keys are streams, [T, ...] each, all of one T, that of `action` (or `actions`)
+where there is one; an observation after the last action is left out, and so is
+what has another first axis in most episodes (a goal, a calibration).
+'instruction' is a string. Keys may have a prefix, as in `observation/image`.
+Pickled objects are refused: they are code.
 """
 
 import os
@@ -15,17 +16,22 @@ import numpy as np
 
 from rpt_jax import files
 from rpt_jax.episodes import listing, zipped
-from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.source import (
+from rpt_jax.episodes.columns import (
   LANGUAGE,
   column,
-  reopen,
   short_names,
   sole_image,
   text,
 )
+from rpt_jax.episodes.errors import CorruptEpisode
+from rpt_jax.episodes.source import reopen
 
 MARK = 'an .npz file, or a folder of them'
+_FIELDS = {
+  'action': ('action', 'actions'),
+  'reward': ('reward', 'rewards'),
+  'is_terminal': ('is_terminal',),
+}
 
 
 def sniff(path: pathlib.Path) -> float:
@@ -50,17 +56,19 @@ class ArrayStore:
     self._arguments = (str(path), split)
     root = pathlib.Path(path)
     self.name, self.path = root.stem, str(path)
-    self._files = _files(root, split)
-    about = listing.kept(path, f'npz 2 {split}', lambda: _about(self._files))
+    self._files = listing.of_split(root, split, _files, MARK)
+    about = listing.kept(path, f'npz 5 {split}', lambda: _about(self._files))
     if not about['columns']:
-      raise ValueError(f'{path}: {self._files[0]} is no readable .npz')
+      raise ValueError(
+        f'{path}: found no array [T, ...] of numbers in any .npz that can be '
+        f'read, the first is {self._files[0]}; write them with np.savez'
+      )
     self.columns = {
       k: column(shape[1:], np.dtype(dtype))
       for k, (shape, dtype) in about['columns'].items()
     }
-    self.left_out = about['left_out']
-    names = short_names(sorted(self.columns), '/')
-    self.defaults = sole_image(names, self.columns)
+    self.left_out, self._longer = about['left_out'], {*about['longer']}
+    self.defaults = _defaults(self.columns)
     self.lengths = np.array(about['lengths'], np.int64)
 
   def __reduce__(self):
@@ -69,78 +77,116 @@ class ArrayStore:
   def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
     """The named arrays of one file; no other is read."""
     file = self._files[index]
-    try:
+    with files.reading(file, CorruptEpisode):
       _headers(file)
       with np.load(file) as arrays:
-        return {c: arrays[c] for c in columns}
-    except Exception as error:  # zipfile, zlib, NumPy: each has its own.
-      raise CorruptEpisode(f'{file}: cannot be read ({error})') from error
+        return {c: self._rows(c, arrays[c], index) for c in columns}
+
+  def _rows(self, key, array, index):
+    """An observation after the last action is left out."""
+    return array[: int(self.lengths[index])] if key in self._longer else array
 
   def metadata(self, index: int) -> dict[str, Any]:
     """The file, and its instruction where it has one."""
-    metadata = {'file': str(self._files[index])}
-    heads = _headers_if_readable(self._files[index]) or {}
-    if name := next((name for name in LANGUAGE if name in heads), None):
-      with np.load(self._files[index]) as arrays:
+    file = self._files[index]
+    metadata = {'file': str(file)}
+    heads = _headers_if_readable(file) or {}
+    kinds = {name: dtype.kind for name, (_, dtype) in heads.items()}
+    if name := next((n for n in LANGUAGE if kinds.get(n, 'f') in 'OSU'), None):
+      if kinds[name] == 'O':
+        raise CorruptEpisode(
+          f'{file}: {name} is a pickled object, which is code; write it as '
+          'np.array(text)'
+        )
+      with files.reading(file, CorruptEpisode), np.load(file) as arrays:
         metadata['instruction'] = text(arrays[name].reshape(-1)[0])
     return metadata
 
 
 def _about(paths):
-  """{'columns': {key: [shape, dtype]} of the first that can be read,
+  """What is known of the files, for JSON.
 
-  'lengths': of each, 'left_out': {key: why}}, for JSON.
+  'columns' {key: [shape, dtype]}, as the first file that has it, 'left_out'
+  {key: why}, 'lengths' of each file, 0 where it cannot be read, 'longer' keys
+  that have in most files one row more than there are actions.
   """
-  heads = [_headers_if_readable(path) for path in paths]
+  heads = [_headers_if_readable(path) or {} for path in paths]
   readable = [head for head in heads if head]
   lengths = [_steps(head) for head in readable]
-  columns, left_out = {}, {}
-  for key, (shape, dtype) in (readable[0] if readable else {}).items():
-    if not shape or dtype.kind not in 'biuf':
-      continue
-    firsts = [head[key][0][:1] if key in head else () for head in readable]
-    agree = sum(f == (n,) for f, n in zip(firsts, lengths, strict=True))
-    if 2 * agree > len(readable):
-      columns[key] = shape, dtype.str
-    else:
-      left_out[key] = (
-        f'{shape[0]} rows, where the episode has {lengths[0]} steps'
+  columns, left_out, longer = {}, {}, []
+  for key in dict.fromkeys(key for head in readable for key in head):
+    shape, dtype = next(head[key] for head in readable if key in head)
+    rows = [head[key][0][:1] if key in head else () for head in readable]
+    ends = [
+      sum(
+        n == (length + more,) for n, length in zip(rows, lengths, strict=True)
       )
-  readable_keys = set(columns)
+      for more in (0, 1)
+    ]
+    agree = sum(ends)
+    if dtype.kind not in 'biuf':
+      if shape and key not in LANGUAGE:
+        left_out[key] = f'of type {dtype}, expected numbers'
+    elif 2 * agree > len(readable):
+      columns[key] = shape, dtype.str
+      longer += [key] * (ends[1] > ends[0])
+    elif shape:
+      left_out[key] = (
+        f'as many rows as steps in {agree} of {len(readable)} episodes, '
+        'expected most'
+      )
   return {
     'columns': columns,
-    'lengths': [_steps(head or {}, readable_keys) for head in heads],
+    'lengths': [_steps(head, columns) for head in heads],
     'left_out': left_out,
+    'longer': longer,
   }
 
 
 def _steps(head, keys=None) -> int:
-  """The first axis that most arrays share, the largest of equals; 0 of none."""
-  firsts = [
-    shape[0]
+  """Rows of the action; where there is none, those that most arrays have.
+
+  The most of equals; 0 of no array.
+  """
+  rows = {
+    key: shape[0]
     for key, (shape, dtype) in head.items()
     if shape and dtype.kind in 'biuf' and (keys is None or key in keys)
-  ]
-  return max(firsts, key=lambda n: (firsts.count(n), n), default=0)
+  }
+  actions = [n for key, n in rows.items() if _last(key) in _FIELDS['action']]
+  counts = actions or [*rows.values()]
+  return max(counts, key=lambda n: (counts.count(n), n), default=0)
 
 
-def _files(root, split):
-  folder = root if split == 'all' or root.is_file() else root / split
-  paths = sorted(listing.visible(folder, '.npz'))
-  if not paths or root.is_file() and split != 'all':
-    splits = sorted({p.parent.name for p in root.glob('*/*.npz')})
-    raise ValueError(
-      f"{root}: no split {split!r}; it has {splits} and 'all': a split is a "
-      'folder of .npz files'
-    )
-  return paths
+def _last(key):
+  return key.rsplit('/', 1)[-1]
+
+
+def _defaults(columns):
+  """Streams by the last part of their keys; fields by either name."""
+  streams = sole_image(short_names(sorted(columns), '/'), columns)
+  for field, names in _FIELDS.items():
+    own = [key for key in columns if _last(key) in names]
+    if len(own) == 1:
+      streams = {k: c for k, c in streams.items() if c != own[0]}
+      streams[field] = own[0]
+  return streams
+
+
+def _files(root):
+  return sorted(listing.visible(root, '.npz'), key=listing.natural)
 
 
 def _headers_if_readable(file) -> dict[str, tuple] | None:
-  """`_headers`, None where they cannot be read."""
+  """`_headers`, None where they cannot be read.
+
+  Raises OSError for what may be gone the next time, as too many open files.
+  """
   try:
     return _headers(file)
-  except Exception:
+  except Exception as error:
+    if files.may_pass(error):
+      raise
     return None
 
 

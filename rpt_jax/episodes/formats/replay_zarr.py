@@ -16,19 +16,22 @@ from typing import Any
 import numpy as np
 
 from rpt_jax.episodes import zarr
-from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.source import Column, column, reopen, sole_image
+from rpt_jax.episodes.columns import (
+  FIELDS,
+  Column,
+  cameras,
+  column,
+  felt,
+  fields_of,
+)
+from rpt_jax.episodes.errors import blaming, no_split
+from rpt_jax.episodes.source import reopen
 
 MARK = "a .zarr or .zarr.zip with 'data' and 'meta/episode_ends', or its folder"
 _SUFFIXES = ('.zarr', '.zarr.zip')
 _ENDS = 'meta/episode_ends'
 _DATA = 'data'
-_FIELDS = {
-  'action': ('action', 'actions'),
-  'reward': ('reward', 'rewards'),
-  'is_terminal': ('terminal', 'done', 'dones'),
-}
-# What a robot feels: UMI's, or the first of the others that is there.
+# UMI's, all of them, or the first of the others that is there.
 _FELT = r'robot\d+_(eef_pos|eef_rot_axis_angle|gripper_width)'
 _STATE = ('state', 'agent_pos', 'robot_eef_pose', 'obs')
 _FRAMES = re.compile('img|image|rgb', re.IGNORECASE)
@@ -58,9 +61,7 @@ class ReplayStore:
   def __init__(self, path: str | os.PathLike, split: str = 'all'):
     self._arguments = (str(path), split)
     if split != 'all':
-      raise ValueError(
-        f"{path}: no split {split!r}; a replay buffer has none but 'all'"
-      )
+      raise no_split(path, split, ())
     place = _only(pathlib.Path(path))
     self.name, self.path = _name(place), str(place)
     self._group = zarr.Group(place)
@@ -74,9 +75,8 @@ class ReplayStore:
       _short(name): head for name, head in heads.items() if not head.fault
     }
     if not self._heads:
-      raise ValueError(
-        f'{place}: none of its arrays can be read: {self.left_out or "none"}'
-      )
+      faults = '; '.join(f'{k}: {why}' for k, why in self.left_out.items())
+      raise ValueError(f'{place}: none of its arrays can be read: {faults}')
     self.columns = {n: _column(n, head) for n, head in self._heads.items()}
     self.defaults = _defaults(self.columns)
 
@@ -86,10 +86,8 @@ class ReplayStore:
   def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
     """The steps of one episode."""
     first, stop = (int(n) for n in self._ends[index : index + 2])
-    try:
+    with blaming(self.path, f'episode {index}'):
       return {c: self._rows(c, first, stop) for c in columns}
-    except (OSError, ValueError) as error:
-      raise CorruptEpisode(f'{self.path}: episode {index}: {error}') from error
 
   def metadata(self, index: int) -> dict[str, Any]:
     """Where it lies among the steps of all: there are no words."""
@@ -112,7 +110,11 @@ def _places(path: pathlib.Path) -> list[pathlib.Path]:
     return []
   if path.name.endswith(_SUFFIXES) or (path / _ENDS).is_dir():
     return [path]
-  return sorted(p for p in path.glob('*.zarr*') if p.name.endswith(_SUFFIXES))
+  return sorted(
+    p
+    for p in path.glob('*.zarr*')
+    if p.name.endswith(_SUFFIXES) and not p.name.startswith('.')
+  )
 
 
 def _only(path):
@@ -143,14 +145,15 @@ def _ends(group, heads) -> np.ndarray:
   if head.dtype.kind not in 'iu' or len(head.shape) != 1 or not head.shape[0]:
     raise ValueError(
       f'{group.path}: {_ENDS} is {head.dtype}{list(head.shape)}, expected '
-      'integers, one for each episode'
+      'integers, one for each episode; copy it again'
     )
   ends = group.rows(_ENDS, head, 0, head.shape[0]).astype(np.int64)
   ends = np.concatenate([[0], ends])
   if len(wrong := np.flatnonzero(np.diff(ends) < 0)):
     raise ValueError(
       f'{group.path}: {_ENDS}: episode {wrong[0]} ends at step '
-      f'{ends[wrong[0] + 1]}, before it begins at {ends[wrong[0]]}'
+      f'{ends[wrong[0] + 1]}, before it begins at {ends[wrong[0]]}; copy it '
+      'again'
     )
   for name, each in heads.items():
     if each.shape[:1] != (ends[-1],):
@@ -181,16 +184,11 @@ def _bytes(name, frames) -> np.ndarray:
 
 def _defaults(columns):
   """The cameras, and as 'state' what the robot feels, or all there is."""
-  images = [c for c in columns if columns[c].kind == 'image']
-  streams = sole_image({c: c for c in images}, columns)
-  fields = {
-    field: next(name for name in names if name in columns)
-    for field, names in _FIELDS.items()
-    if columns.keys() & {*names}
-  }
-  others = [c for c in columns if c not in (*images, *fields.values())]
-  felt = [c for c in _STATE if c in others][:1]
-  felt = felt or [c for c in others if re.fullmatch(_FELT, c)]
-  if felt or others:
-    streams['state'] = '+'.join(felt or others)
+  streams, fields = cameras([*columns], columns), fields_of(FIELDS, columns)
+  named = {*streams.values(), *fields.values()}
+  others = felt([c for c in columns if c not in named], columns)
+  usual = [c for c in _STATE if c in others][:1]
+  usual = usual or [c for c in others if re.fullmatch(_FELT, c)]
+  if usual or others:
+    streams['state'] = '+'.join(usual or others)
   return {**streams, **fields}

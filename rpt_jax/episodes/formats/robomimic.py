@@ -7,28 +7,21 @@ LIBERO has a folder of such files, one a task, whose `data` attribute
 `problem_info` (JSON) holds what is to be done.
 """
 
-import contextlib
 import os
 import pathlib
-import re
 from typing import Any
 
 import numpy as np
 
-from rpt_jax.episodes import hdf5, listing
-from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.source import (
-  reopen,
-  short_names,
-  sole_image,
-  text,
-)
+from rpt_jax.episodes import cells, hdf5, listing
+from rpt_jax.episodes.columns import LANGUAGE, cameras, felt
+from rpt_jax.episodes.errors import blaming, no_split
+from rpt_jax.episodes.source import reopen
 
 MARK = (
   "an .hdf5 file with a group 'data' of demonstrations, or a folder of them"
 )
 _FIELDS = {'action': 'actions', 'reward': 'rewards', 'is_terminal': 'dones'}
-_LANGUAGE = ('lang', 'language_instruction', 'language', 'instruction')
 _STATE = (
   'obs/robot0_eef_pos',
   'obs/robot0_eef_quat',
@@ -60,10 +53,14 @@ class RobomimicStore:
         names = _demos(file, split, place)
         demos = [hdf5.own(file, f'data/{demo}') for demo in names]
         self._abouts[place] = _about(file['data'])
-        if not self._demos:
-          self.columns = hdf5.columns(demos[0])
+        if demos and not self._demos:
+          self.columns = cells.columns(demos[0])
+          self.left_out = cells.left_out(demos[0], self.columns)
         lengths += [_length(demo) for demo in demos]
       self._demos += [(place, name) for name in names]
+    if not self._demos:
+      mark = MARK if split == 'all' else f'a demonstration in mask/{split}'
+      raise no_split(path, 'all', (), mark)
     self.lengths = np.array(lengths, np.int64)
     first = next(iter(self._abouts.values()))
     self.fps = first['fps']
@@ -75,21 +72,17 @@ class RobomimicStore:
   def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
     """The columns of one demonstration; no other is read."""
     place, demo = self._demos[index]
-    with _faults(place, demo), hdf5.opened(place) as file:
+    with blaming(place, demo), hdf5.opened(place) as file:
       group = hdf5.own(file, f'data/{demo}')
-      return {c: hdf5.values(group, c) for c in columns}
+      return {c: cells.read(group, c, self.columns[c]) for c in columns}
 
   def metadata(self, index: int) -> dict[str, Any]:
     """The demo's name, its file and environment, and what is to be done."""
     place, demo = self._demos[index]
-    with _faults(place, demo), hdf5.opened(place) as file:
+    with blaming(place, demo), hdf5.opened(place) as file:
       group = hdf5.own(file, f'data/{demo}')
       instruction = _language(group) or self._abouts[place]['instruction']
-      simple = {
-        k: v.item() if isinstance(v, np.generic) else v
-        for k, v in group.attrs.items()
-        if isinstance(v, np.generic | int | float)
-      }
+      simple = hdf5.scalars(group.attrs, int, float)
     return {
       **simple,
       'demo': demo,
@@ -99,73 +92,72 @@ class RobomimicStore:
     }
 
 
-@contextlib.contextmanager
-def _faults(place, demo):
-  """What goes wrong within, as a CorruptEpisode that names where."""
-  try:
-    yield
-  except (OSError, KeyError, RuntimeError, ValueError) as error:
-    raise CorruptEpisode(f'{place}: {demo}: {error}') from error
-
-
 def _about(data):
   """What a file says of all its demonstrations."""
   env_args = hdf5.attribute(data, 'env_args')
   env_kwargs = env_args.get('env_kwargs')
   fps = env_kwargs.get('control_freq') if isinstance(env_kwargs, dict) else None
   return {
-    'fps': fps if isinstance(fps, int | float) and fps > 0 else None,
+    'fps': fps if type(fps) in (int, float) and fps > 0 else None,
     'env_name': str(env_args.get('env_name', '')),
     'instruction': _language(data),
   }
 
 
 def _language(group) -> str:
-  """What a group's attributes say is to be done, wherever they say it."""
-  for name in _LANGUAGE:
-    if name in group.attrs:
-      return text(group.attrs[name])
+  """What a group says is to be done, wherever it says it."""
+  if said := hdf5.said(group, LANGUAGE):
+    return said
   for name in ('ep_meta', 'problem_info'):
     about = hdf5.attribute(group, name)
-    for key in _LANGUAGE:
-      if about.get(key):
-        return str(about[key])
+    for key in LANGUAGE:
+      if isinstance(about.get(key), str) and about[key]:
+        return about[key]
   return ''
 
 
 def _demos(file, split, path):
-  if 'data' not in file or not len(hdf5.own(file, 'data')):
+  data = hdf5.own(file, 'data') if 'data' in file else None
+  if not hasattr(data, 'keys') or not len(data):
     raise ValueError(
-      f"{path}: no group 'data' with demonstrations; it has {list(file)}, "
-      'expected the layout of robomimic'
+      f"{path}: found {sorted(file)[:20]}, expected 'data' with demonstrations "
+      "(robomimic, LIBERO), 'action' and 'observations' (ALOHA), or "
+      "'observations', 'actions' and 'terminals' (D4RL); write it so"
     )
-  names = list(file['data'])
+  names = list(data)
   masks = hdf5.own(file, 'mask') if 'mask' in file else {}
   if split != 'all':
     if split not in masks:
-      raise ValueError(
-        f"{path}: no split {split!r}; it has {sorted(masks)} and 'all'"
-      )
+      raise no_split(path, split, masks)
     names = [bytes(name).decode() for name in hdf5.values(masks, split)]
-    if missing := sorted(set(names) - set(file['data'])):
-      raise ValueError(f'{path}: mask/{split} names {missing[0]}: not in data')
-  return sorted(names, key=lambda n: [int(x) for x in re.findall(r'\d+', n)])
+    if missing := sorted(set(names) - set(data)):
+      raise ValueError(
+        f'{path}: mask/{split} names {missing[0]!r}, expected a demonstration '
+        'in data; copy the file again'
+      )
+  return sorted(names, key=listing.natural)
 
 
 def _defaults(columns):
   """The cameras, and as 'state' what the robot feels, or all there is."""
   seen = sorted(c for c in columns if c.startswith('obs/'))
-  images = [c for c in seen if columns[c].kind == 'image']
-  streams = sole_image(short_names(images, '/'), columns)
-  felt = [c for c in _STATE if c in columns]
-  felt = felt or [c for c in seen if c not in images]
-  felt = felt or [c for c in ('states',) if c in columns]
-  if felt:
-    streams['state'] = '+'.join(felt)
+  streams = cameras(seen, columns)
+  usual = [c for c in _STATE if c in columns] or felt(seen, columns)
+  usual = usual or felt([c for c in ('states',) if c in columns], columns)
+  if usual:
+    streams['state'] = '+'.join(usual)
   fields = {k: c for k, c in _FIELDS.items() if c in columns}
   return {**streams, **fields}
 
 
 def _length(demo) -> int:
   """Steps of a demonstration, from the shape of its actions."""
-  return len(hdf5.own(demo, 'actions')) if 'actions' in demo else 0
+  if 'actions' not in demo:
+    return 0
+  actions = hdf5.own(demo, 'actions')
+  if not getattr(actions, 'shape', ()):
+    raise ValueError(
+      f'{demo.file.filename}: {demo.name}/actions is no array of steps, '
+      'expected [T, A]; write the file again'
+    )
+  return actions.shape[0]

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from rpt_jax import files
 from rpt_jax.episodes import listing, videos
-from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.source import Column, reopen
+from rpt_jax.episodes.columns import Column
+from rpt_jax.episodes.errors import CorruptEpisode, no_split
+from rpt_jax.episodes.source import reopen
 
 MARK = 'a video, or a folder of them'
 _IMAGE = 'image'
@@ -35,7 +37,7 @@ def open(
 ):
   """The clips of all files; ValueError for another split than 'all'."""
   if split != 'all':
-    raise ValueError(f"{path}: no split {split!r}; videos have only 'all'")
+    raise no_split(path, split, ())
   return VideoStore(path, fps, clip_steps, size)
 
 
@@ -56,23 +58,31 @@ class VideoStore:
     clip_steps: int | None = None,
     size: tuple[int, int] | None = None,
   ):
-    if not (fps is None or 0 < fps < np.inf) or (clip_steps or 1) < 1:
+    is_cut = clip_steps is not None
+    if not (fps is None or 0 < fps < np.inf) or is_cut and clip_steps < 1:
       raise ValueError(
-        f'{path}: fps {fps} and clip_steps {clip_steps}: expected positive'
+        f'{path}: found fps={fps} and clip_steps={clip_steps}, expected '
+        'numbers above 0'
       )
     self._arguments = (str(path), fps, clip_steps, size)
     self.name, self.path = pathlib.Path(path).stem, str(path)
     self._size, self._clips, sizes, rates = size, [], [], []
-    files = sorted(listing.visible(pathlib.Path(path), *videos.VIDEO))
-    abouts = listing.kept(path, 'video 1', lambda: _abouts(files))
-    for file, about in zip(files, abouts, strict=True):
+    places = sorted(listing.visible(pathlib.Path(path), *videos.VIDEO))
+    if not places:
+      raise no_split(path, 'all', (), MARK)
+    abouts = listing.kept(path, 'video 2', lambda: _abouts(places))
+    for file, about in zip(places, abouts, strict=True):
       if isinstance(about, str):
         self._clips.append((file, CorruptEpisode(about), 0.0))
         continue
       probe = _opened(about)
+      try:
+        times, tolerance = _resampled(file, probe.times, fps)
+      except CorruptEpisode as error:
+        self._clips.append((file, error, 0.0))
+        continue
       sizes.append(probe.size)
       rates.append(_rate(probe.times))
-      times, tolerance = _resampled(file, probe.times, fps)
       cuts = _cut(times, clip_steps)
       self._clips += [(file, clip, tolerance) for clip in cuts]
     if not sizes:
@@ -130,31 +140,33 @@ def _differences(values, chosen, what, setting):
   return [f'files differ in {what}: {some}{more}; choose one with {setting}=']
 
 
-def _abouts(files) -> list:
+def _abouts(places) -> list:
   """Of each file what `_opened` takes, or why it cannot be opened; for JSON."""
   with concurrent.futures.ThreadPoolExecutor() as pool:
-    return list(pool.map(_about, files))
+    return list(pool.map(_about, places))
 
 
 def _about(file):
   try:
     probe = videos.probe(file)
   except CorruptEpisode as error:
+    if files.may_pass(error.__cause__):
+      raise
     return str(error)
   ticks, step = probe.tick_N.tolist(), 0
   if len(ticks) > 1 and len({*np.diff(ticks).tolist()}) == 1:
     ticks, step = [ticks[0], len(ticks)], ticks[1] - ticks[0]
-  return ticks, step, probe.second, probe.size
+  return ticks, step, probe.size, probe.second
 
 
 def _opened(about) -> videos.Probe:
   """The probe of a file; of frames at one rate only their first is kept."""
-  ticks, step, second, size = about
+  ticks, step, size, second = about
   tick_N = np.array(ticks, np.int64)
   if step:
     first, count = ticks
     tick_N = first + step * np.arange(count)
-  return videos.Probe(tick_N, second, tuple(size))
+  return videos.Probe(tick_N, tuple(size), second)
 
 
 def _is_fault(times):
@@ -168,8 +180,8 @@ def _resampled(file, times, fps):
     count = int(np.floor((times[-1] - times[0]) * fps + 1e-6)) + 1
     if count > _MOST * len(times):
       raise CorruptEpisode(
-        f'{file}: {len(times)} frames over {times[-1] - times[0]:.0f} s, '
-        f'expected more of them, or less than fps={fps}'
+        f'{file}: found {len(times)} frames over {times[-1] - times[0]:.0f} s, '
+        f'too few for fps={fps}; give a lower one, or take the file out'
       )
     times = times[0] + np.arange(count) / fps
   return times, 0.5 * gap + 1e-3

@@ -5,13 +5,12 @@ extend Arrow's (arrays of one shape) are read as what they are kept as.
 """
 
 import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from rpt_jax import files
 from rpt_jax.episodes import decode, parquet
-from rpt_jax.episodes.source import Column, column
+from rpt_jax.episodes.columns import Column, column
 
 
 class Cell(NamedTuple):
@@ -23,6 +22,7 @@ class Cell(NamedTuple):
 
   @property
   def column(self) -> Column:
+    """What the source is told of it."""
     if self.kind == 'image':
       return Column('image', self.shape, np.dtype(np.uint8))
     if self.kind == 'text':
@@ -71,11 +71,11 @@ def cell(items, kind: str, folder: pathlib.Path) -> Cell | str:
   """
   types, first = parquet.library().pa.types, plain(items)[:1]
   if kind in ('Audio', 'Video', 'Pdf', 'Nifti', 'Translation'):
-    return f'{kind}, which nobody here reads'
+    return f'{kind}, expected numbers, texts or images'
   if not len(first) or first.null_count:
     return 'nothing in the first step of the first episode'
   if kind == 'Image' or holds_images(first.type) and not depth(first.type):
-    with decode.opened(_encoded(first[0].as_py(), folder)) as image:
+    with decode.opened(decode.encoded(first[0].as_py(), folder)) as image:
       size = image.height, image.width
       if decode.is_depth(image):
         return Cell('depth', (*size, 1), 'uint16')
@@ -106,18 +106,10 @@ def values(items, cell: Cell, folder: pathlib.Path) -> np.ndarray:
     return np.array([text or '' for text in items.to_pylist()], object)
   if cell.kind == 'values':
     return parquet.dense(items, cell.shape)
-  read, frames = {'image': decode.image, 'depth': decode.depth}[cell.kind], []
-  for step, value in enumerate(items.to_pylist()):
-    try:
-      frames.append(read(_encoded(value, folder)))
-    except (OSError, ValueError) as error:
-      raise ValueError(f'step {step}: {error}') from error
-    if frames[-1].shape != frames[0].shape:
-      raise ValueError(
-        f'step {step}: found a frame {frames[-1].shape[:2]}, expected '
-        f'{frames[0].shape[:2]} as in the first'
-      )
-  return np.stack(frames)
+  read = {'image': decode.image, 'depth': decode.depth}[cell.kind]
+  return decode.stack(
+    items.to_pylist(), lambda x: read(decode.encoded(x, folder))
+  )
 
 
 def _is_list(type_) -> bool:
@@ -127,14 +119,3 @@ def _is_list(type_) -> bool:
     or types.is_large_list(type_)
     or types.is_fixed_size_list(type_)
   )
-
-
-def _encoded(value: Any, folder) -> bytes:
-  """The bytes of a frame: its own, or those of a file in the folder."""
-  if isinstance(value, dict):
-    value = value.get('bytes') or value.get('path')
-  if isinstance(value, bytes):
-    return value
-  if not value or not isinstance(value, str):
-    raise ValueError('found no image, expected its bytes or a path')
-  return files.regular(files.inside(folder, value)).read_bytes()

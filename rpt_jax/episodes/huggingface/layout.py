@@ -9,16 +9,11 @@ import pathlib
 from typing import Any, NamedTuple
 
 from rpt_jax.episodes import parquet
+from rpt_jax.episodes.columns import FIELDS
 from rpt_jax.episodes.huggingface import cells
 
 EPISODE = ('episode_index', 'episode_id', 'episode')
 _STEP = ('frame_index', 'step_index', 'step', 'timestep', 'step_id', 'frame')
-FIELDS = {
-  'action': ('action', 'actions'),
-  'reward': ('next.reward', 'reward', 'rewards'),
-  'is_terminal': ('next.done', 'is_terminal', 'terminal', 'terminals', 'done',
-                  'dones'),
-}  # fmt: skip
 
 
 class Layout(NamedTuple):
@@ -54,7 +49,8 @@ def look(
   names = schema.names
   lists = [f.name for f in schema if _is_steps(f.type, features.get(f.name))]
   episode = next((name for name in EPISODE if name in names), '')
-  of_splits = _runs(tables, splits, episode) if episode else []
+  is_ordered = bool({*_STEP} & {*names})
+  of_splits = _runs(tables, splits, episode, is_ordered) if episode else []
   alone = all(count == 1 for runs in of_splits for _, _, count in runs)
   whole = alone and any(_is_nested(schema.field(name).type) for name in lists)
   if whole:
@@ -64,14 +60,8 @@ def look(
     lists, measure = names, ''
     first, lengths = _together(path, of_splits, episode)
   else:
-    raise ValueError(
-      f'{path}: found the columns {names}; expected one of {EPISODE}, which '
-      'tells the episode of a row, or rows that are episodes, with lists of '
-      'frames or vectors'
-    )
-  places = [file for group in splits for file in group]
-  start = next(i for i, count in enumerate(rows) if count)
-  row = tables.rows(places[start], names, 0, 1)
+    raise _unknown(path, names)
+  row = _first_row(splits, rows, tables, names)
   held, left_out = _cells(row, features, whole, lists, folder)
   fields = {*sum(FIELDS.values(), ())}
   is_longer = measure in FIELDS['action']
@@ -90,6 +80,21 @@ def look(
     'first': first,
     'lengths': lengths,
   }
+
+
+def _unknown(path, names) -> ValueError:
+  return ValueError(
+    f'{path}: found the columns {names}; expected one of {EPISODE}, which '
+    'tells the episode of a row, or rows that are episodes, with lists of '
+    'frames or vectors'
+  )
+
+
+def _first_row(splits, rows, tables, names):
+  """The first row of the first file that has one."""
+  places = [file for group in splits for file in group]
+  start = next(i for i, count in enumerate(rows) if count)
+  return tables.rows(places[start], names, 0, 1)
 
 
 def _features(schema) -> dict[str, Any]:
@@ -130,9 +135,13 @@ def _schema(path, splits, tables):
   schema = abouts[0][0]
   for file, (other, _) in zip(places, abouts, strict=True):
     if not other.equals(schema):
+      found, expected = (
+        ', '.join(f'{field.name}: {field.type}' for field in each)
+        for each in (other, schema)
+      )
       raise ValueError(
-        f'{file}: has the columns {other.names}, expected {schema.names} of '
-        f'the same types as in {places[0]}'
+        f'{file}: found the columns {found}, expected {expected} as in '
+        f'{places[0]}; open them apart'
       )
   return schema, rows
 
@@ -177,9 +186,13 @@ def _cells(row, features, whole, lists, folder):
     try:
       cell = cells.cell(items, _kind(features.get(name)), folder)
     except (OSError, ValueError) as error:
-      raise ValueError(f'{folder}: {name}: first frame: {error}') from error
+      why = str(error).removeprefix(f'{folder}: ')
+      raise ValueError(
+        f'{folder}: {name}: the first step cannot be read ({why}); copy the '
+        'dataset again'
+      ) from error
     if isinstance(cell, cells.Cell) and not is_step and cell.shape:
-      cell = 'one for a whole episode'
+      cell = 'numbers of a whole episode, expected some for each step'
     (left_out if isinstance(cell, str) else held)[name] = cell
   return held, left_out
 
@@ -200,24 +213,36 @@ def _together(path, of_splits, episode):
   return [first for _, first, _ in runs], [count for _, _, count in runs]
 
 
-def _runs(tables, splits, column) -> list[list[tuple[Any, int, int]]]:
+def _runs(
+  tables, splits, column, is_ordered
+) -> list[list[tuple[Any, int, int]]]:
   """For each split, (value, first row, rows) of every run of one value."""
   of_splits, first = [], 0
   for group in splits:
     of_splits.append([])
     for file in group:
+      start, runs = first, of_splits[-1]
       for table in tables.groups(file, [column]):
         chunk = cells.plain(table[column])
-        _add(of_splits[-1], chunk, first, f'{file}: {column}')
+        _add(runs, chunk, first, f'{file}: {column}')
         first += len(chunk)
+      if runs and runs[-1][1] < start and not is_ordered:
+        raise ValueError(
+          f'{file}: {column} begins with {runs[-1][0]!r}, as the file before '
+          f'ends, and no column of {_STEP} tells whether it goes on; give each '
+          'episode a number of its own'
+        )
   return of_splits
 
 
 def _add(of_split, chunk, first, where):
   """Appends the runs of a chunk, or makes the last one longer."""
   types, start = parquet.library().pa.types, 0
-  if not (types.is_integer(chunk.type) or types.is_string(chunk.type)):
-    raise ValueError(f'{where}: is {chunk.type}, expected numbers or texts')
+  is_text = types.is_string(chunk.type) or types.is_large_string(chunk.type)
+  if not (is_text or types.is_integer(chunk.type)):
+    raise ValueError(
+      f'{where}: found {chunk.type}, expected whole numbers or texts'
+    )
   if chunk.null_count:
     raise ValueError(f'{where}: found a row without a value')
   encoded = parquet.library().compute.run_end_encode(chunk)

@@ -9,8 +9,11 @@ import re
 from collections.abc import Iterator
 
 from rpt_jax import files
+from rpt_jax.episodes import listing
+from rpt_jax.episodes.errors import no_split
 
 DICT, STATE, INFO = 'dataset_dict.json', 'state.json', 'dataset_info.json'
+_MEND = 'copy the dataset again'
 _SHARD = re.compile(r'(.+)-(\d{5})-of-(\d{5})(-\w+)?')
 
 
@@ -21,13 +24,9 @@ def is_saved(path: pathlib.Path) -> bool:
 
 def parquet_files(path: pathlib.Path) -> Iterator[pathlib.Path]:
   """Parquet files at a path, in a folder or right below it; none hidden."""
-  if path.is_file():
-    yield from [path] * (path.suffix == '.parquet')
-    return
-  for pattern in ('*.parquet', '*/*.parquet'):
-    for file in path.glob(pattern):
-      if not any(p.startswith('.') for p in file.relative_to(path).parts):
-        yield file
+  for file in listing.visible(path, '.parquet'):
+    if file.parent in (path, path.parent) or file.parent.parent == path:
+      yield file
 
 
 def chosen(path: pathlib.Path, split: str) -> list[list[pathlib.Path]]:
@@ -36,16 +35,14 @@ def chosen(path: pathlib.Path, split: str) -> list[list[pathlib.Path]]:
   Raises ValueError where there is no such split, or a file of it is missing.
   """
   splits = _splits(path)
-  if split != 'all' and split not in splits:
-    raise ValueError(
-      f"{path}: no split {split!r}; it has {sorted(splits)} and 'all'"
-    )
+  if not splits or split != 'all' and split not in splits:
+    raise no_split(path, split, splits, 'a Parquet file or Arrow stream')
   return [*splits.values()] if split == 'all' else [splits[split]]
 
 
 def _splits(path) -> dict[str, list[pathlib.Path]]:
   if (path / DICT).is_file():
-    names = files.read_json(path / DICT, 'splits')['splits']
+    names = files.read_json(path / DICT, 'splits', mend=_MEND)['splits']
     if not isinstance(names, list):
       raise ValueError(f'{path / DICT}: splits is {names}, expected a list')
     folders = {str(name): files.inside(path, name) for name in names}
@@ -57,7 +54,7 @@ def _splits(path) -> dict[str, list[pathlib.Path]]:
 
 def _saved(folder):
   """(split, files) of a folder that `save_to_disk` wrote."""
-  state = files.read_json(folder / STATE, '_data_files')
+  state = files.read_json(folder / STATE, '_data_files', mend=_MEND)
   if state.get('_indices_data_files') or state.get('_indices_files'):
     raise ValueError(
       f'{folder / STATE}: rows are chosen by another file, expected them as '

@@ -1,12 +1,13 @@
 """Minari's episodes in HDF5: groups of one file."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from rpt_jax.episodes import cells, hdf5
-from rpt_jax.episodes.source import Column
+from rpt_jax.episodes.columns import Column
 
 MAIN = 'main_data.hdf5'
 _AFTER = ('observations', 'infos')  # There is one after the last action, too.
@@ -25,12 +26,16 @@ class Groups:
       numbers = sorted(int(match[1]) for match in matches if match)
       return [(number, self._steps(file, number)) for number in numbers]
 
-  def columns(self, number) -> dict[str, Column]:
+  def columns(self, number: int) -> dict[str, Column]:
+    """What a step of an episode holds; errors as `cells.columns`."""
     with hdf5.opened(self.place) as file:
       columns = cells.columns(hdf5.own(file, f'episode_{number}'))
     return {_plain(name): column for name, column in columns.items()}
 
-  def read(self, number, columns, steps) -> dict[str, np.ndarray]:
+  def read(
+    self, number: int, columns: Mapping[str, Column], steps: int
+  ) -> dict[str, np.ndarray]:
+    """The columns of one episode, `steps` rows each; errors as `cells.read`."""
     with hdf5.opened(self.place) as file:
       group = hdf5.own(file, f'episode_{number}')
       names, arrays = [], {}
@@ -44,14 +49,11 @@ class Groups:
         arrays[name] = cells.read(group, where, column, part)
     return arrays
 
-  def attributes(self, number) -> dict[str, Any]:
+  def attributes(self, number: int) -> dict[str, Any]:
+    """What is said of one episode, in words or as a number."""
     with hdf5.opened(self.place) as file:
-      attributes = dict(hdf5.own(file, f'episode_{number}').attrs)
-    return {
-      k: v.item() if isinstance(v, np.generic) else v
-      for k, v in attributes.items()
-      if isinstance(v, np.generic | int | float | str)
-    }
+      attributes = hdf5.own(file, f'episode_{number}').attrs
+      return hdf5.scalars(attributes, int, float, str)
 
   def _steps(self, file, number):
     try:

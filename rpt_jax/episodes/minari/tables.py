@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from rpt_jax import files
-from rpt_jax.episodes import cells, parquet
-from rpt_jax.episodes.source import Column, column
+from rpt_jax.episodes import cells, listing, parquet
+from rpt_jax.episodes.columns import Column, column
 
 ABOUT = 'metadata.json'
 _SPACES = {'observations': 'observation_space', 'actions': 'action_space'}
 _NO_SPACE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+_MEND = 'copy the dataset again'
 _MOST_STEPS = 10**8  # Of an episode.
 
 
@@ -40,10 +41,17 @@ class Tables:
     numbers = [int(p.name) for p in self.place.iterdir() if p.name.isdecimal()]
     return [(number, self._steps(number)) for number in sorted(numbers)]
 
-  def columns(self, number) -> dict[str, Column]:
+  def columns(self, number: int) -> dict[str, Column]:
+    """What a step of an episode holds; ValueError where a table is damaged."""
     return _columns(self._table(number, None), self._shapes)
 
-  def read(self, number, columns, steps) -> dict[str, np.ndarray]:
+  def read(
+    self, number: int, columns: Mapping[str, Column], steps: int
+  ) -> dict[str, np.ndarray]:
+    """The columns of one episode, without its last row.
+
+    Raises ValueError for another number of rows, and for one without a value.
+    """
     table = self._table(number, sorted({c.split('/')[0] for c in columns}))
     if table.num_rows != steps + 1:
       raise ValueError(
@@ -55,8 +63,9 @@ class Tables:
       name: _array(name, leaves.get(name), self._shapes) for name in columns
     }
 
-  def attributes(self, number) -> dict[str, Any]:
-    return files.read_json(self.place / str(number) / ABOUT)
+  def attributes(self, number: int) -> dict[str, Any]:
+    """What is said of one episode; ValueError where that is no JSON."""
+    return files.read_json(self.place / str(number) / ABOUT, mend=_MEND)
 
   def _steps(self, number):
     try:
@@ -69,10 +78,11 @@ class Tables:
   def _table(self, number, fields):
     """The rows of an episode: some of its columns, or (None) all."""
     folder = self.place / str(number)
-    places = sorted(folder.glob(f'*.{self._kind}'))
+    places = sorted(listing.visible(folder, f'.{self._kind}'))
     if len(places) != 1:
       raise ValueError(
-        f'{folder}: found {len(places)} files .{self._kind}, expected one'
+        f'{folder}: found {len(places)} .{self._kind} files, expected one; '
+        f'{_MEND}'
       )
     place, read = files.regular(places[0]), parquet.library()
     if self._kind == 'parquet':
@@ -95,7 +105,8 @@ def _box_shapes(folder, about) -> dict[str, tuple[int, ...]]:
       shapes |= dict(_boxes(field, json.loads(about.get(name) or '{}')))
     except _NO_SPACE as error:
       raise ValueError(
-        f'{folder / ABOUT}: {name} is no space ({error!r}); copy it again'
+        f'{folder / ABOUT}: {name} cannot be read, expected a space of '
+        'Gymnasium as JSON; copy it again'
       ) from error
   return shapes
 
@@ -161,7 +172,7 @@ def _array(name, values, shapes) -> np.ndarray:
   types, kind = parquet.library().pa.types, values.type
   inner = values.flatten() if types.is_fixed_size_list(kind) else values
   if values.null_count or inner.null_count:
-    raise ValueError(f'{name} has nulls, expected a value in every row')
+    raise ValueError(f'{name} has rows without a value, expected one in each')
   if types.is_binary(kind):
     return cells.frames(values.to_pylist())
   numbers_or_texts = inner.to_numpy(zero_copy_only=False)

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from rpt_jax.episodes.decode import opened
+from rpt_jax.episodes.decode import is_depth, opened, stack
 
 _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _STORED_BLOCK = 65535  # bytes; deflate's largest uncompressed block
@@ -48,14 +48,14 @@ def decode(pngs: list[bytes]) -> np.ndarray:
     rows = rows.reshape(len(pngs), height, -1)
     if not rows[:, :, 0].any():
       return rows[:, :, 1:].reshape(len(pngs), *shape)
-  frames = [_decoded(png) for png in pngs]
-  stacked = np.stack(frames)
+  stacked = stack(pngs, _decoded)
   return stacked[..., None] if stacked.ndim == 3 else stacked
 
 
 def _decoded(png):
   with opened(png) as image:
-    return np.asarray(image)
+    as_they_are = image.mode in ('L', 'RGB', 'RGBA') or is_depth(image)
+    return np.asarray(image if as_they_are else image.convert('RGB'))
 
 
 def _chunk(kind, data):

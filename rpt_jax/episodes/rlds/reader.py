@@ -10,7 +10,6 @@ import contextlib
 import functools
 import os
 import pathlib
-import re
 import zlib
 from typing import Any
 
@@ -20,21 +19,25 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from rpt_jax import files
 from rpt_jax.episodes import listing
-from rpt_jax.episodes.errors import CorruptEpisode
-from rpt_jax.episodes.rlds import allowed, records, steps
-from rpt_jax.episodes.source import (
+from rpt_jax.episodes.columns import (
   LANGUAGE,
   STEP_FIELDS,
-  reopen,
+  Column,
   short_names,
   sole_image,
   text,
 )
+from rpt_jax.episodes.errors import CorruptEpisode, no_split
+from rpt_jax.episodes.rlds import allowed, records, steps, versions
+from rpt_jax.episodes.source import reopen
 
 _INFO = 'dataset_info.json'
 LENGTHS = 'episode_lengths.json'  # {split: steps of each}; ours, optional
 _INSTRUCTIONS = tuple(
-  f'{prefix}{name}' for prefix in ('', 'observation/') for name in LANGUAGE
+  f'{prefix}{name}{suffix}'
+  for prefix in ('', 'observation/', 'task/')
+  for name in LANGUAGE
+  for suffix in ('', '_2', '_3')
 )
 
 
@@ -62,9 +65,7 @@ class RldsStore:
       if None in column.shape:
         self.columns[name] = column._replace(shape=self._first_shape(name))
     self.defaults = _defaults(self.columns)
-    self._instruction = next(
-      (k for k in _INSTRUCTIONS if k in self.columns), None
-    )
+    self._said = [k for k in _INSTRUCTIONS if _is_said(k, self.columns.get(k))]
 
   def __reduce__(self):
     return reopen, (type(self), *self._arguments)
@@ -91,10 +92,10 @@ class RldsStore:
       for k in sorted(features)
       if k.startswith(prefix)
     }
-    if self._instruction is not None:
-      words = self._column(index, features, self._instruction)
-      metadata['instruction'] = text(words[0])
-    return metadata
+    said = (self._column(index, features, name)[0] for name in self._said)
+    said = [*map(text, said), *(metadata.get(name, '') for name in LANGUAGE)]
+    said = [words for words in said if words and isinstance(words, str)]
+    return metadata | ({'instruction': said[0]} if said else {})
 
   def _features(self, index):
     part = int(np.searchsorted(self._starts, index, 'right')) - 1
@@ -141,10 +142,23 @@ def _defaults(columns):
   seen = [
     k
     for k, c in columns.items()
-    if k.startswith(prefix) and c.kind != 'text' and k not in _INSTRUCTIONS
+    if k.startswith(prefix) and c.kind != 'text' and not _is_said(k, c)
   ]
   streams = sole_image(short_names(sorted(seen), '/'), columns)
-  return {**streams, **{k: k for k in STEP_FIELDS if k in columns}}
+  fields = {k: k for k in STEP_FIELDS if k in columns}
+  parts = sorted(k for k in columns if k.startswith('action/'))
+  if parts and 'action' not in fields:
+    numbers = [k for k in parts if columns[k].kind == 'values']
+    fields['action'] = '+'.join(numbers)
+  return {**streams, **fields}
+
+
+def _is_said(name: str, column: Column | None) -> bool:
+  """Whether it says in words, or in their codes, what is to be done."""
+  if column is None or name not in _INSTRUCTIONS:
+    return False
+  is_code = column.kind == 'values' and np.dtype(column.dtype).kind in 'iu'
+  return column.kind == 'text' or is_code and 'instruction' in name
 
 
 def _scalar(feature):
@@ -179,7 +193,7 @@ def open_folder(path: str | os.PathLike) -> tfds.core.DatasetBuilder:
   allowed.check(pathlib.Path(path))
   features = pathlib.Path(path) / 'features.json'
   if not features.exists() and 'features' not in files.read_json(
-    pathlib.Path(path) / _INFO
+    pathlib.Path(path) / _INFO, mend='copy the dataset again'
   ):
     raise ValueError(
       f'{features}: not there, and {_INFO} has no features either; write or '
@@ -207,30 +221,28 @@ def _prepared(name: str) -> pathlib.Path:
   `tfds.builder` is not asked, as it imports and fetches code by that name.
   """
   root = pathlib.Path(tfds.core.constants.DATA_DIR).expanduser()
-  folder = root / name.replace(':', '/')
-  if (folder / _INFO).exists():
-    return folder
-  # Not '1.0.0.incomplete-...', which TFDS has not ended to write.
-  versions = [
-    tuple(map(int, path.parent.name.split('.')))
-    for path in folder.glob(f'*/{_INFO}')
-    if re.fullmatch(r'\d+\.\d+\.\d+', path.parent.name)
-  ]
-  if not versions:
+  folder = versions.newest(root / name.replace(':', '/'))
+  if not (folder / _INFO).exists():
     raise ValueError(
       f'{name}: no such file or folder, and no dataset of that name in {root}; '
-      f'give the folder that holds {_INFO}'
+      'give the path of a dataset'
     )
-  return folder / '.'.join(map(str, max(versions)))
+  return folder
 
 
 def _check_format(builder):
   kind = builder.info.file_format
-  if kind is not None and kind.value != 'array_record':
+  if kind is None or kind.value == 'array_record':
+    return
+  if kind.value == 'tfrecord':
     raise ValueError(
       f'{builder.data_dir}: its records are kept as {kind.value}; convert '
       f'them once: python -m rpt_jax.main --convert={builder.data_dir}'
     )
+  raise ValueError(
+    f'{builder.data_dir}: its records are kept as {kind.value}, expected '
+    'array_record or tfrecord; write it again with TFDS as array_record'
+  )
 
 
 def _check_place(folder, path):
@@ -249,9 +261,8 @@ def _check_splits(builder, split) -> list[str]:
   chosen = [s for s in splits if splits[s].shard_lengths]  # Some are empty.
   chosen = chosen if split == 'all' else [split]
   if split != 'all' and split not in splits or not chosen:
-    raise ValueError(
-      f'{builder.data_dir}: no split {split!r}; it has {sorted(splits)}'
-    )
+    mark = f'an episode in a split of {_INFO}'
+    raise no_split(builder.data_dir, split, splits, mark)
   if not splits[chosen[0]].shard_lengths:
     raise ValueError(f'{builder.data_dir}: split {split!r} holds no episode')
   for info in (splits[name] for name in chosen):

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from rpt_jax.episodes import columns as columns_lib
+from rpt_jax.episodes.columns import Column, text
 from rpt_jax.episodes.rlds import png
-from rpt_jax.episodes.source import Column, text
 
 _READABLE = (tfds.features.Tensor, tfds.features.Sequence)
 
@@ -15,6 +16,10 @@ _READABLE = (tfds.features.Tensor, tfds.features.Sequence)
 def decoded(values, feature, column) -> np.ndarray:
   """One column of a record, [T, ...], from the `values` of its feature."""
   if isinstance(feature, tfds.features.Image):
+    if not values:
+      raise ValueError(
+        'found none in this record, expected one a step; copy the dataset again'
+      )
     image_THWC = png.decode(values)
     if column.dtype == np.float32:  # TFDS keeps each number as RGBA.
       return image_THWC.view('<f4')
@@ -23,7 +28,14 @@ def decoded(values, feature, column) -> np.ndarray:
     return np.array([text(v) for v in values], object)
   if values and isinstance(values[0], bytes) and column.dtype.kind in 'biuf':
     values = [_unpacked(v, feature, column) for v in values]
-  return np.array(values, column.dtype).reshape(-1, *column.shape)
+  x = np.array(values)
+  if x.dtype.kind in 'biu' and column.dtype.kind in 'biu':
+    if len(lost := np.flatnonzero(x != x.astype(column.dtype))):
+      raise ValueError(f'found {x[lost[0]]}, which {column.dtype} cannot hold')
+  x = x.astype(column.dtype)
+  if column.kind == 'image':  # A tensor, whose axes may be in another order.
+    return x.reshape(-1, *feature.shape)
+  return x.reshape(-1, *column.shape)
 
 
 def _unpacked(value, feature, column):
@@ -94,9 +106,13 @@ def _column(feature) -> Column:
     if None not in shape and dtype in (np.uint16, np.float32):
       return Column('values', tuple(shape), dtype)
   elif isinstance(feature, _READABLE) and None not in shape:
-    is_text = dtype.kind not in 'biuf'
-    kind = 'text' if is_text else 'values'
-    return Column(kind, tuple(shape), dtype)
+    if dtype.kind in 'OSU':
+      return Column('text', tuple(shape), dtype)
+    if dtype.kind in 'biuf':
+      seen = columns_lib.column(shape, dtype)
+      # As many numbers a step: steps are counted by them.
+      same = np.prod(seen.shape) == np.prod(shape)
+      return seen if same else Column('values', tuple(shape), dtype)
   raise ValueError(
     f'{word} of shape {shape} and type {dtype}, expected numbers of one shape '
     'at every step, text, or an image'

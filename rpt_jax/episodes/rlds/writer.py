@@ -23,7 +23,7 @@ from rpt_jax.episodes.rlds.steps import flatten
 from rpt_jax.types import Episode
 
 _VERSION = '1.0.0'
-_OWN = re.compile(  # Files of a dataset that may be replaced.
+_OWN = re.compile(
   r'.*\.array_record-\d+-of-\d+|(dataset_info|features|metadata)\.json|'
   r'.*\.labels\.txt|' + re.escape(LENGTHS)
 )

@@ -54,24 +54,8 @@ def is_bag(path: pathlib.Path) -> bool:
     return file.read(16).startswith(magic[path.suffix.lower()])
 
 
-def below(root: pathlib.Path, split: str = 'all') -> list[Bag]:
-  """All bags at or below a path, in the order of their numbers.
-
-  Raises ValueError for a split that is no folder with bags in it.
-  """
-  splits = sorted(p.name for p in root.glob('*') if p.is_dir())
-  own = []
-  if split == 'all' or split in splits:
-    own = _below(root if split == 'all' else root / split)
-  if not own:
-    raise ValueError(
-      f"{root}: no split {split!r}; it has {splits} and 'all': a split is a "
-      'folder of bags'
-    )
-  return own
-
-
-def _below(root):
+def below(root: pathlib.Path) -> list[Bag]:
+  """All bags at or below a path, in the order of their numbers."""
   if root.is_file():
     return [Bag(root, [root])]
   paths = [

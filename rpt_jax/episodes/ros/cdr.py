@@ -88,7 +88,7 @@ def definition(name: str, encoding: str, text: str) -> dict[str, list[Field]]:
   if short(name) in _common():
     return _common()
   raise ValueError(
-    f'{name}: defined by {encoding or "nothing"!r}, expected ros2msg; convert '
+    f'{name}: found {encoding or "no"} definition, expected ros2msg; convert '
     'the bag with a newer ROS 2'
   )
 
@@ -139,7 +139,9 @@ class _Cursor:
     if field.kind in _CODES:
       return self._numbers(field.kind, count)
     if count > self.left:  # Each takes a byte at least.
-      raise ValueError(f'{field.name}: {count} of them are cut off')
+      raise ValueError(
+        f'{field.name}: found {self.left} bytes, expected {count} values'
+      )
     return [self._other(types, field.kind) for _ in range(count)]
 
   def _other(self, types, kind):
@@ -147,7 +149,7 @@ class _Cursor:
       text = self._numbers('u1', self._length()).tobytes()
       if text[-1:] not in (b'', b'\0'):
         raise ValueError(f'a text has no end: {text[:40]!r}')
-      return text[:-1].decode()
+      return text[:-1].decode('utf-8', 'replace')
     return self.message(types, kind)
 
   def _length(self):

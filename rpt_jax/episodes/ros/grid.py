@@ -24,6 +24,7 @@ class Run(NamedTuple):
 
   @property
   def rate(self) -> float:
+    """Messages a second; 0 where there is no second one."""
     return 1 / self.period if self.period else 0.0
 
 
@@ -86,15 +87,14 @@ def span(runs: Collection[Run], fps: float) -> tuple[int, int]:
   seconds = (min((run.last for run in runs), default=-1) - start) / SECOND
   if seconds < 0:
     raise ValueError(
-      'has no time in which all of its cameras and steady topics send, '
-      'expected some; look at it with ros2 bag info'
+      'has no time in which all of its cameras and topics that send at a rate '
+      'do so, expected some; look at it with ros2 bag info'
     )
   steps = int(np.floor(seconds * fps + 1e-6)) + 1
   if steps > _MOST * min(run.count for run in runs):
     raise ValueError(
-      f'has {min(run.count for run in runs)} messages of a topic over '
-      f'{seconds:.0f} s, expected more of them, or less than {fps} steps a '
-      'second'
+      f'found {min(run.count for run in runs)} messages of a topic over '
+      f'{seconds:.0f} s, too few for {fps} steps a second; give a lower fps'
     )
   return start, steps
 

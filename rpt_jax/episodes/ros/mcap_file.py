@@ -58,7 +58,8 @@ def channels(path: pathlib.Path) -> tuple[list[Channel], bool]:
     counted = sum(len(x) for x in entries.values())
     if head.messages not in (None, counted):
       raise ValueError(
-        f'{path}: {counted} messages are in it, its end counts {head.messages}'
+        f'{path}: found {counted} messages, expected {head.messages} as its '
+        'end counts; copy it again'
       )
     none = np.zeros((0, 3), np.int64)
     numbers = head.channels
@@ -80,8 +81,8 @@ def messages(path: pathlib.Path, places_N4: np.ndarray) -> Iterator[bytes]:
       opcode, begin, end = next(records, (None, 0, 0))
       if opcode != _MESSAGE or [*_message(content, begin, end)] != about:
         raise ValueError(
-          f'{path}: no message of channel {about[0]} and time {about[1]} at '
-          f'{chunk}+{offset}, as its index says'
+          f'{path}: found no message of channel {about[0]} and time {about[1]} '
+          f'at {chunk}+{offset}, where its index has one; copy it again'
         )
       yield content[begin + 22 : end]
 
@@ -99,14 +100,14 @@ class _Head(NamedTuple):
 def _mapped(path):
   """The bytes of a file, read as they are asked for."""
   if not os.path.getsize(files.regular(path)):
-    raise ValueError(f'{path}: is empty, expected an MCAP file')
+    raise ValueError(f'{path}: found nothing in it, expected an MCAP file')
   with (
     open(path, 'rb') as file,
     mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
   ):
     if data[:8] != MAGIC:
       raise ValueError(
-        f'{path}: begins with {data[:8]!r}, expected an MCAP file, {MAGIC!r}'
+        f'{path}: found another kind of file, expected MCAP; copy it again'
       )
     yield data
 
@@ -200,7 +201,10 @@ def _walked(path, data, is_cut) -> tuple[_Head, dict[int, np.ndarray]]:
   end = len(data) - (0 if is_cut else len(MAGIC))
   walk(data, _NO_CHUNK, len(MAGIC), end, is_cut)
   if lost := entries.keys() - head.channels.keys():
-    raise ValueError(f'{path}: messages of channels {sorted(lost)} without one')
+    raise ValueError(
+      f'{path}: found messages of channels {sorted(lost)}, which it does not '
+      'describe; copy it again'
+    )
   return head, {k: np.array(x, np.int64) for k, x in entries.items()}
 
 
@@ -216,7 +220,10 @@ def _content(path, data, at) -> bytes:
   """The records of the chunk at this place of a file."""
   opcode, begin, end = next(_records(data, at, len(data)), (None, 0, 0))
   if opcode != _CHUNK:
-    raise ValueError(f'{path}: no chunk at byte {at}, as its index says')
+    raise ValueError(
+      f'{path}: found no chunk at byte {at}, where its index has one; copy it '
+      'again'
+    )
   chunk = _parsed(data, opcode, begin, end)
   size = chunk.uncompressed_size
   content = packed.unpacked(path, chunk.data, chunk.compression, size)

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rpt_jax.episodes import decode
-from rpt_jax.episodes.source import Column
+from rpt_jax.episodes.columns import Column
 
 IMAGES = ('sensor_msgs/Image', 'sensor_msgs/CompressedImage')
 PARTS = ('position', 'velocity', 'effort')
 _JOINTS = 'sensor_msgs/JointState'
 _TEXT = 'std_msgs/String'
-# Channels of an encoding, and which of them are red, green and blue.
 _COLOURS = {
   'rgb8': (3, slice(3)),
   'bgr8': (3, slice(2, None, -1)),
@@ -34,7 +33,7 @@ class Entry(NamedTuple):
   topic: str
   type: str  # package/Name
   part: str  # A field; '' is the whole message.
-  kind: str  # As `source.Column` has it, like the two below.
+  kind: str  # As `columns.Column` has it, like the two below.
   shape: list[int]
   dtype: str
   joints: list[str] = []
@@ -106,8 +105,8 @@ def _by_name(entry, message):
     others = sorted({*names} - {*entry.joints})
     if missing or others or len({*names}) < len(names):
       raise ValueError(
-        f'found joints {names}, expected {entry.joints}: {missing} missing, '
-        f'{others} new, each once'
+        f'found joints {names}, expected {entry.joints}, each once: {missing} '
+        f'are missing, {others} are new'
       )
   if len(x) != entry.shape[0] or names and len(names) != len(x):
     raise ValueError(
@@ -184,5 +183,6 @@ def _compressed(message) -> np.ndarray:
     return decode.depth(data) if is_depth else decode.image(data)
   except OSError as error:
     raise ValueError(
-      f'its format is {message["format"]!r}, expected JPEG or PNG ({error})'
+      f'cannot be decoded ({error}); its format is {message["format"]!r}, '
+      'expected a whole JPEG or PNG'
     ) from error

@@ -3,18 +3,16 @@
 import re
 from collections.abc import Collection, Mapping
 
+from rpt_jax.episodes.columns import LANGUAGE
 from rpt_jax.episodes.ros import messages
-from rpt_jax.episodes.source import LANGUAGE
 
-_LANGUAGE = (*LANGUAGE, 'instructions', 'task_instruction', 'task', 'prompt')
-# Words in the names of topics of actions: of these the first that any has.
+# The first of these that any topic has counts.
 _ACTIONS = (
   {'action', 'actions'},
   {'cmd', 'command', 'commands'},
   {'leader', 'master'},
 )
 _POSES = ('geometry_msgs/PoseStamped', 'geometry_msgs/Pose')
-# Parts of a topic's name that tell no camera from another.
 _ANY_CAMERA = re.compile(r'image(_(raw|rect|color|mono))*|compressed|color|rgb')
 
 
@@ -67,5 +65,5 @@ def language(entries: Mapping[str, messages.Entry]) -> list[str]:
     for e in entries.values()
     if e.kind == 'text'
   }
-  names = sorted(name for name in last if last[name] in _LANGUAGE)
-  return sorted(names, key=lambda name: _LANGUAGE.index(last[name]))
+  names = sorted(name for name in last if last[name] in LANGUAGE)
+  return sorted(names, key=lambda name: LANGUAGE.index(last[name]))

@@ -32,7 +32,8 @@ def unpacked(path, data: bytes, compression: str, size: int | None) -> bytes:
     )
   if len(content) != size:
     raise ValueError(
-      f'{path}: {len(content)} bytes were compressed, {size} were declared'
+      f'{path}: found {len(content)} bytes after decompressing, expected '
+      f'{size}; copy it again'
     )
   return content
 

@@ -39,14 +39,14 @@ def channels(path: pathlib.Path) -> tuple[list[Channel], bool]:
     rows = base.execute(f'SELECT {columns} FROM messages ORDER BY id')
     kind = [('time', np.int64), ('row', np.int64), ('topic', np.int64)]
     table = np.fromiter(rows, kind)
-  made = []
+  own_channels = []
   for number, name, kind, how in topics:
     own = table[table['topic'] == number]
     zero = np.zeros_like(own['row'])
     places = np.stack([zero, own['row'], own['topic'], own['time']], 1)
     about = str(kind), str(how), definitions.get(kind, ('', ''))
-    made.append(Channel(str(name), *about, own['time'], places))
-  return made, False
+    own_channels.append(Channel(str(name), *about, own['time'], places))
+  return own_channels, False
 
 
 def messages(path: pathlib.Path, places_N4: np.ndarray) -> Iterator[bytes]:

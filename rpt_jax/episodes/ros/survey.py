@@ -8,6 +8,7 @@ import concurrent.futures
 from collections.abc import Sequence
 from typing import Any
 
+from rpt_jax import files
 from rpt_jax.episodes.ros import bags, cdr, grid, mcap_file, messages
 
 _TRIES = 3  # Bags in which a topic may be one that can be read.
@@ -63,5 +64,6 @@ def _columns(bag, names, left_out) -> dict[str, messages.Entry]:
       columns |= messages.entries(name, cdr.short(topic.type), message)
       left_out.pop(name, None)
     except Exception as error:  # Pillow, and recursion: each has its own.
-      left_out[name] = f'{topic.type}: {error}'
+      why = files.words(error).removeprefix(f'{topic.type}: ')
+      left_out[name] = f'{topic.type}: {why}'
   return columns

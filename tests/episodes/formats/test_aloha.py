@@ -161,7 +161,7 @@ def test_what_is_to_be_done_and_how_often(tmp_path):
   assert said == ['open it', 'close it', 'turn it'] and source.fps == 50
   assert source.metadata(0)['fps'] == 50
   assert episodes.open(tmp_path, split='b').lengths.tolist() == [3]
-  with pytest.raises(ValueError, match=r"no split 'd'.*'a', 'b', 'c'"):
+  with pytest.raises(ValueError, match=r"no split 'd'.*'a', 'all', 'b', 'c'"):
     episodes.open(tmp_path, split='d')
   write(tmp_path / 'c/episode_1.hdf5', 3, 3, fps=25)
   with pytest.raises(ValueError, match='50.0 Hz and .*episode_1.*25.0 Hz'):
@@ -263,7 +263,7 @@ def test_frames_of_an_episode_are_of_one_size(tmp_path):
 
   write(tmp_path / 'episode_0.hdf5', 0, 4, grown)
   with pytest.raises(
-    episodes.CorruptEpisode, match=r'step 1: found a frame \(16, 32\), expected'
+    episodes.CorruptEpisode, match=r'step 1: found a frame \(16, 32, 3\), exp'
   ):
     episodes.open(tmp_path)[0]
 

@@ -261,11 +261,11 @@ def test_faults_of_tables_name_their_episode(copied):
   rewrite(place, rows=4)
   fails('found 4 rows, expected 6')
   rewrite(place, actions=pa.array([1, None, 2, 3, 4, 0]))
-  fails('actions has nulls')
+  fails('actions has rows without a value')
   rewrite(place, rewards=None)
   fails('rewards is missing')
   place.rename(place.with_name('x'))
-  fails('found 0 files .arrow, expected one')
+  fails('found 0 .arrow files, expected one')
   (path / 'data/0/metadata.json').write_text('{')
   source = episodes.open(path)
   assert source.lengths.tolist() == [0, 5] and source[1].length == 5
@@ -273,7 +273,7 @@ def test_faults_of_tables_name_their_episode(copied):
     with pytest.raises(episodes.CorruptEpisode, match='episode 0'):
       read(0)
   rewrite(path / 'data/1/part-0.arrow', rewards=None)
-  with pytest.raises(ValueError, match='found no reward among'):
+  with pytest.raises(ValueError, match='found no .rewards. among'):
     episodes.open(path)
 
 
@@ -308,7 +308,8 @@ def test_tables_that_lie_are_refused(copied, kind):
     try:
       assert source[1].length == 5
     except episodes.CorruptEpisode as error:
-      assert 'episode 1' in str(error)
+      named = 'episode 1', f'1/{place.name}'
+      assert any(name in str(error) for name in named)
 
 
 @pytest.mark.parametrize(
@@ -317,9 +318,12 @@ def test_tables_that_lie_are_refused(copied, kind):
     ({'total_episodes': 3}, '2 of 2 episodes have steps, its metadata count 3'),
     ({'total_episodes': None}, 'its metadata count None'),
     ({'data_format': 'zarr'}, "data_format is 'zarr', expected hdf5"),
-    ({'observation_space': '{"type": "Box"}'}, 'observation_space is no space'),
-    ({'observation_space': '[' * 99_999}, 'observation_space is no space'),
-    ({'observation_space': '[]'}, 'observation_space is no space'),
+    (
+      {'observation_space': '{"type": "Box"}'},
+      'observation_space cannot be read',
+    ),
+    ({'observation_space': '[' * 99_999}, 'observation_space cannot be read'),
+    ({'observation_space': '[]'}, 'observation_space cannot be read'),
     (
       {'observation_space': '{"type": "Box", "shape": [2, 3]}'},
       r'observations has 4 numbers a row, its space is \[2, 3\]',

@@ -91,7 +91,7 @@ def test_faults_of_a_file_name_it(file, tmp_path):
     episodes.open(bad)
   with h5py.File(bad, 'w') as f:
     f['x'] = 1
-  with pytest.raises(ValueError, match="no group 'data'"):
+  with pytest.raises(ValueError, match="expected 'data' with dem"):
     episodes.open(bad)
 
 

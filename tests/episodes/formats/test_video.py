@@ -124,14 +124,16 @@ def test_a_truncated_video_whose_index_is_whole_is_named(tmp_path):
   content = path.read_bytes()
   path.write_bytes(content[:-400])
   source = episodes.open(tmp_path)
-  with pytest.raises(episodes.CorruptEpisode, match='of 55 frames found'):
+  with pytest.raises(
+    episodes.CorruptEpisode, match='found 35 frames, expected 55'
+  ):
     source[0]
   assert source.lengths.tolist() == [0, 5]
 
 
 def test_wrong_settings_are_named(tmp_path):
   path = write_video(tmp_path / 'a.mp4', 4)
-  with pytest.raises(ValueError, match='expected positive'):
+  with pytest.raises(ValueError, match='expected numbers above 0'):
     episodes.open(path, fps=0)
   with pytest.raises(ValueError, match="no split 'train'"):
     episodes.open(path, split='train')
@@ -171,3 +173,17 @@ def test_files_are_looked_through_once(tmp_path, monkeypatch):
     )
   with pytest.raises(CorruptEpisode, match='d.mp4'):
     after[6]
+
+
+def test_no_frame_is_left_to_a_video_that_is_closed():
+  """What a stream says of itself is gone with its container."""
+  is_open = True
+
+  def pixels():
+    assert is_open
+    return np.zeros((2, 2, 3), np.uint8)
+
+  shown = iter([videos._Frame(0.0, pixels)])
+  frames = videos._pick(shown, [0.0, 0.1])
+  is_open = False
+  assert [frame.pixels().shape for frame in frames] == [(2, 2, 3)] * 2

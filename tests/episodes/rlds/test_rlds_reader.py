@@ -13,8 +13,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from rpt_jax import episodes
+from rpt_jax.episodes.columns import Column
 from rpt_jax.episodes.rlds import png, steps, tfrecord
-from rpt_jax.episodes.source import Column
 
 
 class Robot(tfds.core.GeneratorBasedBuilder):
