@@ -141,3 +141,70 @@ def fields_of(
     for field, own in names.items()
     if columns.keys() & {*own}
   }
+
+
+def joined(columns: Sequence[Column], size=None) -> Column:
+  """What a stream of these columns holds, frames at `size` (H, W) if given."""
+  if len(columns) == 1:
+    (column,) = columns
+    if column.kind == 'image' and size is not None:
+      return column._replace(shape=(*size, *column.shape[2:]))
+    return column._replace(shape=(1,)) if _is_number(column) else column
+  width = sum(int(np.prod(c.shape)) for c in columns)
+  return Column('values', (width,), np.dtype(np.float32))
+
+
+def _is_number(column):
+  """Whether a step is one number that was measured, no flag or choice."""
+  floats = column.kind == 'values' and np.dtype(column.dtype).kind == 'f'
+  return floats and column.shape == ()
+
+
+def standard(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
+  """One array of a stream: floats are float32 [T, ...], actions never int64.
+
+  Raises ValueError where a whole number would become another one.
+  """
+  if len(parts) > 1:
+    flat = [cast(x.reshape(len(x), -1), np.float32) for x in parts]
+    return np.concatenate(flat, axis=-1)
+  x = np.asarray(parts[0])
+  if x.dtype.kind == 'f':
+    x = x[:, None] if x.ndim == 1 else x
+    return x.astype(np.float32, copy=False)
+  if x.dtype.kind in 'biuf':
+    x = x.astype(x.dtype.newbyteorder('='), copy=False)  # As JAX wants it.
+  return cast(x, np.int32) if name == 'action' else x
+
+
+def cast(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+  """The same numbers; ValueError where a whole number would be another one."""
+  if x.dtype.kind not in 'iu':
+    return x.astype(dtype)
+  with np.errstate(over='ignore'):
+    cast = x.astype(dtype)
+  if len(differs := np.argwhere(cast.astype(x.dtype) != x)):
+    raise ValueError(
+      f'step {differs[0][0]} holds {x[tuple(differs[0])]}, which '
+      f'{np.dtype(dtype)} cannot; name another column, or store smaller numbers'
+    )
+  return cast
+
+
+def complete(
+  values: Mapping[str, np.ndarray], length: int
+) -> dict[str, np.ndarray]:
+  """Fills what a dataset leaves out; ends come from the record's extent."""
+  steps = np.arange(length)
+  terminal = values.get('is_terminal', np.zeros(length, bool)).astype(bool)
+  reward = values.get('reward', np.zeros(length))
+  discount = values.get('discount', ~terminal)
+  return {
+    'action': np.zeros((length, 0), np.float32),
+    **values,
+    'reward': reward.reshape(length).astype(np.float32),
+    'discount': discount.reshape(length).astype(np.float32),
+    'is_first': steps == 0,
+    'is_last': steps == length - 1,
+    'is_terminal': terminal.reshape(length),
+  }

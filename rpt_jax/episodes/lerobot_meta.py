@@ -308,7 +308,10 @@ def _range(part, total):
   if not re.fullmatch(r'\s*\d*%?\s*:\s*\d*%?\s*', part):
     raise ValueError(part)
   start, stop = (_place(end.strip(), total) for end in part.split(':'))
-  return range(start or 0, total if stop is None else stop)
+  start, stop = start or 0, total if stop is None else stop
+  if not start <= stop <= total:
+    raise ValueError(part)
+  return range(start, stop)
 
 
 def _place(end, total):

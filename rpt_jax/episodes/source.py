@@ -24,7 +24,9 @@ from typing import Any
 import numpy as np
 
 from rpt_jax import files
+from rpt_jax.episodes import columns as columns_lib
 from rpt_jax.episodes import decode
+from rpt_jax.episodes import mapping as mapping_lib
 from rpt_jax.episodes.cards import Card
 from rpt_jax.episodes.columns import (
   STEP_FIELDS,
@@ -38,7 +40,6 @@ from rpt_jax.episodes.windows import Clips
 from rpt_jax.types import Episode
 
 _OF_ONE = ('reward', 'discount', 'is_terminal')  # A number a step.
-_FROM_EXTENT = ('is_first', 'is_last')
 
 
 class Source:
@@ -68,9 +69,9 @@ class Source:
       mapping = {**card.mapping, **mapping}
     self.store, self._size, self._card = store, size, card
     self._instruction = (mapping := dict(mapping)).pop('instruction', None)
-    self._columns = _resolve(store, mapping)
+    self._columns = mapping_lib.resolve(store, mapping)
     if self._instruction is not None:
-      _split_columns(store, 'instruction', self._instruction)
+      mapping_lib.split(store, 'instruction', self._instruction)
 
   @property
   def name(self) -> str:
@@ -96,7 +97,9 @@ class Source:
   def streams(self) -> dict[str, Column]:
     """What a step of this source holds: observations, action, reward, ..."""
     return {
-      name: _joined([self.store.columns[c] for c in columns], self._size)
+      name: columns_lib.joined(
+        [self.store.columns[c] for c in columns], self._size
+      )
       for name, columns in self._columns.items()
     }
 
@@ -109,7 +112,9 @@ class Source:
   def warnings(self) -> list[str]:
     """What is odd in the dataset as a whole."""
     expressions = [*self.store.defaults.values()]
-    named = {c for e in expressions for c in _split_columns(self.store, '', e)}
+    named = {
+      c for e in expressions for c in mapping_lib.split(self.store, '', e)
+    }
     lines = [
       f'{name}: {c.dtype}{list(c.shape)} a step is neither a frame nor a few '
       'numbers, and no stream unless you name it'
@@ -178,7 +183,7 @@ class Source:
       values['action'] = self._standardise(values['action'])
     if finite:
       self._check_finite(index, values)
-    values = _complete(values, length)
+    values = columns_lib.complete(values, length)
     return {k: values[k] for k in fields}
 
   def metadata(self, index: int) -> dict[str, Any]:
@@ -245,7 +250,7 @@ class Source:
 
   def _standard(self, index, name, parts, length):
     with blaming(self.path, f'episode {index}, {name}'):
-      x = _standard(name, parts)
+      x = columns_lib.standard(name, parts)
       if name in _OF_ONE and x.size != length:
         raise ValueError(
           f'found {list(x.shape[1:])} numbers a step, expected one'
@@ -292,7 +297,7 @@ class Source:
       )
     same = x.dtype.kind == np.dtype(column.dtype).kind
     with blaming(self.path, f'episode {index}, {name}'):
-      return x if same else _cast(x, column.dtype)
+      return x if same else columns_lib.cast(x, column.dtype)
 
   def _check_finite(self, index, values):
     for name, x in values.items():
@@ -308,118 +313,3 @@ class Source:
 def reopen(store_type, *arguments):
   """What a pickled store becomes: opened once in each process."""
   return store_type(*arguments)
-
-
-def _resolve(store, mapping) -> dict[str, list[str]]:
-  """{stream: its columns}, observations first."""
-  if extent := [k for k in mapping if k in _FROM_EXTENT]:
-    raise ValueError(
-      f'{store.path}: {extent[0]} cannot be mapped, it follows from where an '
-      'episode begins and ends; leave it out'
-    )
-  chosen = {k: v for k, v in mapping.items() if k not in STEP_FIELDS}
-  defaults = {k: v for k, v in store.defaults.items() if k not in _FROM_EXTENT}
-  if not chosen:
-    chosen = {k: v for k, v in defaults.items() if k not in STEP_FIELDS}
-  if not chosen:
-    raise ValueError(
-      f'{store.path}: found no observation among {sorted(store.columns)}; '
-      "name one, as in image='path/to/image'"
-    )
-  fields = {k: v for k, v in defaults.items() if k in STEP_FIELDS}
-  fields |= {k: v for k, v in mapping.items() if k in STEP_FIELDS}
-  return {
-    k: _split_columns(store, k, v) for k, v in {**chosen, **fields}.items()
-  }
-
-
-def _split_columns(store, stream, expression) -> list[str]:
-  columns = _summands(store.columns, expression.split('+'))
-  for column in columns:
-    is_text = column in store.columns and store.columns[column].kind == 'text'
-    if is_text and len(columns) > 1:
-      raise ValueError(
-        f'{store.path}: {stream}={expression!r}: {column} is text, expected '
-        'numbers to be joined'
-      )
-    if why := getattr(store, 'left_out', {}).get(column):
-      raise ValueError(
-        f'{store.path}: {stream}={expression!r}: {column} cannot be read '
-        f'({why}); name another of {sorted(store.columns)}'
-      )
-    if column not in store.columns:
-      raise ValueError(
-        f'{store.path}: {stream}={expression!r} is not among its columns; it '
-        f'has {sorted(store.columns)}'
-      )
-  return columns
-
-
-def _summands(columns, parts) -> list[str]:
-  """The columns that are joined by '+', which may be in a name itself."""
-  if not parts:
-    return []
-  sizes = range(len(parts), 0, -1)
-  size = next((n for n in sizes if '+'.join(parts[:n]) in columns), 1)
-  return ['+'.join(parts[:size]), *_summands(columns, parts[size:])]
-
-
-def _joined(columns: Sequence[Column], size=None) -> Column:
-  if len(columns) == 1:
-    (column,) = columns
-    if column.kind == 'image' and size is not None:
-      return column._replace(shape=(*size, *column.shape[2:]))
-    return column._replace(shape=(1,)) if _is_number(column) else column
-  width = sum(int(np.prod(c.shape)) for c in columns)
-  return Column('values', (width,), np.dtype(np.float32))
-
-
-def _is_number(column):
-  """Whether a step is one number that was measured, no flag or choice."""
-  floats = column.kind == 'values' and np.dtype(column.dtype).kind == 'f'
-  return floats and column.shape == ()
-
-
-def _standard(name, parts) -> np.ndarray:
-  """One array of a stream: floats are float32 [T, ...], actions never int64."""
-  if len(parts) > 1:
-    flat = [_cast(x.reshape(len(x), -1), np.float32) for x in parts]
-    return np.concatenate(flat, axis=-1)
-  x = np.asarray(parts[0])
-  if x.dtype.kind == 'f':
-    x = x[:, None] if x.ndim == 1 else x
-    return x.astype(np.float32, copy=False)
-  if x.dtype.kind in 'biuf':
-    x = x.astype(x.dtype.newbyteorder('='), copy=False)  # As JAX wants it.
-  return _cast(x, np.int32) if name == 'action' else x
-
-
-def _cast(x, dtype) -> np.ndarray:
-  """The same numbers; ValueError where a whole number would be another one."""
-  if x.dtype.kind not in 'iu':
-    return x.astype(dtype)
-  with np.errstate(over='ignore'):
-    cast = x.astype(dtype)
-  if len(differs := np.argwhere(cast.astype(x.dtype) != x)):
-    raise ValueError(
-      f'step {differs[0][0]} holds {x[tuple(differs[0])]}, which '
-      f'{np.dtype(dtype)} cannot; name another column, or store smaller numbers'
-    )
-  return cast
-
-
-def _complete(values, length) -> dict[str, np.ndarray]:
-  """Fills what a dataset leaves out; ends come from the record's extent."""
-  steps = np.arange(length)
-  terminal = values.get('is_terminal', np.zeros(length, bool)).astype(bool)
-  reward = values.get('reward', np.zeros(length))
-  discount = values.get('discount', ~terminal)
-  return {
-    'action': np.zeros((length, 0), np.float32),
-    **values,
-    'reward': reward.reshape(length).astype(np.float32),
-    'discount': discount.reshape(length).astype(np.float32),
-    'is_first': steps == 0,
-    'is_last': steps == length - 1,
-    'is_terminal': terminal.reshape(length),
-  }

@@ -387,7 +387,9 @@ def test_splits_in_any_dialect(tmp_path, value, expected):
   assert source.lengths.tolist() == lengths
 
 
-@pytest.mark.parametrize('value', ['all', '0:9', [7], None, {'a': 1}, '2:1'])
+@pytest.mark.parametrize(
+  'value', ['all', '0:9', [7], None, {'a': 1}, '2:1', '0:999999999999']
+)
 def test_a_split_that_means_nothing_is_named(tmp_path, value):
   odd.lerobot(tmp_path / 'd', info={'splits': {'train': value}})
   with pytest.raises(ValueError, match=r'info.json: splits.train: found'):
