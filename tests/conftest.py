@@ -1,8 +1,7 @@
 """Eight fake CPU devices and strict JAX, set before anything imports it.
 
-All processes of a test run share what they compile, which is most of what takes
-time here, and compile it with few optimisations (`RPT_JAX_TESTS_OPTIMISE=1`:
-with all of them): without either the suite takes twice as long.
+All processes of a test run share what they compile: without that the suite
+takes twice as long.
 """
 
 import atexit
@@ -15,11 +14,6 @@ os.environ.pop('JAX_NUM_CPU_DEVICES', None)
 _flag = '--xla_force_host_platform_device_count'
 if _flag not in os.environ.get('XLA_FLAGS', ''):
   os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_flag}=8'
-
-_level = '--xla_backend_optimization_level'
-if not os.environ.get('RPT_JAX_TESTS_OPTIMISE'):
-  if _level not in os.environ['XLA_FLAGS']:
-    os.environ['XLA_FLAGS'] += f' {_level}=1'
 
 # Nothing of this user's is read or written.
 os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(prefix='rpt_jax_cache_')

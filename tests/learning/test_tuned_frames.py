@@ -27,7 +27,8 @@ def test_only_demonstrations_in_use_are_decoded(robot, monkeypatch):
   """The same windows, though rows are counted anew."""
   domain, inputs, c = robot
   names = ('latent', 'proprio', 'action')
-  about = inputs, names, 9, c.seed, 2
+  most, _ = domain.most_demos()
+  about = inputs, names, most, c.seed, 2
   demos = demonstrations.load([domain], *about)[domain.name]
   arrays, table = demos.data, demos.table
   size = len(arrays['action']) + 9  # As beside a longer domain.

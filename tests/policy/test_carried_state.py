@@ -58,7 +58,9 @@ def played(acting, executed=None, steps=STEPS):
   return np.stack(actions)
 
 
-@pytest.mark.parametrize('motion', [False, True])
+@pytest.mark.parametrize(
+  'motion', [pytest.param(False, marks=pytest.mark.slow), True]
+)
 def test_it_acts_as_one_window_from_the_start_says(motion):
   """Beyond `context` steps, and with actions that were not its own."""
   acting = policy(motion)
