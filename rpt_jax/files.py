@@ -22,6 +22,16 @@ import numpy as np
 _MAX_JSON, MANIFEST = 1 << 24, 1 << 28
 # A compressor makes no more of a byte than this (deflate: 1032).
 _MAX_RATIO = 1100
+# Faults of a system, and none that decoders say of broken files (EIO, EPERM).
+_PASSING = {
+  errno.EACCES,
+  errno.EAGAIN,
+  errno.EINTR,
+  errno.EMFILE,
+  errno.ENFILE,
+  errno.ESTALE,
+  errno.ETIMEDOUT,
+}
 _FREE = 1 << 26  # bytes that may be declared without being there.
 
 
@@ -56,7 +66,7 @@ def inside(folder: str | os.PathLike, name: str) -> pathlib.Path:
 
 def may_pass(error: BaseException | None) -> bool:
   """Whether it is the system's fault, as too many open files, and no file's."""
-  return isinstance(error, OSError) and error.errno in errno.errorcode
+  return isinstance(error, OSError) and error.errno in _PASSING
 
 
 def fill(template: str, source: str | os.PathLike, **fields: int | str) -> str:

@@ -177,7 +177,8 @@ class Recorded:
 
   def source(self, collected: Path, split: str):
     index = self._index(collected)
-    unreadable = {int(k): why for k, why in index[UNREADABLE].items()}
+    unreadable = index.get(UNREADABLE, {})  # Older workdirs have none.
+    unreadable = {int(k): why for k, why in unreadable.items()}
     return subset.Subset(self.open(), index[split], unreadable)
 
   def frame_sizes(self, collected: Path) -> dict[str, tuple[int, int]]:

@@ -27,8 +27,8 @@ def no_split(
   """
   if split == 'all':
     return ValueError(f'{path}: found nothing to read, expected {mark}')
-  known = sorted({*names, 'all'})
-  return ValueError(f'{path}: no split {split!r}; it has {known}')
+  have = sorted({*names, 'all'})
+  return ValueError(f'{path}: no split {split!r}; it has {have}')
 
 
 @contextlib.contextmanager

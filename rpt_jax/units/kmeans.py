@@ -69,6 +69,13 @@ def _check_settings(settings: lloyd.Settings, restarts: int) -> None:
       raise ValueError(f'{name}: found {value}, expected at least {floor}')
 
 
+def _check_init(init_KD: Array, shape: tuple[int, int]) -> None:
+  _check_matrix(init_KD, 'init_KD')
+  rows_lib.check_finite(rows_lib.all_finite(init_KD), 'init_KD')
+  if init_KD.shape != shape:
+    raise ValueError(f'init_KD: found shape {init_KD.shape}, expected {shape}')
+
+
 def _fit_lloyd(x_ND, key, num_clusters, settings, restarts, init_KD, mesh):
   """All rows on the devices; the best of the restarts."""
   num_rows = len(x_ND)
@@ -180,15 +187,8 @@ def fit(
       'between 1 and the number of rows: lower it or give more rows'
     )
   if init_KD is not None:
-    _check_matrix(init_KD, 'init_KD')
-    rows_lib.check_finite(rows_lib.all_finite(init_KD), 'init_KD')
-    restarts = 1
-    if init_KD.shape != (num_clusters, x_ND.shape[1]):
-      raise ValueError(
-        f'init_KD: found shape {init_KD.shape}, expected '
-        f'{(num_clusters, x_ND.shape[1])}'
-      )
-    init_KD = jnp.asarray(init_KD, jnp.float32)
+    _check_init(init_KD, (num_clusters, x_ND.shape[1]))
+    restarts, init_KD = 1, jnp.asarray(init_KD, jnp.float32)
   mesh = rows_lib.flat(mesh) if mesh else rows_lib.one_device_mesh()
   run = minibatch.fit if batch_size else _fit_lloyd
   about = restarts, init_KD, mesh

@@ -1,5 +1,7 @@
 """Recorded datasets: what cannot be read, and what cannot be predicted."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,16 @@ def test_unreadable_numbers_are_named_and_never_read(tmp_path, capsys):
   assert len(source) == 15 and len(source.read(3, ['image'])['image']) == 10
   with pytest.raises(CorruptEpisode, match='action: step 0 is not finite'):
     source.read(4, ['image'])  # Its frames are sound.
+
+
+def test_an_index_of_an_older_workdir_is_read(tmp_path):
+  domain = dataset(tmp_path / 'd')
+  domain.collect(tmp_path / 'out' / 'lab')
+  path = tmp_path / 'out/lab/index.json'
+  index = json.loads(path.read_text())
+  del index[recorded.UNREADABLE]
+  path.write_text(json.dumps(index))
+  assert len(domain.source(tmp_path / 'out', 'pretrain')) == 15
 
 
 def test_frames_of_an_episode_count_in_the_budget_of_who_reads_them(tmp_path):

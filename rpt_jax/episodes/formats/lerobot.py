@@ -86,11 +86,11 @@ class LeRobotStore:
 
   def read(self, index: int, columns: list[str]) -> dict[str, np.ndarray]:
     """The columns of one episode; cameras are decoded only if asked for."""
-    videos = [c for c in columns if self._is_video(c)]
-    rows = [c for c in columns if c not in videos and c != _TASK]
-    rows += [_TIME] * bool(videos) + [_TASK_INDEX] * (_TASK in columns)
+    cameras = [c for c in columns if self._is_video(c)]
+    rows = [c for c in columns if c not in cameras and c != _TASK]
+    rows += [_TIME] * bool(cameras) + [_TASK_INDEX] * (_TASK in columns)
     arrays = self._rows(index, [*dict.fromkeys(rows)])
-    for key in videos:
+    for key in cameras:
       arrays[key] = self._video(index, key, arrays[_TIME])
     if _TASK in columns:
       numbers = arrays[_TASK_INDEX].reshape(-1).tolist()
