@@ -193,6 +193,25 @@ def test_the_size_is_that_of_the_preprocessor(saved, frames, tmp_path):
   assert vision.load(folder, image_size=48).image_size == 48
 
 
+def test_clip_without_the_type_of_its_processor(frames, tmp_path):
+  import transformers
+
+  model = families.build('clip_vision')
+  model.save_pretrained(tmp_path)
+  sizes = {'shortest_edge': 32}, {'height': 32, 'width': 32}
+  processor = transformers.CLIPImageProcessor(size=sizes[0], crop_size=sizes[1])
+  processor.save_pretrained(tmp_path)
+  path = tmp_path / 'preprocessor_config.json'
+  config = json.loads(path.read_text())
+  assert config.pop('image_processor_type') == 'CLIPImageProcessor'
+  path.write_text(json.dumps(config))
+  latent, x = ours(tmp_path, frames, output='pooled', dtype='float32')
+  expected = processor(list(frames), return_tensors='np')['pixel_values']
+  np.testing.assert_allclose(x, np.moveaxis(expected, 1, -1), atol=1e-5)
+  expected = theirs(model, x).pooler_output
+  np.testing.assert_allclose(latent, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize('name', ['vit', 'clip', 'siglip', 'dinov2'])
 def test_a_missing_tensor_is_named(name, saved, tmp_path):
   from safetensors import numpy as safetensors
