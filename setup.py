@@ -94,7 +94,12 @@ setuptools.setup(
     'Topic :: Scientific/Engineering :: Artificial Intelligence',
   ],
   python_requires='>=3.11',
-  packages=setuptools.find_packages(include=['rpt_jax', 'rpt_jax.*']),
+  packages=[
+    *setuptools.find_packages(include=['rpt_jax', 'rpt_jax.*']),
+    'rpt_jax.configs',  # Found by name where there is no checkout.
+  ],
+  package_dir={'rpt_jax.configs': 'configs'},
+  entry_points={'console_scripts': ['rpt-jax = rpt_jax.main:command']},
   install_requires=CORE,
   extras_require=EXTRAS,
 )

@@ -20,7 +20,7 @@ import traceback
 from absl import flags
 from ml_collections import config_flags
 
-from rpt_jax import settings, target
+from rpt_jax import experiments, settings, target
 from rpt_jax.training import distributed, stopping
 
 
@@ -32,7 +32,7 @@ def define_config(**how):
   return config_flags.DEFINE_config_file(
     'config',
     None,
-    'Experiment: path[:arg,...].',
+    'Experiment: path[:arg,...], or the name of one that comes with it.',
     lock_config=False,
     accept_new_attributes=True,
     **how,
@@ -159,7 +159,7 @@ def _do(experiment, workdir):
 
 def _parse_flags(argv):
   try:
-    positional = flags.FLAGS(argv)[1:]
+    positional = flags.FLAGS(_with_paths(argv))[1:]
   except (KeyError, IndexError) as error:
     raise ValueError(
       f'--config: a flag sets a key of what is not there: {error.args[0]}'
@@ -168,6 +168,18 @@ def _parse_flags(argv):
     raise ValueError(re.sub(_TRACEBACK, '', str(error))) from error
   if positional:
     raise ValueError(f'positional arguments {positional}: use --flag=value')
+
+
+def _with_paths(argv):
+  """Arguments with the path of a config in place of its name."""
+  paths = list(argv)
+  for i, argument in enumerate(argv):
+    if argument in ('--config', '-config') and i + 1 < len(argv):
+      paths[i + 1] = experiments.resolve(argv[i + 1])
+    flag, equals, spec = argument.partition('=')
+    if equals and flag in ('--config', '-config'):
+      paths[i] = f'{flag}={experiments.resolve(spec)}'
+  return paths
 
 
 def configured(values: flags.FlagValues):
@@ -202,32 +214,29 @@ def _look_after_data():
 
 def _parse():
   if _CONFIG.value is None:
-    raise ValueError('--config=configs/<name>.py is required')
+    raise ValueError(
+      '--config is required: configs/<name>.py, or one of '
+      f'{experiments.names()}; --help says more'
+    )
   spec = config_flags.get_config_filename(flags.FLAGS['config'])
   try:
     is_config = hasattr(_CONFIG.value, 'to_dict')
   except OSError as error:  # ml_collections keeps it until it is looked at.
     raise ValueError(
-      f'--config: cannot read {spec!r}, expected configs/<name>.py'
+      f'--config: cannot read {spec!r}, expected a file, or one of '
+      f'{experiments.names()}'
     ) from error
   if not is_config:
     raise ValueError(
       f'--config: get_config in {spec!r} gives no ConfigDict, expected one'
     )
-  workdir = _WORKDIR.value or os.path.join('runs', experiment(spec))
+  workdir = _WORKDIR.value or os.path.join('runs', experiments.title(spec))
   if '://' in workdir:
     raise ValueError(
       f'--workdir: found {workdir!r}, expected a path; mount the bucket, as '
       'launch/tpu.sh does'
     )
   return configured(flags.FLAGS), pathlib.Path(workdir)
-
-
-def experiment(spec: str) -> str:
-  """`hubert_units-quicktest` for `configs/hubert_units.py:quicktest`."""
-  path, _, argument = spec.partition(':')
-  stem = pathlib.Path(path).stem
-  return f'{stem}-{argument.replace(",", "-")}' if argument else stem
 
 
 def _refuse(error, written=None):
@@ -260,7 +269,8 @@ def _traceback(error, written):
   return file.name
 
 
-if __name__ == '__main__':
+def command():
+  """What a terminal runs, as `rpt-jax` or `python -m rpt_jax.main`."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   for stream in sys.stdout, sys.stderr:
     stream.reconfigure(errors='replace')  # A terminal may know ASCII alone.
@@ -273,3 +283,7 @@ if __name__ == '__main__':
     traceback.print_exc()
     code = 1
   distributed.leave(code)
+
+
+if __name__ == '__main__':
+  command()

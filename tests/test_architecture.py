@@ -79,8 +79,17 @@ ALLOWED = {
 # Of the files that lie in no room: what they may import, rooms and files.
 FILES = {
   '__init__': {'pretrained'},
+  'experiments': set(),
   'files': set(),
-  'main': {'settings', 'target', 'training', 'learning', 'stages', 'tools'},
+  'main': {
+    'experiments',
+    'learning',
+    'settings',
+    'stages',
+    'target',
+    'tools',
+    'training',
+  },
   'precision': {'target'},
   'pretrained': {
     'episodes.scales',

@@ -8,7 +8,7 @@ import sys
 import jax
 import pytest
 
-from rpt_jax import main
+from rpt_jax import experiments, main, settings
 from rpt_jax.tools import doctor
 from rpt_jax.training import distributed
 
@@ -44,7 +44,7 @@ def test_a_platform_that_is_not_there_is_named(monkeypatch, capsys):
 @pytest.mark.parametrize(
   'text, words',
   [
-    (None, "--config: cannot read '{}', expected configs/<name>.py"),
+    (None, "--config: cannot read '{}', expected a file, or one of {names}"),
     ('{}', "--config: get_config in '{}' gives no ConfigDict, expected one"),
   ],
 )
@@ -52,9 +52,10 @@ def test_a_config_that_is_none_is_named(tmp_path, text, words):
   path = tmp_path / 'none.py'
   if text is not None:
     path.write_text(f'def get_config():\n  return {text}\n')
+  words = words.format(path, names=experiments.names())
   done = command(f'--config={path}', workdir=tmp_path)
   assert done.returncode == 2
-  assert done.stderr.strip() == f'rpt_jax: error: {words.format(path)}'
+  assert done.stderr.strip() == f'rpt_jax: error: {words}'
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,33 @@ def test_what_nobody_meant_to_say_names_its_kind(error, capsys, tmp_path):
 
 
 def test_every_variant_of_a_config_has_its_own_workdir():
-  assert main.experiment('configs/hubert_units.py') == 'hubert_units'
-  variant = main.experiment('configs/hubert_units.py:quicktest,seed=1')
+  assert experiments.title('configs/hubert_units.py') == 'hubert_units'
+  variant = experiments.title('configs/hubert_units.py:quicktest,seed=1')
   assert variant == 'hubert_units-quicktest-seed=1'
+
+
+def test_a_config_is_found_by_its_name_from_anywhere(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  assert set(experiments.names()) == {
+    path.stem for path in pathlib.Path(ROOT).glob('configs/*.py')
+  }
+  path = os.path.join(ROOT, 'configs', 'mae.py')
+  assert experiments.resolve('mae:quicktest') == f'{path}:quicktest'
+  assert experiments.resolve('mae') == path
+  assert experiments.resolve('my/mae.py:mae') == 'my/mae.py:mae'
+  argv = ['main', '--config', 'mae:a', '--config=mae', '--workdir=mae', 'mae']
+  assert main._with_paths(argv) == [
+    *('main', '--config', f'{path}:a', f'--config={path}'),
+    *('--workdir=mae', 'mae'),
+  ]
+  (tmp_path / 'mae').write_text('')  # A file of the user's comes first.
+  assert experiments.resolve('mae') == 'mae'
+
+
+def test_a_config_is_loaded_as_a_flag_would():
+  config = experiments.load('hubert_units:quicktest')
+  same = experiments.load(f'{ROOT}/configs/hubert_units.py:quicktest')
+  assert config.to_dict() == same.to_dict()
+  settings.read(settings.Experiment, config)
+  with pytest.raises(ValueError, match="no such file 'nobody', .*'mae'"):
+    experiments.load('nobody')

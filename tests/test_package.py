@@ -12,6 +12,8 @@ import zipfile
 import pytest
 import yaml
 
+from rpt_jax import experiments
+
 ROOT = pathlib.Path(__file__).parents[1]
 BUILD = """
 import sys
@@ -53,7 +55,8 @@ def installed(tmp_path_factory):
   """The unpacked wheel of a copy, as a build leaves files where it runs."""
   copy = tmp_path_factory.mktemp('copy') / 'source'
   ignored = shutil.ignore_patterns('__pycache__', '*.egg-info')
-  shutil.copytree(ROOT / 'rpt_jax', copy / 'rpt_jax', ignore=ignored)
+  for name in ('rpt_jax', 'configs'):
+    shutil.copytree(ROOT / name, copy / name, ignore=ignored)
   for path in ROOT.iterdir():
     if path.is_file() and not path.name.startswith('.'):
       shutil.copy(path, copy)
@@ -66,10 +69,11 @@ def installed(tmp_path_factory):
 
 
 def modules(folder):
-  """Dotted names of all files below `folder/rpt_jax`."""
+  """Dotted names of all files below `folder/rpt_jax` but configs."""
   paths = (p.relative_to(folder) for p in (folder / 'rpt_jax').rglob('*.py'))
   names = ('.'.join(p.with_suffix('').parts) for p in paths)
-  return sorted(name.removesuffix('.__init__') for name in names)
+  names = (name.removesuffix('.__init__') for name in names)
+  return sorted(n for n in names if not n.startswith('rpt_jax.configs.'))
 
 
 def test_a_wheel_holds_every_module(installed):
@@ -89,6 +93,29 @@ def test_every_module_can_be_imported_elsewhere(installed, tmp_path):
       continue
     assert not missing, f'{name}: {missing}'
     assert pathlib.Path(file).is_relative_to(installed), (name, file)
+
+
+def test_its_configs_are_found_by_name_elsewhere(installed, tmp_path):
+  environment = os.environ | {'PYTHONPATH': str(installed), 'XLA_FLAGS': ''}
+  code = """
+import pathlib, sys
+from rpt_jax import experiments, main
+for name in experiments.names():
+  assert pathlib.Path(experiments.resolve(name)).is_relative_to(sys.argv[1])
+print(*experiments.names())
+main.main(['rpt-jax', '--config=mae:nope'])
+"""
+  result = subprocess.run(
+    [sys.executable, '-c', code, installed],
+    cwd=tmp_path,
+    env=environment,
+    capture_output=True,
+    text=True,
+  )
+  assert result.stdout.split() == experiments.names(), result.stderr
+  assert "argument 'nope'" in result.stderr
+  scripts = next(installed.glob('rpt_jax-*.dist-info')) / 'entry_points.txt'
+  assert 'rpt-jax = rpt_jax.main:command' in scripts.read_text()
 
 
 def test_licence_and_citation_agree_with_the_package(installed):

@@ -1,0 +1,54 @@
+"""Configs by name: `hubert_units:quicktest` is configs/hubert_units.py's.
+
+They lie beside the package in a checkout, and in it where it is installed.
+"""
+
+import importlib.util
+import pathlib
+
+import ml_collections
+
+_HERE = pathlib.Path(__file__).parent
+
+
+def names() -> list[str]:
+  """Those that come with the package."""
+  return sorted(path.stem for path in _folder().glob('*.py'))
+
+
+def resolve(spec: str) -> str:
+  """`path[:argument]` of what may be a name; a path is returned as it is."""
+  name, colon, argument = spec.partition(':')
+  if name not in names() or pathlib.Path(name).is_file():
+    return spec
+  return f'{_folder() / name}.py{colon}{argument}'
+
+
+def title(spec: str) -> str:
+  """`hubert_units-quicktest` for `configs/hubert_units.py:quicktest`."""
+  path, _, argument = spec.partition(':')
+  stem = pathlib.Path(path).stem
+  return f'{stem}-{argument.replace(",", "-")}' if argument else stem
+
+
+def load(spec: str) -> ml_collections.ConfigDict:
+  """A config by name or path, as `rpt_jax.main.run` takes it.
+
+  `spec` is what --config is given, as `'hubert_units:quicktest'`. Raises
+  ValueError where there is none, and what its `get_config` raises.
+  """
+  path, _, argument = resolve(spec).partition(':')
+  if not pathlib.Path(path).is_file():
+    raise ValueError(
+      f'config: no such file {path!r}, expected one, or one of {names()}'
+    )
+  loader = importlib.util.spec_from_file_location(title(path), path)
+  module = importlib.util.module_from_spec(loader)
+  loader.loader.exec_module(module)
+  return module.get_config(argument) if argument else module.get_config()
+
+
+def _folder():
+  """Of configs: in the package, or in the checkout beside it."""
+  inside = _HERE / 'configs'
+  return inside if inside.is_dir() else _HERE.parent / 'configs'
