@@ -82,7 +82,7 @@ class MinariStore:
         f'have steps, its metadata count {expected}; copy the dataset again'
       )
     first = np.flatnonzero(self.lengths)[0]
-    self.columns = self._data.columns(self._numbers[first])
+    self.columns, self.left_out = self._data.columns(self._numbers[first])
     self.defaults = _defaults(self.columns)
     names = {'action': _DONE} | _FIELDS
     if missing := names.keys() - self.defaults.keys():

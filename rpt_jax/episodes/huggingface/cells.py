@@ -31,10 +31,16 @@ class Cell(NamedTuple):
 
 
 def plain(array):
-  """A column, or a part of one, in one piece, without types of extensions."""
+  """A column, or a part of one, in one piece, of no type that stands for one.
+
+  So are types of extensions, and numbers of the entries of a dictionary.
+  """
   if hasattr(array, 'combine_chunks'):
     array = array.combine_chunks()
-  return getattr(array, 'storage', array)
+  array = getattr(array, 'storage', array)
+  if parquet.library().pa.types.is_dictionary(array.type):
+    return array.dictionary_decode()
+  return array
 
 
 def depth(type_) -> int:

@@ -26,11 +26,19 @@ class Groups:
       numbers = sorted(int(match[1]) for match in matches if match)
       return [(number, self._steps(file, number)) for number in numbers]
 
-  def columns(self, number: int) -> dict[str, Column]:
-    """What a step of an episode holds; errors as `cells.columns`."""
+  def columns(self, number: int) -> tuple[dict[str, Column], dict[str, str]]:
+    """What a step of an episode holds, and why other arrays are left out.
+
+    Errors as `cells.columns`.
+    """
     with hdf5.opened(self.place) as file:
-      columns = cells.columns(hdf5.own(file, f'episode_{number}'))
-    return {_plain(name): column for name, column in columns.items()}
+      group = hdf5.own(file, f'episode_{number}')
+      columns = cells.columns(group)
+      left_out = cells.left_out(group, columns)
+    return (
+      {_plain(name): column for name, column in columns.items()},
+      {_plain(name): why for name, why in left_out.items()},
+    )
 
   def read(
     self, number: int, columns: Mapping[str, Column], steps: int

@@ -2,7 +2,7 @@
 
 A struct's fields are columns `<struct>/<field>`; a list of as many numbers in
 every row is an array, whose shape the space in `metadata.json` says; binary
-values are encoded frames. Other columns are left out.
+values are encoded frames. Other columns are left out, and it is said why.
 """
 
 import json
@@ -41,8 +41,11 @@ class Tables:
     numbers = [int(p.name) for p in self.place.iterdir() if p.name.isdecimal()]
     return [(number, self._steps(number)) for number in sorted(numbers)]
 
-  def columns(self, number: int) -> dict[str, Column]:
-    """What a step of an episode holds; ValueError where a table is damaged."""
+  def columns(self, number: int) -> tuple[dict[str, Column], dict[str, str]]:
+    """What a step of an episode holds, and why other columns are left out.
+
+    Raises ValueError where a table is damaged.
+    """
     return _columns(self._table(number, None), self._shapes)
 
   def read(
@@ -121,30 +124,36 @@ def _boxes(name, space) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield name, tuple(map(operator.index, space['shape']))
 
 
-def _columns(table, shapes: Mapping[str, Sequence[int]]) -> dict[str, Column]:
-  """What a row holds; `shapes` of those whose lists are arrays laid flat.
+def _columns(table, shapes: Mapping[str, Sequence[int]]):
+  """({column: what a row holds}, {column: why it is left out}).
 
-  Raises ValueError, naming the column, for a shape that is of other lists.
+  `shapes` of those whose lists are arrays laid flat. Raises ValueError, naming
+  the column, for a shape that is of other lists.
   """
-  by_name = {}
+  by_name, left_out = {}, {}
   for name, values in _leaves(table):
     each = _column(name, values, shapes)
-    if each is not None:
+    if each is None:
+      left_out[name] = (
+        f'of type {values.type}, expected as many numbers in every row, texts '
+        'or encoded frames'
+      )
+    else:
       by_name[name] = each
-  return by_name
+  return by_name, left_out
 
 
 def _leaves(table) -> Iterator:
-  """(name, array) of everything that is no struct, and in one in every row."""
+  """(name, array) of all that is no struct; of one that misses rows itself."""
   pa = parquet.library().pa
   waiting = [
     (name, table[name].combine_chunks()) for name in table.column_names[::-1]
   ]
   while waiting:
     name, values = waiting.pop()
-    if not pa.types.is_struct(values.type):
+    if not pa.types.is_struct(values.type) or values.null_count:
       yield name, values
-    elif not values.null_count:
+    else:
       waiting += [
         (f'{name}/{field.name}', values.field(i))
         for i, field in reversed([*enumerate(values.type)])

@@ -60,11 +60,15 @@ def count_steps(features, columns: dict[str, Column]) -> int:
 
 
 def flatten(tree, prefix='') -> dict[str, Any]:
-  """Nested dictionaries (or TFDS features) as {'a/b': leaf}."""
+  """Nested dictionaries (or TFDS features) as {'a/b': leaf}.
+
+  A sequence of dictionaries is a leaf, though TFDS's has their items.
+  """
   flat = {}
   for key, value in tree.items():
     path = f'{prefix}{key}'
-    if hasattr(value, 'items'):
+    is_sequence = isinstance(value, tfds.features.Sequence)
+    if hasattr(value, 'items') and not is_sequence:
       flat |= flatten(value, f'{path}/')
     else:
       flat[path] = value

@@ -211,6 +211,30 @@ def test_steps_are_put_in_order(tmp_path):
     episodes.open(tmp_path / 'twice')[1]
 
 
+def numbered(table):
+  """A table whose texts and whole numbers are those of a dictionary."""
+  for at, field in enumerate(table.schema):
+    if pa.types.is_string(field.type) or pa.types.is_int64(field.type):
+      column = table[field.name].dictionary_encode()
+      table = table.set_column(at, field.name, column)
+  return table
+
+
+def test_texts_and_numbers_of_a_dictionary(saved):
+  before = episodes.open(saved)
+  said = [before.metadata(i)['instruction'] for i in range(len(before))]
+  for file in saved.glob('*/*.arrow'):
+    with pa.ipc.open_stream(file.read_bytes()) as reader:
+      table = numbered(reader.read_all())
+    assert pa.types.is_dictionary(table['task'].type)
+    with pa.ipc.new_stream(file, table.schema) as writer:
+      writer.write_table(table)
+  source = episodes.open(saved)
+  assert source.lengths.tolist() == before.lengths.tolist()
+  assert source.left_out == before.left_out
+  assert [source.metadata(i)['instruction'] for i in range(len(said))] == said
+
+
 def test_an_episode_may_lie_in_two_files(tmp_path):
   table = pa.table(rows_of(4, 6, 2))
   for number, part in enumerate((table[:7], table[7:7], table[7:])):

@@ -195,6 +195,26 @@ def rewrite(place, rows=None, **columns):
     file.write_table(table.slice(0, rows))
 
 
+def test_columns_that_cannot_be_read_are_named(copied):
+  path = copied('plain/arrow-v0')
+  observed = pa.array([[1.0], [2.0, 3.0], [], [4.0]])
+  infos = pa.array([{'a': 1}, None, {'a': 2}, {'a': 3}])
+  table = pa.table({'infos': infos, 'observed': observed})
+  place = path / 'data/0/part-0.arrow'
+  whole = pa.ipc.open_file(pa.BufferReader(place.read_bytes())).read_all()
+  for name in table.column_names:
+    if name in whole.column_names:
+      whole = whole.remove_column(whole.column_names.index(name))
+    whole = whole.append_column(name, table[name])
+  with pa.ipc.new_file(str(place), whole.schema) as file:
+    file.write_table(whole)
+  source = episodes.open(path)
+  assert set(source.left_out) == {'infos', 'observed'}
+  assert 'list<item: double>, expected as many' in source.left_out['observed']
+  with pytest.raises(ValueError, match='observed.*as many numbers in every'):
+    episodes.open(path, state='observed')
+
+
 def test_faults_of_groups_name_their_episode(copied):
   path = copied('nested/hdf5-v0')
   with h5py.File(path / 'data/main_data.hdf5', 'a') as f:

@@ -5,6 +5,7 @@ import io
 import json
 import pathlib
 import shutil
+import types
 import zlib
 
 import numpy as np
@@ -165,6 +166,20 @@ def test_what_others_keep_in_a_step_is_read_or_named(odd):
   np.testing.assert_array_equal(observation['image'][:, 1, 1, 2], 10 * t)
   with pytest.raises(ValueError, match='grown.*numbers of one shape'):
     episodes.open(odd, state='observation/grown')
+
+
+def test_lists_within_a_step_are_named():
+  """TFDS needs TensorFlow to write one."""
+  f = tfds.features
+  box = {'left': np.float32, 'word': f.Text()}
+  step = {'joints': f.Tensor(shape=(3,), dtype=np.float32)}
+  step |= {'boxes': f.Sequence(box), 'past': f.Dataset(box)}
+  features = f.FeaturesDict({'steps': f.Dataset(step)})
+  info = types.SimpleNamespace(features=features)
+  columns, left_out = steps.columns_of(types.SimpleNamespace(info=info))
+  assert list(columns) == ['joints']
+  assert left_out['boxes'].startswith('Sequence, expected numbers, text')
+  assert left_out['past'].startswith('Dataset, expected numbers, text')
 
 
 def test_tensors_claim_no_more_than_a_step(odd):
