@@ -53,7 +53,8 @@ SIZES = ('S', 'B', 'L')
 
 
 def get_config(arg=''):
-  """`arg`: '' (the default), or as above."""
+  """As above: '', 'conclusive', 'tune', 'study', 'action_free', 'g1',
+  'g1_blind', 'quicktest', 'S', 'B' or 'L'."""
   change = {
     'conclusive': _conclusive,
     'tune': _tune,

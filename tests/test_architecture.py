@@ -82,14 +82,16 @@ FILES = {
   'experiments': set(),
   'files': set(),
   'main': {
-    'experiments',
+    '__version__',
     'learning',
+    'options',
     'settings',
     'stages',
     'target',
     'tools',
     'training',
   },
+  'options': {'__version__', 'experiments', 'settings'},
   'precision': {'target'},
   'pretrained': {
     'episodes.scales',

@@ -8,7 +8,7 @@ import runpy
 import pytest
 from absl import flags
 
-from rpt_jax import main
+from rpt_jax import options
 
 ROOT = pathlib.Path(__file__).parents[2]
 DATA = ROOT.parent / 'shared/data'
@@ -94,6 +94,6 @@ def parsed(spec, *arguments):
   argv = ['rpt_jax', f'--config={ROOT}/configs/{spec.replace(":", ".py:")}']
   argv += arguments
   values = flags.FlagValues()
-  main.define_config(flag_values=values, sys_argv=argv)
+  options.define_config(flag_values=values, sys_argv=argv)
   values(argv)
-  return main.configured(values)
+  return options.configured(values)
