@@ -94,6 +94,11 @@ def _without_an_experiment():
     with stopping.watched('its work'):
       _look_after_data()
     return True
+  if options.REPORT.value:
+    from rpt_jax.stages import pipeline
+
+    print(f'page: {pipeline.report_again(options.REPORT.value)}')
+    return True
   return False
 
 

@@ -60,6 +60,9 @@ INSPECT = flags.DEFINE_string(
 CONVERT = flags.DEFINE_string(
   'convert', '', 'Convert a TFDS folder from TFRecord to ArrayRecord, once.'
 )
+REPORT = flags.DEFINE_string(
+  'report', '', 'Make the page of a finished workdir again.'
+)
 # What --help prints of them: how each is spelled, in two groups.
 OF_A_RUN = (
   '--config=<name>[:<variant>]',
@@ -76,6 +79,7 @@ OTHERS = (
   '--doctor',
   '--inspect=<path>[,<key>=<value>,...]',
   '--convert=<folder>',
+  '--report=<workdir>',
   '--version',
   '--help',
 )

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from rpt_jax import domains, files, results, settings
+from rpt_jax import artifacts, domains, files, results, settings
 from rpt_jax.domains.playing import Played
 from rpt_jax.learning import cells, pictures, seeing
 from rpt_jax.learning.runs import FUTURES, Runs
@@ -19,13 +19,13 @@ def run(config, inputs, directory, pipeline):
   Of several pipelines it has the means, and pictures of `pipeline`, which is
   how the names of its stages begin.
   """
-  rows = _rows(inputs, pipeline)
+  rows, origin = _rows(inputs, pipeline), _origin(inputs)
   inputs = {
     name.removeprefix(pipeline): path
     for name, path in inputs.items()
     if name.startswith(pipeline)
   }
-  origin, places = provenance(), domains.of(config)
+  places = domains.of(config)
   judged = domains.acting(places) if Acting.STAGE in inputs else ()
   runs = None
   if config.pretrain:
@@ -56,12 +56,18 @@ def _rows(inputs, pipeline):
   """What is drawn: results of all pipelines together, and all costs."""
   rows = []
   for name, path in inputs.items():
-    about = path / 'artifact.json', 'rows', 'costs'
+    about = path / artifacts.NAME, 'rows', 'costs'
     artifact = files.read_json(*about, most=files.MANIFEST)
     rows += artifact['costs']
     if not (pipeline and '/' in name):
       rows += artifact['rows']
   return rows
+
+
+def _origin(inputs):
+  """What made the last of the results: the page may be of a later run."""
+  *_, last = inputs.values()
+  return files.read_json(last / artifacts.NAME).get('run') or provenance()
 
 
 def _trunks(pretrain, quantize, places, inputs):

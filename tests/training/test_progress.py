@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from rpt_jax.stages import pipeline
+from rpt_jax import artifacts
 from rpt_jax.training import hardware, profiling, progress
 
 METRICS = {'loss': 1.5, 'learning_rate': 1e-3, 'grad_norm': 2.0, 'skipped': 0}
@@ -72,7 +72,7 @@ def test_a_trace_of_every_training_that_changes_nothing(tmp_path):
   assert len(traces) == 1 and traces[0].stat().st_size > 1000
   assert not (tmp_path / 'plain' / 'profile').exists()
   assert not (tmp_path / 'one' / 'profile').exists()
-  names = pipeline._files(tmp_path)
+  names = artifacts.written(tmp_path)
   assert names and not [name for name in names if 'profile/' in name]
 
 
