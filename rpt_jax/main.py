@@ -94,6 +94,11 @@ def _without_an_experiment():
     with stopping.watched('its work'):
       _look_after_data()
     return True
+  if options.COMPARE.value:
+    from rpt_jax.tools import compare
+
+    compare.run(options.COMPARE.value, options.WORKDIR.value)
+    return True
   if options.REPORT.value:
     from rpt_jax.stages import pipeline
 

@@ -63,6 +63,9 @@ CONVERT = flags.DEFINE_string(
 REPORT = flags.DEFINE_string(
   'report', '', 'Make the page of a finished workdir again.'
 )
+COMPARE = flags.DEFINE_list(
+  'compare', [], 'Finished workdirs beside each other; writes compare.html.'
+)
 # What --help prints of them: how each is spelled, in two groups.
 OF_A_RUN = (
   '--config=<name>[:<variant>]',
@@ -80,6 +83,7 @@ OTHERS = (
   '--inspect=<path>[,<key>=<value>,...]',
   '--convert=<folder>',
   '--report=<workdir>',
+  '--compare=<workdir>,<workdir>,...',
   '--version',
   '--help',
 )

@@ -112,6 +112,7 @@ FILES = {
 BESIDE = {
   'stages/pipeline': {'owned', 'plan'},
   'tools/aot': {'steps'},
+  'tools/compare': {'workdirs'},
   'tools/dry_run': {'steps'},
 }
 MOST_STAGES = 16  # Files of the verbs, `plan` and `pipeline` included.
