@@ -177,10 +177,28 @@ def _with_paths(argv):
 def configured(values: flags.FlagValues):
   """The config of parsed flags; a kind that a flag changed has its own keys."""
   flag = values['config']
-  overrides = flag.override_values
+  overrides = dict(flag.override_values)
   before = {path: values[f'config.{path}'].default for path in overrides}
+  kind = overrides.get('encoder', '')
+  kinds = settings.kinds('vision/pretraining')
+  if kind in kinds and not os.path.exists(kind):
+    _train(flag.value, kind, before, overrides)
   settings.rekind(flag.value, before, overrides)
   return flag.value
+
+
+def _train(config, kind, before, overrides):
+  """Makes --config.encoder=<kind> an image model of that kind, trained."""
+  print(
+    f'--config.encoder={kind}: an image model of that kind is trained '
+    f'(config.encoder=trained, config.image_model.kind={kind})'
+  )
+  config.encoder = 'trained'
+  if 'image_model' not in config or config.image_model is None:
+    config.image_model = settings.plugin('vision/pretraining', kind)
+    return
+  before['image_model.kind'] = config.image_model.kind
+  overrides['image_model.kind'] = config.image_model.kind = kind
 
 
 def experiment():

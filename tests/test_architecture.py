@@ -119,6 +119,7 @@ MOST_STAGES = 16  # Files of the verbs, `plan` and `pipeline` included.
 # Files whose functions may take the whole config, beside the verbs' `run`.
 WHOLE = (
   'main.py',
+  'options.py',
   'settings/',
   'learning/checks',
   'stages/pipeline.py',

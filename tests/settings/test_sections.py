@@ -242,6 +242,7 @@ def test_keys_that_change_no_result_are_these():
     'Encode.ahead',
     'Encode.error_budget',
     'Encode.workers',
+    'Experiment.origin',
     'Experiment.saving',
     'Frames.error_budget',
     'Frames.workers',

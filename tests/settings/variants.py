@@ -8,7 +8,7 @@ import runpy
 import pytest
 from absl import flags
 
-from rpt_jax import options
+from rpt_jax import experiments, options
 
 ROOT = pathlib.Path(__file__).parents[2]
 DATA = ROOT.parent / 'shared/data'
@@ -91,8 +91,7 @@ def skip_without_data(spec):
 
 def parsed(spec, *arguments):
   """The config that flags give, read as the command line reads it."""
-  argv = ['rpt_jax', f'--config={ROOT}/configs/{spec.replace(":", ".py:")}']
-  argv += arguments
+  argv = ['rpt_jax', f'--config={experiments.resolve(spec)}', *arguments]
   values = flags.FlagValues()
   options.define_config(flag_values=values, sys_argv=argv)
   values(argv)
