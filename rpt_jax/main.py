@@ -28,7 +28,7 @@ def run(config, workdir, only=(), overwrite=False):
     return _run(experiment, workdir, only, overwrite)
 
 
-def _run(experiment, workdir, only, overwrite):
+def _run(experiment, workdir, only, overwrite, name=''):
   """Runs an experiment that is checked."""
   from rpt_jax import target
   from rpt_jax.learning import checks
@@ -41,7 +41,7 @@ def _run(experiment, workdir, only, overwrite):
   memory.keep_freed_memory()
   compiled.keep()
   print(f'products: {target.operands()} operands', flush=True)
-  return pipeline.run(experiment, workdir, only, overwrite)
+  return pipeline.run(experiment, workdir, only, overwrite, name)
 
 
 def main(argv) -> int:
@@ -118,9 +118,8 @@ def _do(experiment, workdir):
 
     aot.run(experiment, options.AOT.value, workdir, options.AOT_MESHES.value)
   else:
-    _run(
-      experiment, workdir, tuple(options.STAGES.value), options.OVERWRITE.value
-    )
+    how = tuple(options.STAGES.value), options.OVERWRITE.value
+    _run(experiment, workdir, *how, options.title())
     print('rpt_jax: done', flush=True)
 
 

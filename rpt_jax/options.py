@@ -201,6 +201,15 @@ def _train(config, kind, before, overrides):
   overrides['image_model.kind'] = config.image_model.kind = kind
 
 
+def title() -> str:
+  """What the config and its variant are called."""
+  return experiments.title(_spec())
+
+
+def _spec():
+  return config_flags.get_config_filename(flags.FLAGS['config'])
+
+
 def experiment():
   """(config, workdir) that the flags ask for; ValueError where they do not."""
   if CONFIG.value is None:
@@ -208,7 +217,7 @@ def experiment():
       '--config is required: configs/<name>.py, or one of '
       f'{experiments.names()}; --help says more'
     )
-  spec = config_flags.get_config_filename(flags.FLAGS['config'])
+  spec = _spec()
   try:
     is_config = hasattr(CONFIG.value, 'to_dict')
   except OSError as error:  # ml_collections keeps it until it is looked at.
@@ -220,7 +229,7 @@ def experiment():
     raise ValueError(
       f'--config: get_config in {spec!r} gives no ConfigDict, expected one'
     )
-  workdir = WORKDIR.value or os.path.join('runs', experiments.title(spec))
+  workdir = WORKDIR.value or os.path.join('runs', title())
   if '://' in workdir:
     raise ValueError(
       f'--workdir: found {workdir!r}, expected a path; mount the bucket, as '

@@ -20,10 +20,11 @@ import time
 from typing import Any
 
 from rpt_jax import artifacts, files, provenance, settings, target
+from rpt_jax.reporting import terminal
 from rpt_jax.results import Row
 from rpt_jax.settings import Experiment
 from rpt_jax.stages.plan import PIPELINE, Stage, plan
-from rpt_jax.training import distributed, owned, stopping
+from rpt_jax.training import distributed, durations, owned, stopping
 
 # Stages that all processes run, and what is trained or encoded is shared.
 _TOGETHER = (
@@ -39,7 +40,9 @@ _TOGETHER = (
 )
 
 
-def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
+def run(
+  config: Experiment, workdir, only=(), overwrite=False, name=''
+) -> list[Row]:
   """Run a config's stages in `workdir`, skipping what is already done.
 
   Args:
@@ -48,6 +51,7 @@ def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
     only: names of stages to run, of which a pipeline's folder stands for all
       that are in it; their inputs must be there already.
     overwrite: empty the stages' directories first.
+    name: of the config, by which it is noted how long its stages take here.
 
   Returns:
     The rows of all finished stages, as in `workdir/results.jsonl`.
@@ -70,13 +74,47 @@ def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
     _write_json(workdir / 'run.json', provenance.provenance())
     _write_json(workdir / 'config.json', settings.plain(config))
     distributed.wait('workdir')
+    chosen = only or names
+    if distributed.is_first():
+      about = _done_before(stages, workdir), durations.read(name)
+      print(terminal.plan(str(workdir), chosen, *about), flush=True)
+    took: dict[str, list[float]] = {}
     for i, stage in enumerate(stages):
       label = f'[{i + 1}/{len(stages)}] {stage.name}'
-      if not only or stage.name in only:
-        _run_stage(stage, workdir, label)
+      if stage.name not in chosen:
+        continue
+      if seconds := _run_stage(stage, workdir, label):
+        kind = stage.name.rpartition('/')[2]
+        took.setdefault(kind, []).append(seconds)
+        durations.keep(name, kind, sum(took[kind]) / len(took[kind]))
     _publish(workdir / 'report' / 'report.html', workdir / 'report.html')
     distributed.wait('published')
-    return collect_rows(workdir, stages)
+    rows = collect_rows(workdir, stages)
+    if stages[-1].name in chosen:
+      _tell_end(workdir)
+    return rows
+
+
+def _done_before(stages, workdir):
+  """Names of the stages that are made, as far as their artifacts say so."""
+  content = {}
+  for stage in stages:
+    done = artifacts.read(workdir / stage.name)
+    if not done or not set(stage.inputs.values()) <= set(content):
+      continue
+    inputs = {verb: content[name] for verb, name in stage.inputs.items()}
+    wanted = {'settings': stage.settings, 'inputs': inputs}
+    if json.loads(json.dumps(wanted)) == done['wanted']:
+      content[stage.name] = done['content']
+  return set(content)
+
+
+def _tell_end(workdir):
+  """What was found, and where the page of it is."""
+  found = workdir / 'report' / 'findings.json'
+  if distributed.is_first() and (workdir / 'report.html').exists():
+    findings = files.read_json(found, kind=list) if found.exists() else []
+    print(terminal.end(str(workdir / 'report.html'), findings), flush=True)
 
 
 def report_again(workdir) -> pathlib.Path:
@@ -172,7 +210,13 @@ def _of_pipeline(name, rows):
 
 
 def _run_stage(stage, workdir, label):
-  """One stage, if it is not done: by all processes, or by the first alone."""
+  """One stage, if it is not done: by all processes, or by the first alone.
+
+  Gives its seconds, in the first process; of what was killed and goes on none.
+  """
+  folder = workdir / stage.name
+  finished = (folder / artifacts.NAME).exists()
+  whole = finished or not (folder / 'wanted.json').exists()
   todo = distributed.is_first() and _prepare(stage, workdir, label)
   if not distributed.agree(bool(todo)):
     return
@@ -188,6 +232,7 @@ def _run_stage(stage, workdir, label):
     print(f'{label}: done in {seconds:.1f} s', flush=True)
   distributed.await_file(workdir / stage.name / artifacts.NAME)
   distributed.wait(stage.name)
+  return seconds if distributed.is_first() and whole else None
 
 
 def _prepare(stage, workdir, label):

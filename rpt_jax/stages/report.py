@@ -9,12 +9,12 @@ from rpt_jax.domains.playing import Played
 from rpt_jax.learning import cells, pictures, seeing
 from rpt_jax.learning.runs import FUTURES, Runs
 from rpt_jax.provenance import provenance
-from rpt_jax.reporting import frames, page
+from rpt_jax.reporting import frames, page, words
 from rpt_jax.results import Acting, See
 
 
 def run(config, inputs, directory, pipeline):
-  """Write `report.html`; no rows of its own.
+  """Write `report.html`, and `findings.json` for a terminal; no rows.
 
   Of several pipelines it has the means, and pictures of `pipeline`, which is
   how the names of its stages begin.
@@ -48,6 +48,11 @@ def run(config, inputs, directory, pipeline):
     command=origin['command'],
   )
   size = page.write(directory / 'report.html', content)
+  findings = [
+    {'verdict': words.VERDICTS[verdict], 'finding': sentence}
+    for verdict, sentence in page.findings_of(content)
+  ]
+  files.write_json(directory / 'findings.json', findings)
   print(f'  report.html: {size / 1e6:.1f} MB', flush=True)
   return []
 

@@ -56,6 +56,7 @@ def test_15_no_step_is_finite_any_more(tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(options, 'experiment', lambda: (None, tmp_path))
   experiment = types.SimpleNamespace(precision='auto')
   monkeypatch.setattr(main, '_checked', lambda config: experiment)
+  monkeypatch.setattr(options, 'title', lambda: 'tiny')
   monkeypatch.setattr(main, '_run', fail)
   assert main.main([]) == 3
   (line,) = capsys.readouterr().err.strip().splitlines()
