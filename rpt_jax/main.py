@@ -97,7 +97,8 @@ def _without_an_experiment():
   if options.COMPARE.value:
     from rpt_jax.tools import compare
 
-    compare.run(options.COMPARE.value, options.WORKDIR.value)
+    if distributed.is_first():
+      compare.run(options.COMPARE.value, options.WORKDIR.value)
     return True
   if options.REPORT.value:
     from rpt_jax.stages import pipeline

@@ -123,8 +123,8 @@ def usage() -> str:
 def _flag(spelling):
   """How a flag is spelled, and what it is for."""
   name = re.match(r'--([\w.]+)', spelling)[1]
-  help = _ANY_KEY if name == 'config.' else flags.FLAGS[name].help
-  return f'  {spelling}\n{_entry("", help)}'
+  text = _ANY_KEY if name == 'config.' else flags.FLAGS[name].help
+  return f'  {spelling}\n{_entry("", text)}'
 
 
 def _entry(name, text):
@@ -152,8 +152,8 @@ def parse(argv: list[str]) -> None:
 def _positional(arguments):
   """What to write in the place of arguments that are no flags."""
   first = arguments[0]
-  path = pathlib.Path(first.partition(':')[0])
-  is_config = path.stem in experiments.names() or path.suffix == '.py'
+  name, _, _ = first.partition(':')
+  is_config = name in experiments.names() or name.endswith('.py')
   if is_config and not flags.FLAGS['config'].present:
     return f'found {first!r}, expected a flag: --config={first}'
   return (

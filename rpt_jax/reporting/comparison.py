@@ -7,6 +7,7 @@ from rpt_jax.results import ENOUGH_PIPELINES, NO_RUN, Cell, Measure, Row
 
 NONE = '–'  # What a run has not.
 _MOST = 40  # Rows of a table in a terminal.
+_SEEDS = 12  # Of pipelines, on the page.
 DECIDES = (
   'Differences are to the first run. Where both runs have pipelines of the '
   'same seeds, settings of the domain and episodes, they are paired by '
@@ -189,7 +190,8 @@ def _head(c, *first):
 def _runs(doc, c):
   body = []
   for run in c.runs:
-    seeds = ', '.join(map(str, run.seeds))
+    more = ', ...' if len(run.seeds) > _SEEDS else ''
+    seeds = ', '.join(map(str, run.seeds[:_SEEDS])) + more
     texts = (run.name, seeds, tidy.duration(run.seconds), run.revision)
     cells = ''.join(map(html.cell, texts))
     body.append(f'{cells}{_text(run.path)}{_text(run.command)}')

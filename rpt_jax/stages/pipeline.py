@@ -131,9 +131,10 @@ def report_again(workdir) -> pathlib.Path:
   config = settings.saved(Experiment, workdir / 'config.json')
   *stages, report = plan(config)
   with target.rounding_to(config.precision), owned.held(workdir):
-    owned.check(workdir, [report.name])
-    _check_finished(workdir, stages)
-    owned.empty(workdir / report.name)
+    if distributed.is_first():
+      owned.check(workdir, [report.name])
+      _check_finished(workdir, stages)
+      owned.empty(workdir / report.name)
     _run_stage(report, workdir, report.name)
     _publish(workdir / 'report' / 'report.html', workdir / 'report.html')
   return workdir / 'report.html'

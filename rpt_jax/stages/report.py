@@ -72,7 +72,8 @@ def _rows(inputs, pipeline):
 def _origin(inputs):
   """What made the last of the results: the page may be of a later run."""
   *_, last = inputs.values()
-  return files.read_json(last / artifacts.NAME).get('run') or provenance()
+  artifact = files.read_json(last / artifacts.NAME, most=files.MANIFEST)
+  return artifact.get('run') or provenance()
 
 
 def _trunks(pretrain, quantize, places, inputs):
