@@ -1,10 +1,15 @@
 """rpt_jax: robot pre-training in JAX."""
 
 import pathlib
+import re
 
 import setuptools
 
-README = pathlib.Path(__file__).with_name('README.md')
+HERE = pathlib.Path(__file__).parent
+README = HERE / 'README.md'
+VERSION = re.search(  # Imported it would want what is not installed yet.
+  r"^__version__ = '(.+?)'", (HERE / 'rpt_jax/__init__.py').read_text(), re.M
+)[1]
 
 CORE = [
   'absl-py>=2.1',
@@ -79,7 +84,7 @@ EXTRAS = {
 
 setuptools.setup(
   name='rpt_jax',
-  version='0.1.0',
+  version=VERSION,
   description='Robot pre-training in JAX, from action-free video to a policy.',
   long_description=README.read_text('utf-8'),
   long_description_content_type='text/markdown',

@@ -22,6 +22,13 @@ after four steps.
 from rpt_jax import settings
 
 DATA = '../shared/data'
+# Said where they are missing.
+ORIGIN = (
+  'g1 is every third frame of YifanTian07/G1-policy-train of Hugging Face '
+  '(LeRobot v2.1), human and robot are videos of github.com/facebookresearch/'
+  'sam2, huggingface/lerobot and ARISE-Initiative/robomimic; others are read '
+  'by --config.domains.<name>.path=<folder>'
+)
 # width, depth, heads (ViT, Touvron et al. 2021; Dosovitskiy et al. 2020).
 SIZES = {'S': (384, 12, 6), 'B': (768, 12, 12), 'L': (1024, 24, 16)}
 
@@ -32,6 +39,7 @@ def get_config(arg=''):
   config = settings.base()
   config.title = 'Masked autoencoding of robot frames'
   config.question = 'What does an image model learn from these frames alone?'
+  config.origin = ORIGIN
   config.domains = {
     'g1': _dataset(
       'g1_lerobot_v21',

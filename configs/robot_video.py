@@ -17,7 +17,8 @@ camera, 26 actions) through MobileNetV1's ImageNet weights; `mae` has the same
 frames through a masked autoencoder trained on them; `bridge` a WidowX with
 three cameras and four instructions (RLDS, 25 episodes cut at ten steps);
 `video` clips of hands and robots without any actions. All data lie in
-`../shared/data`; another dataset is another entry of `config.domains`.
+`../shared/data`, which is no part of the repository (`ORIGIN` says where they
+are from); another dataset is another entry of `config.domains`.
 `bridge` wants its TFRecord files converted first:
 
     python -m rpt_jax.main --convert=../shared/data/bridge_rlds/1.0.0 \
@@ -32,6 +33,21 @@ PNMI(unit; velocity) 0.42 for delta_5. `quicktest` takes a minute or two.
 from rpt_jax import settings
 
 DATA = '../shared/data'
+# Said where they are missing.
+ORIGIN = {
+  'g1': 'g1 is every third frame of YifanTian07/G1-policy-train of Hugging '
+  'Face (LeRobot v2.1), which --config.domains.g1.path=<folder> reads, too; '
+  'the weights are mobilenet_v1_1.0_224 of google-coral/test_data, for which '
+  '--config.encoder=mae trains an image model',
+  'bridge': 'bridge is the debug dataset of github.com/octo-models/octo, '
+  'converted once by --convert=<its folder of tfrecords> '
+  '--workdir=runs/bridge_rlds; --config.domains.bridge.path=<folder> reads '
+  'any other Bridge dataset of Open X-Embodiment',
+  'video': 'the videos are of the demo gallery of github.com/'
+  'facebookresearch/sam2, and of github.com/huggingface/lerobot and '
+  'ARISE-Initiative/robomimic; --config.domains.human.path=<folder> and '
+  '--config.domains.robot.path=<folder> read any others',
+}
 MOBILENET = f'{DATA}/weights/mobilenet_v1_1.0_224.safetensors'
 
 
@@ -41,6 +57,7 @@ def get_config(arg=''):
   config = settings.base('quantize', 'pretrain', 'finetune')
   config.title = 'Hidden units from real robot video'
   config.question = 'Do they help predict what the robot does next?'
+  config.origin = ORIGIN[arg if arg in ORIGIN else 'g1']
   config.domains.g1 = _dataset(
     f'{DATA}/g1_lerobot_v21',
     image='observation.images.cam_high',

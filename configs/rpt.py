@@ -53,7 +53,8 @@ SIZES = ('S', 'B', 'L')
 
 
 def get_config(arg=''):
-  """`arg`: '' (the default), or as above."""
+  """As above: '', 'conclusive', 'tune', 'study', 'action_free', 'g1',
+  'g1_blind', 'quicktest', 'S', 'B' or 'L'."""
   change = {
     'conclusive': _conclusive,
     'tune': _tune,
@@ -233,6 +234,10 @@ def _g1(config):
     'action': 'action',
   }
   path = '../shared/data/g1_lerobot_v21'
+  config.origin = (
+    'g1 is every third frame of YifanTian07/G1-policy-train of Hugging Face '
+    '(LeRobot v2.1), which --config.domains.g1.path=<folder> reads, too'
+  )
   how = {'path': path, 'mapping': mapping}
   config.domains = {'g1': settings.plugin('domains', 'recorded', **how)}
   config.encode.workers = 1

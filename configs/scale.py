@@ -27,7 +27,8 @@ WINDOWS = 64  # A chip; of 16 steps and 5 streams: 5120 tokens.
 
 
 def get_config(arg=''):
-  """`arg`: 'quicktest', or a size and how many chips: 'XL,256'."""
+  """`arg`: a size and how many chips, as 'S', 'B', 'L,8' and 'XL,256', or
+  'quicktest'."""
   rpt = pathlib.Path(__file__).with_name('rpt.py')
   get_rpt = runpy.run_path(str(rpt))['get_config']
   if arg == 'quicktest':

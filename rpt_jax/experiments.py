@@ -3,17 +3,37 @@
 They lie beside the package in a checkout, and in it where it is installed.
 """
 
+import ast
 import importlib.util
 import pathlib
+import re
+from typing import NamedTuple
 
 import ml_collections
 
 _HERE = pathlib.Path(__file__).parent
 
 
+class About(NamedTuple):
+  """What a config says of itself."""
+
+  purpose: str  # The first line of its docstring.
+  variants: tuple[str, ...]  # Arguments that its `get_config` says it takes.
+
+
 def names() -> list[str]:
   """Those that come with the package."""
   return sorted(path.stem for path in _folder().glob('*.py'))
+
+
+def about(name: str) -> About:
+  """What a config that comes with the package is for; nothing is imported."""
+  tree = ast.parse((_folder() / f'{name}.py').read_text('utf-8'))
+  functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
+  get_config = next(f for f in functions if f.name == 'get_config')
+  purpose, _, _ = (ast.get_docstring(tree) or '').partition('\n')
+  variants = re.findall(r"'(\S+?)'", ast.get_docstring(get_config) or '')
+  return About(purpose, tuple(variants))
 
 
 def resolve(spec: str) -> str:

@@ -1,76 +1,17 @@
 """The command line: flags in, `run(config, workdir)` out.
 
-python -m rpt_jax.main --config=configs/hubert_units.py
-python -m rpt_jax.main --config=configs/hubert_units.py:quicktest
-python -m rpt_jax.main --config=... --config.seed=1 --workdir=runs/one
-python -m rpt_jax.main --config=... --aot=v5e:16x16 [--aot_meshes=all]
-python -m rpt_jax.main --doctor
-python -m rpt_jax.main --inspect=<dataset>[,card=bridge,size=96x128,...]
-python -m rpt_jax.main --convert=<TFDS folder of tfrecords>
+`python -m rpt_jax.main --help` says what there is; `rpt_jax/options.py` has the
+flags.
 """
 
 import contextlib
 import os
 import pathlib
-import re
 import sys
 import tempfile
 import traceback
 
-from absl import flags
-from ml_collections import config_flags
-
-from rpt_jax import experiments, settings, target
-from rpt_jax.training import distributed, stopping
-
-
-def define_config(**how):
-  """The flag --config, and one for every key of it.
-
-  What a key may hold, and whether there is one, `settings.read` alone decides.
-  """
-  return config_flags.DEFINE_config_file(
-    'config',
-    None,
-    'Experiment: path[:arg,...], or the name of one that comes with it.',
-    lock_config=False,
-    accept_new_attributes=True,
-    **how,
-  )
-
-
-_HELP = flags.DEFINE_bool('help', False, 'Print this.')
-_CONFIG = define_config()
-_WORKDIR = flags.DEFINE_string(
-  'workdir', '', 'Where everything is written; default runs/<config>.'
-)
-_STAGES = flags.DEFINE_list('stages', [], 'Only these stages, by name.')
-_DRY_RUN = flags.DEFINE_bool(
-  'dry_run', False, 'Print plan, shapes, parameters and costs; train nothing.'
-)
-_AOT = flags.DEFINE_string(
-  'aot', '', 'Compile every step for a TPU slice, as v5e:16x16; run nothing.'
-)
-_AOT_MESHES = flags.DEFINE_string(
-  'aot_meshes', '', "Meshes to compare: '16x16x1,1x256x1', or 'all'."
-)
-_OVERWRITE = flags.DEFINE_bool(
-  'overwrite', False, 'Forget earlier artifacts in the workdir.'
-)
-_PROFILE = flags.DEFINE_bool(
-  'profile', False, 'Trace steps of every training to <stage>/profile.'
-)
-_DOCTOR = flags.DEFINE_bool(
-  'doctor', False, 'Print what is installed, devices, readable datasets.'
-)
-_INSPECT = flags.DEFINE_string(
-  'inspect', '', 'Survey a dataset: path[,key=value,...]; writes a page.'
-)
-_CONVERT = flags.DEFINE_string(
-  'convert', '', 'Convert a TFDS folder from TFRecord to ArrayRecord, once.'
-)
-# In what ml_collections says of a config file that raised something.
-_TRACEBACK = r'(?s)Error whilst parsing config file:.*\n(?=\w)'
+from rpt_jax import __version__, options, settings
 
 
 def run(config, workdir, only=(), overwrite=False):
@@ -79,6 +20,7 @@ def run(config, workdir, only=(), overwrite=False):
   `config` is an `ml_collections.ConfigDict` as `configs/*.py` give it. Raises
   ValueError, before any work, for one that nothing can mean.
   """
+  from rpt_jax import target
   from rpt_jax.learning import checks
 
   experiment = checks.experiment(config)
@@ -86,8 +28,9 @@ def run(config, workdir, only=(), overwrite=False):
     return _run(experiment, workdir, only, overwrite)
 
 
-def _run(experiment, workdir, only, overwrite):
+def _run(experiment, workdir, only, overwrite, name=''):
   """Runs an experiment that is checked."""
+  from rpt_jax import target
   from rpt_jax.learning import checks
   from rpt_jax.stages import pipeline
   from rpt_jax.tools import steps
@@ -98,38 +41,31 @@ def _run(experiment, workdir, only, overwrite):
   memory.keep_freed_memory()
   compiled.keep()
   print(f'products: {target.operands()} operands', flush=True)
-  return pipeline.run(experiment, workdir, only, overwrite)
+  return pipeline.run(experiment, workdir, only, overwrite, name)
 
 
 def main(argv) -> int:
   """Parse flags and run; returns 0, or after one line on what to mend 2; 3
   where a training came to what is not finite."""
   try:
-    _parse_flags(argv)
-    if _HELP.value:
-      here = flags.FLAGS.find_module_defining_flag(_WORKDIR.name)
-      print(__doc__, flags.FLAGS.module_help(here), sep='\n')
+    options.parse(argv)
+    if options.VERSION.value:
+      print(f'rpt_jax {__version__}')
       return 0
-    distributed.initialize()
-    if missing := distributed.missing_platform():
-      if not _DOCTOR.value:
-        raise ValueError(missing)
-      _look_after_data()  # It says this among other things.
+    if options.HELP.value or len(argv) == 1:  # Without a flag nothing was done.
+      print(options.usage())
+      return 0 if options.HELP.value else 2
+    if _without_an_experiment():
       return 0
-    if not distributed.is_first():
-      sys.stdout = open(os.devnull, 'w')  # One of them tells.
-    if _DOCTOR.value or _INSPECT.value or _CONVERT.value:
-      with stopping.watched('its work'):
-        _look_after_data()
-      return 0
-    config, workdir = _parse()
+    config, workdir = options.experiment()
     experiment = _checked(config)
   except Exception as error:  # Whatever a config file or a flag can raise.
     return _refuse(error)
-  from rpt_jax.training import profiling
+  from rpt_jax import target
+  from rpt_jax.training import profiling, stopping
 
   try:
-    profiling.enable(_PROFILE.value)
+    profiling.enable(options.PROFILE.value)
     with stopping.watched('its start'):
       with target.rounding_to(experiment.precision):
         _do(experiment, workdir)
@@ -142,53 +78,50 @@ def main(argv) -> int:
   return 0
 
 
+def _without_an_experiment():
+  """Joins the job's other processes; whether a flag asked for other work."""
+  from rpt_jax.training import distributed, stopping
+
+  distributed.initialize()
+  if missing := distributed.missing_platform():
+    if not options.DOCTOR.value:
+      raise ValueError(missing)
+    _look_after_data()  # It says this among other things.
+    return True
+  if not distributed.is_first():
+    sys.stdout = open(os.devnull, 'w')  # One of them tells.
+  if options.DOCTOR.value or options.INSPECT.value or options.CONVERT.value:
+    with stopping.watched('its work'):
+      _look_after_data()
+    return True
+  if options.COMPARE.value:
+    from rpt_jax.tools import compare
+
+    if distributed.is_first():
+      compare.run(options.COMPARE.value, options.WORKDIR.value)
+    return True
+  if options.REPORT.value:
+    from rpt_jax.stages import pipeline
+
+    print(f'page: {pipeline.report_again(options.REPORT.value)}')
+    return True
+  return False
+
+
 def _do(experiment, workdir):
   """What the flags ask for: to describe it, to compile it, or to run it."""
-  if _DRY_RUN.value:
+  if options.DRY_RUN.value:
     from rpt_jax.tools import dry_run
 
     dry_run.describe(experiment)
-  elif _AOT.value:
+  elif options.AOT.value:
     from rpt_jax.tools import aot
 
-    aot.run(experiment, _AOT.value, workdir, _AOT_MESHES.value)
+    aot.run(experiment, options.AOT.value, workdir, options.AOT_MESHES.value)
   else:
-    _run(experiment, workdir, tuple(_STAGES.value), _OVERWRITE.value)
+    how = tuple(options.STAGES.value), options.OVERWRITE.value
+    _run(experiment, workdir, *how, options.title())
     print('rpt_jax: done', flush=True)
-
-
-def _parse_flags(argv):
-  try:
-    positional = flags.FLAGS(_with_paths(argv))[1:]
-  except (KeyError, IndexError) as error:
-    raise ValueError(
-      f'--config: a flag sets a key of what is not there: {error.args[0]}'
-    ) from error
-  except flags.IllegalFlagValueError as error:  # May hold a whole traceback.
-    raise ValueError(re.sub(_TRACEBACK, '', str(error))) from error
-  if positional:
-    raise ValueError(f'positional arguments {positional}: use --flag=value')
-
-
-def _with_paths(argv):
-  """Arguments with the path of a config in place of its name."""
-  paths = list(argv)
-  for i, argument in enumerate(argv):
-    if argument in ('--config', '-config') and i + 1 < len(argv):
-      paths[i + 1] = experiments.resolve(argv[i + 1])
-    flag, equals, spec = argument.partition('=')
-    if equals and flag in ('--config', '-config'):
-      paths[i] = f'{flag}={experiments.resolve(spec)}'
-  return paths
-
-
-def configured(values: flags.FlagValues):
-  """The config of parsed flags; a kind that a flag changed has its own keys."""
-  flag = values['config']
-  overrides = flag.override_values
-  before = {path: values[f'config.{path}'].default for path in overrides}
-  settings.rekind(flag.value, before, overrides)
-  return flag.value
 
 
 def _checked(config):
@@ -204,39 +137,12 @@ def _look_after_data():
   """What needs no config: the flags on datasets and on this machine."""
   from rpt_jax.tools import convert, doctor, inspect
 
-  if _DOCTOR.value:
+  if options.DOCTOR.value:
     doctor.run()
-  if _CONVERT.value:
-    print(convert.run(_CONVERT.value, _WORKDIR.value or None))
-  if _INSPECT.value:
-    inspect.run(_INSPECT.value, _WORKDIR.value)
-
-
-def _parse():
-  if _CONFIG.value is None:
-    raise ValueError(
-      '--config is required: configs/<name>.py, or one of '
-      f'{experiments.names()}; --help says more'
-    )
-  spec = config_flags.get_config_filename(flags.FLAGS['config'])
-  try:
-    is_config = hasattr(_CONFIG.value, 'to_dict')
-  except OSError as error:  # ml_collections keeps it until it is looked at.
-    raise ValueError(
-      f'--config: cannot read {spec!r}, expected a file, or one of '
-      f'{experiments.names()}'
-    ) from error
-  if not is_config:
-    raise ValueError(
-      f'--config: get_config in {spec!r} gives no ConfigDict, expected one'
-    )
-  workdir = _WORKDIR.value or os.path.join('runs', experiments.title(spec))
-  if '://' in workdir:
-    raise ValueError(
-      f'--workdir: found {workdir!r}, expected a path; mount the bucket, as '
-      'launch/tpu.sh does'
-    )
-  return configured(flags.FLAGS), pathlib.Path(workdir)
+  if options.CONVERT.value:
+    print(convert.run(options.CONVERT.value, options.WORKDIR.value or None))
+  if options.INSPECT.value:
+    inspect.run(options.INSPECT.value, options.WORKDIR.value)
 
 
 def _refuse(error, written=None):
@@ -282,7 +188,11 @@ def command():
   except Exception:
     traceback.print_exc()
     code = 1
-  distributed.leave(code)
+  if 'jax' in sys.modules:
+    from rpt_jax.training import distributed
+
+    distributed.leave(code)
+  sys.exit(code)
 
 
 if __name__ == '__main__':

@@ -34,3 +34,11 @@ def for_people() -> dict[str, Any]:
   versions = ', '.join(f'{k} {v}' for k, v in run['versions'].items())
   command = run['command'].replace(f'{_ROOT}/', '')
   return run | {'command': command, 'versions': versions}
+
+
+def typed(command: str) -> str:
+  """A command line that was recorded, as one types it."""
+  program, _, arguments = command.partition(' ')
+  if program.endswith('main.py'):
+    program = 'python -m rpt_jax.main'
+  return f'{pathlib.PurePath(program).name} {arguments}'.strip()

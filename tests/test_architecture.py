@@ -27,7 +27,7 @@ FLOORS = (
   ('objectives', 'units', 'sharing'),
   ('vision', 'models'),
   ('episodes', 'envs', 'training'),
-  ('settings', 'results', 'provenance'),
+  ('settings', 'results', 'provenance', 'artifacts'),
   ('files', 'precision', 'target', 'types'),
 )
 NOUNS = (
@@ -49,7 +49,7 @@ OPEN = {
   'target',
   'types',
 }  # In no room, open to all.
-ABOVE = {*NOUNS, *OPEN, 'provenance', 'results', 'settings'}
+ABOVE = {*NOUNS, *OPEN, 'artifacts', 'provenance', 'results', 'settings'}
 # What a room may import beside itself and those: a room, or a file of it.
 ALLOWED = {
   'settings': set(),
@@ -79,17 +79,20 @@ ALLOWED = {
 # Of the files that lie in no room: what they may import, rooms and files.
 FILES = {
   '__init__': {'pretrained'},
+  'artifacts': {'files', 'provenance', 'results'},
   'experiments': set(),
   'files': set(),
   'main': {
-    'experiments',
+    '__version__',
     'learning',
+    'options',
     'settings',
     'stages',
     'target',
     'tools',
     'training',
   },
+  'options': {'__version__', 'experiments', 'settings'},
   'precision': {'target'},
   'pretrained': {
     'episodes.scales',
@@ -109,12 +112,14 @@ FILES = {
 BESIDE = {
   'stages/pipeline': {'owned', 'plan'},
   'tools/aot': {'steps'},
+  'tools/compare': {'workdirs'},
   'tools/dry_run': {'steps'},
 }
 MOST_STAGES = 16  # Files of the verbs, `plan` and `pipeline` included.
 # Files whose functions may take the whole config, beside the verbs' `run`.
 WHOLE = (
   'main.py',
+  'options.py',
   'settings/',
   'learning/checks',
   'stages/pipeline.py',

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from rpt_jax import __version__
 from tests.test_main import CONFIG, ROOT
 
 HEAVY = (
@@ -28,16 +29,16 @@ _CODE = """
 import sys
 from rpt_jax import main
 if len(sys.argv) > 1:
-  code = main.main(sys.argv)
+  code = main.main(sys.argv[1:])
   print('exit code', code)
 print(*sorted({name.split('.')[0] for name in sys.modules}))
 """
 
 
-def loaded(*arguments):
+def loaded(*command):
   """(what is said, exit code or '', packages imported) of a command line."""
   result = subprocess.run(
-    [sys.executable, '-c', _CODE, *arguments],
+    [sys.executable, '-c', _CODE, *command],
     cwd=ROOT,
     capture_output=True,
     text=True,
@@ -49,13 +50,22 @@ def loaded(*arguments):
 
 def test_the_command_line_imports_nothing_heavy():
   _, packages = loaded()
-  assert 'jax' in packages and not packages & set(HEAVY)
+  assert 'ml_collections' in packages and not packages & {'jax', *HEAVY}
 
 
-def test_help_imports_nothing_heavy():
-  said, packages = loaded('--help')
-  assert '--workdir: ' in said and 'exit code 0' in said
-  assert not packages & set(HEAVY)
+@pytest.mark.parametrize(
+  'arguments, code, words',
+  [
+    (['--help'], 0, '--workdir=<folder>\n'),
+    (['-h'], 0, '--config=<name>[:<variant>]\n'),
+    ([], 2, ' :tune :quicktest\n'),  # Nothing was asked for, nothing is done.
+    (['--version'], 0, f'rpt_jax {__version__}\n'),
+  ],
+)
+def test_what_there_is_is_told_at_once(arguments, code, words):
+  said, packages = loaded('rpt_jax.main', *arguments)
+  assert words in said and f'exit code {code}' in said
+  assert not packages & {'jax', *HEAVY}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def test_help_imports_nothing_heavy():
   ],
 )
 def test_a_mistake_is_told_before_anything_heavy(arguments, words, needed):
-  said, packages = loaded(*arguments)
+  said, packages = loaded('rpt_jax.main', *arguments)
   assert words in said and 'exit code 2' in said
   assert 'Traceback' not in said
   assert packages & set(HEAVY) <= needed

@@ -7,8 +7,10 @@ import sys
 
 import jax
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
-from rpt_jax import experiments, main, settings
+from rpt_jax import experiments, main, options, settings
 from rpt_jax.tools import doctor
 from rpt_jax.training import distributed
 
@@ -93,7 +95,7 @@ def test_a_config_is_found_by_its_name_from_anywhere(tmp_path, monkeypatch):
   assert experiments.resolve('mae') == path
   assert experiments.resolve('my/mae.py:mae') == 'my/mae.py:mae'
   argv = ['main', '--config', 'mae:a', '--config=mae', '--workdir=mae', 'mae']
-  assert main._with_paths(argv) == [
+  assert options._with_paths(argv) == [
     *('main', '--config', f'{path}:a', f'--config={path}'),
     *('--workdir=mae', 'mae'),
   ]
@@ -108,3 +110,44 @@ def test_a_config_is_loaded_as_a_flag_would():
   settings.read(settings.Experiment, config)
   with pytest.raises(ValueError, match="no such file 'nobody', .*'mae'"):
     experiments.load('nobody')
+
+
+@pytest.mark.parametrize('name', experiments.names())
+def test_every_variant_of_a_config_is_listed(name, monkeypatch):
+  """Those that its `get_config` says it takes are those that it takes."""
+  about, accepted = experiments.about(name), set()
+  assert about.purpose.endswith(('.', '?'))
+
+  def argument(arg, expected, real=settings.argument):
+    accepted.update(expected)
+    return real(arg, expected)
+
+  monkeypatch.setattr(settings, 'argument', argument)
+  for variant in about.variants:
+    experiments.load(f'{name}:{variant}')
+  if name != 'scale':  # Which has those of `rpt`, and sizes of its own.
+    assert accepted == set(about.variants)
+
+
+def test_help_has_every_flag_and_config():
+  text = options.usage()
+  for flag in flags.FLAGS.flags_by_module_dict()['rpt_jax.options']:
+    assert f'\n  --{flag.name}' in text
+  assert all(f'\n  {name} ' in text for name in experiments.names())
+  assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+  'argument, words',
+  [
+    (
+      'mae:quicktest',
+      "found 'mae:quicktest', expected a flag: --config=mae:qui",
+    ),
+    ('configs/new.py', 'expected a flag: --config=configs/new.py'),
+    ('runs/one', 'use --flag=value, as in --config='),
+  ],
+)
+def test_what_is_no_flag_gets_the_flag_to_use(argument, words):
+  with flagsaver.flagsaver(), pytest.raises(ValueError, match=words):
+    options.parse(['main', argument])

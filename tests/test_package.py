@@ -12,6 +12,7 @@ import zipfile
 import pytest
 import yaml
 
+import rpt_jax
 from rpt_jax import experiments
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -124,7 +125,8 @@ def test_licence_and_citation_agree_with_the_package(installed):
   citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
   assert citation['cff-version'] == '1.2.0' and citation['message']
   assert citation['title'] == package['Name']
-  assert citation['version'] == package['Version']
+  version = rpt_jax.__version__
+  assert citation['version'] == package['Version'] == version
   assert citation['abstract'] == package['Summary']
   names = [author['name'] for author in citation['authors']]
   assert names == [package['Author']] == ['the rpt_jax authors']

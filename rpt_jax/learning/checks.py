@@ -12,6 +12,7 @@ import ml_collections
 from rpt_jax import domains, settings, vision
 from rpt_jax.learning import (
   checks_finetune,
+  checks_paths,
   checks_pretrain,
   encoders,
   seeing,
@@ -41,6 +42,7 @@ def experiment(config: ml_collections.ConfigDict) -> Experiment:
 def check(config: Experiment) -> None:
   """Raise ValueError for sections that cannot be meant together."""
   places = domains.of(config)
+  checks_paths.check(config, places)
   _check_domains(config, places)
   image = _check_encoder(config, places)
   for eyes in config.eyes:

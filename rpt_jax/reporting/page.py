@@ -85,13 +85,25 @@ def write(path: str | os.PathLike, content: Content) -> int:
   return len(data)
 
 
+def findings_of(content: Content) -> list[words.Finding]:
+  """The headline sentences of the page."""
+  rows, (run, base) = list(content.rows), _main(content)
+  return findings.write(rows, run, base, content.runs, content.measures)
+
+
+def _main(content):
+  """The pretraining run of the curves, the recipe others are compared with."""
+  rows = list(content.rows)
+  run = content.main_run or findings.main_run(rows)
+  recipes = results.unique(rows, 'recipe')
+  return run, content.base_recipe or (recipes[0] if recipes else None)
+
+
 def compose(content: Content) -> str:
   """The page as text."""
   rows = results.check(list(content.rows))
-  run = content.main_run or findings.main_run(rows)
-  recipes = results.unique(rows, 'recipe')
-  base = content.base_recipe or (recipes[0] if recipes else None)
-  conclusions = findings.write(rows, run, base, content.runs, content.measures)
+  run, base = _main(content)
+  conclusions = findings_of(content)
   rest, acted = words.split(rows)
   doc = html.Document()
   notes = [html.paragraph(note) for note in content.notes]

@@ -45,7 +45,7 @@ from rpt_jax.settings.making import (
   section,
 )
 from rpt_jax.settings.plugins import kind, kinds, module
-from rpt_jax.settings.reading import read, unplugged
+from rpt_jax.settings.reading import read, saved, unplugged
 
 __all__ = [
   'Augment',
@@ -86,6 +86,7 @@ __all__ = [
   'recipes',
   'refuse',
   'rekind',
+  'saved',
   'section',
   'unplugged',
 ]

@@ -21,6 +21,9 @@ class Experiment:
 
   title: str = key('', 'of the page')
   question: str = key('', 'that it answers')
+  origin: str = key(
+    '', 'where its data come from, told where they are missing', how=True
+  )
   seed: int = key(0, 'of all that is drawn', low=0, high=2_000_000)
   pipelines: int = key(
     1,

@@ -4,7 +4,9 @@ import dataclasses
 import difflib
 import functools
 import math
+import os
 import re
+import sys
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +14,10 @@ from typing import Any
 import ml_collections
 import numpy as np
 
+from rpt_jax import files
 from rpt_jax.settings import plugins
 from rpt_jax.settings.declare import Named, refuse
+from rpt_jax.settings.essence import leaves
 
 
 def read(cls, config: Mapping, where: str = 'config'):
@@ -42,6 +46,27 @@ def read(cls, config: Mapping, where: str = 'config'):
   if hasattr(settings, 'check'):
     settings.check(where)
   return settings
+
+
+def saved(cls, path: str | os.PathLike):
+  """The section that a JSON file holds, as `plain` wrote it; errors as `read`.
+
+  What is read runs no code: kinds of other packages are refused unless these
+  have been imported.
+  """
+  config = files.read_json(path)
+  for place, kind in leaves(config):
+    name = place.rpartition('.')[2]
+    if name in ('kind', 'format') and isinstance(kind, str) and '.' in kind:
+      if kind not in sys.modules:
+        raise ValueError(
+          f'{path}: {place}: found {kind!r}, a module of another package; '
+          'import it before, if you trust it'
+        )
+  try:
+    return read(cls, config)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
 
 
 def _required(field):

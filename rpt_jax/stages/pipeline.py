@@ -3,13 +3,7 @@
 A stage is a function `(config, inputs, directory) -> rows`. It reads the
 directories of its inputs and writes its own; nothing else passes between
 stages. Of several processes the first does what stages outside _TOGETHER are
-for, and alone decides what is to run. An `artifact.json` is written last and
-atomically:
-
-  wanted    what it was to make: settings, and the content hash of every input
-  files     size and sha256 of everything it wrote; `times` of last change
-  content   one hash over `files`: what dependents are keyed by
-  rows      its results; `costs` (seconds, memory) stay out of the hashes
+for, and alone decides what is to run.
 
 A stage whose artifact has the same `wanted` and intact files is skipped. If
 `wanted` changed, the directory is emptied, unless a training lies there that
@@ -18,30 +12,20 @@ missing, the stage was killed: it starts again in the same directory, where a
 stage that trains finds its checkpoints.
 """
 
-import concurrent.futures
-import hashlib
 import json
 import os
 import pathlib
-import re
-import resource
 import shutil
 import time
 from typing import Any
 
-from rpt_jax import files, settings
-from rpt_jax.provenance import provenance
-from rpt_jax.results import COST, Costs, Row, row
+from rpt_jax import artifacts, files, provenance, settings, target
+from rpt_jax.reporting import terminal
+from rpt_jax.results import Row
 from rpt_jax.settings import Experiment
 from rpt_jax.stages.plan import PIPELINE, Stage, plan
-from rpt_jax.training import distributed, owned, stopping
+from rpt_jax.training import distributed, durations, owned, stopping
 
-_ARTIFACT = 'wanted', 'files', 'content', 'rows', 'costs'
-# Neither results nor inputs: what differs between two equal runs.
-_TRANSIENT = re.compile(
-  r'^(wanted|artifact)\.json$|'
-  r'(^|/)(checkpoints/|profile/|events\.|README\.md$)'
-)
 # Stages that all processes run, and what is trained or encoded is shared.
 _TOGETHER = (
   'frames',
@@ -56,7 +40,9 @@ _TOGETHER = (
 )
 
 
-def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
+def run(
+  config: Experiment, workdir, only=(), overwrite=False, name=''
+) -> list[Row]:
   """Run a config's stages in `workdir`, skipping what is already done.
 
   Args:
@@ -65,6 +51,7 @@ def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
     only: names of stages to run, of which a pipeline's folder stands for all
       that are in it; their inputs must be there already.
     overwrite: empty the stages' directories first.
+    name: of the config, by which it is noted how long its stages take here.
 
   Returns:
     The rows of all finished stages, as in `workdir/results.jsonl`.
@@ -80,20 +67,113 @@ def run(config: Experiment, workdir, only=(), overwrite=False) -> list[Row]:
   workdir.mkdir(parents=True, exist_ok=True)
   with owned.held(workdir):
     if distributed.is_first():
-      command = '' if overwrite else provenance()['command']
+      command = '' if overwrite else provenance.provenance()['command']
       owned.check(workdir, only or names, command)
       for name in (only or names) if overwrite else ():
         owned.empty(workdir / name)
-    _write_json(workdir / 'run.json', provenance())
+    _write_json(workdir / 'run.json', provenance.provenance())
     _write_json(workdir / 'config.json', settings.plain(config))
     distributed.wait('workdir')
+    chosen = only or names
+    if distributed.is_first():
+      about = _done_before(stages, workdir), durations.read(name)
+      print(terminal.plan(str(workdir), chosen, *about), flush=True)
+    took: dict[str, list[float]] = {}
     for i, stage in enumerate(stages):
       label = f'[{i + 1}/{len(stages)}] {stage.name}'
-      if not only or stage.name in only:
-        _run_stage(stage, workdir, label)
+      if stage.name not in chosen:
+        continue
+      if seconds := _run_stage(stage, workdir, label):
+        kind = stage.name.rpartition('/')[2]
+        took.setdefault(kind, []).append(seconds)
+        durations.keep(name, kind, sum(took[kind]) / len(took[kind]))
     _publish(workdir / 'report' / 'report.html', workdir / 'report.html')
     distributed.wait('published')
-    return collect_rows(workdir, stages)
+    rows = collect_rows(workdir, stages)
+    if stages[-1].name in chosen:
+      _tell_end(workdir)
+    return rows
+
+
+def _done_before(stages, workdir):
+  """Names of the stages that are made, as far as their artifacts say so."""
+  content = {}
+  for stage in stages:
+    done = artifacts.read(workdir / stage.name)
+    if not done or not set(stage.inputs.values()) <= set(content):
+      continue
+    inputs = {verb: content[name] for verb, name in stage.inputs.items()}
+    wanted = {'settings': stage.settings, 'inputs': inputs}
+    if json.loads(json.dumps(wanted)) == done['wanted']:
+      content[stage.name] = done['content']
+  return set(content)
+
+
+def _tell_end(workdir):
+  """What was found, and where the page of it is."""
+  found = workdir / 'report' / 'findings.json'
+  if distributed.is_first() and (workdir / 'report.html').exists():
+    findings = files.read_json(found, kind=list) if found.exists() else []
+    print(terminal.end(str(workdir / 'report.html'), findings), flush=True)
+
+
+def report_again(workdir) -> pathlib.Path:
+  """Makes the page of a finished workdir again, and nothing else; its path.
+
+  Raises ValueError where there is no run, where stages of it are missing or
+  are of other settings than its config.json, and where it is in use.
+  """
+  workdir = pathlib.Path(os.path.abspath(workdir))
+  if not (workdir / 'config.json').exists():
+    raise ValueError(
+      f'{workdir}: found no run (config.json), expected the --workdir of one'
+    )
+  config = settings.saved(Experiment, workdir / 'config.json')
+  *stages, report = plan(config)
+  with target.rounding_to(config.precision), owned.held(workdir):
+    if distributed.is_first():
+      owned.check(workdir, [report.name])
+      _check_finished(workdir, stages)
+      owned.empty(workdir / report.name)
+    _run_stage(report, workdir, report.name)
+    _publish(workdir / 'report' / 'report.html', workdir / 'report.html')
+  return workdir / 'report.html'
+
+
+def _check_finished(workdir, stages):
+  """Raises ValueError, naming all stages that a page would be without."""
+  missing, others = [], []
+  for stage in stages:
+    done = artifacts.read(workdir / stage.name)
+    if not done:
+      missing.append(stage.name)
+    elif not missing and not _is_of(stage, done, workdir):
+      others.append(stage.name)
+  faults = [f'stages without an artifact: {", ".join(missing)}'] * bool(missing)
+  if others:
+    faults.append(
+      f'stages of other settings or inputs than now: {", ".join(others)}'
+    )
+  if faults:
+    run = files.read_json(workdir / 'run.json', 'command')
+    raise ValueError(
+      f'{workdir} is not finished ({"; ".join(faults)}); run first: '
+      f'{provenance.typed(run["command"])}'
+    )
+
+
+def _is_of(stage, done, workdir):
+  """Whether an artifact is of the settings of a stage, and of its inputs.
+
+  Of settings alone: formats of files may have changed since.
+  """
+  wanted, own = _to_make(stage, workdir), settings.essence(stage.config)
+  now, before = (
+    {'inputs': each['inputs']}
+    | {k: v for k, v in each['settings'].items() if k in own}
+    for each in (wanted, done['wanted'])
+  )
+  return now == before
 
 
 def _chosen(names, only):
@@ -108,19 +188,11 @@ def _chosen(names, only):
   return [name for name in names if answers[name] & set(only)]
 
 
-def artifact(workdir: pathlib.Path, name: str) -> dict[str, Any] | None:
-  """The artifact of a finished stage, or None."""
-  path = workdir / name / 'artifact.json'
-  if not path.exists():
-    return None
-  return files.read_json(path, *_ARTIFACT, most=files.MANIFEST)
-
-
 def collect_rows(workdir: pathlib.Path, stages: tuple[Stage, ...]) -> list[Row]:
   """Write and return `results.jsonl`: the rows of all finished stages."""
   rows = []
   for stage in stages:
-    done = artifact(workdir, stage.name)
+    done = artifacts.read(workdir / stage.name)
     if done:
       rows += _of_pipeline(stage.name, done['rows'] + done['costs'])
   lines = ''.join(json.dumps(row, sort_keys=True) + '\n' for row in rows)
@@ -139,7 +211,13 @@ def _of_pipeline(name, rows):
 
 
 def _run_stage(stage, workdir, label):
-  """One stage, if it is not done: by all processes, or by the first alone."""
+  """One stage, if it is not done: by all processes, or by the first alone.
+
+  Gives its seconds, in the first process; of what was killed and goes on none.
+  """
+  folder = workdir / stage.name
+  finished = (folder / artifacts.NAME).exists()
+  whole = finished or not (folder / 'wanted.json').exists()
   todo = distributed.is_first() and _prepare(stage, workdir, label)
   if not distributed.agree(bool(todo)):
     return
@@ -151,24 +229,19 @@ def _run_stage(stage, workdir, label):
       rows = stage.run(inputs, workdir / stage.name)
     seconds = time.time() - begin
   if distributed.is_first():
-    _finish(stage, workdir, todo, rows, seconds)
+    artifacts.write(workdir / stage.name, stage.name, todo, rows, seconds)
     print(f'{label}: done in {seconds:.1f} s', flush=True)
-  distributed.await_file(workdir / stage.name / 'artifact.json')
+  distributed.await_file(workdir / stage.name / artifacts.NAME)
   distributed.wait(stage.name)
+  return seconds if distributed.is_first() and whole else None
 
 
 def _prepare(stage, workdir, label):
   """Readies a stage's directory: what it is to make, None if that is made."""
   directory = workdir / stage.name
-  wanted = {
-    'settings': stage.settings,
-    'inputs': {
-      verb: _content(workdir, name) for verb, name in stage.inputs.items()
-    },
-  }
-  wanted = json.loads(json.dumps(wanted, sort_keys=True))
-  done = artifact(workdir, stage.name)
-  if done and done['wanted'] == wanted and _intact(directory, done):
+  wanted = _to_make(stage, workdir)
+  done = artifacts.read(workdir / stage.name)
+  if done and done['wanted'] == wanted and artifacts.intact(directory, done):
     print(f'{label}: done before, skipped', flush=True)
     return None
   started = directory / 'wanted.json'
@@ -183,27 +256,15 @@ def _prepare(stage, workdir, label):
   return wanted
 
 
-def _finish(stage, workdir, wanted, rows, seconds):
-  """Writes the artifact of a stage that has run."""
-  directory = workdir / stage.name
-  hashes = _files(directory)
-  memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-  _write_json(
-    directory / 'artifact.json',
-    {
-      'stage': stage.name,
-      'wanted': wanted,
-      'files': hashes,
-      'times': _times(directory, hashes),
-      'content': _digest(json.dumps(hashes, sort_keys=True).encode()),
-      'rows': rows,
-      'costs': [
-        row(stage.name, Costs.SECONDS, seconds, kind=COST),
-        row(stage.name, Costs.MEMORY, memory, kind=COST),
-      ],
-      'run': provenance(),
+def _to_make(stage, workdir):
+  """What a stage is to make: its settings, and what its inputs hold."""
+  wanted = {
+    'settings': stage.settings,
+    'inputs': {
+      verb: _content(workdir, name) for verb, name in stage.inputs.items()
     },
-  )
+  }
+  return json.loads(json.dumps(wanted, sort_keys=True))
 
 
 def _changed(directory, before, wanted):
@@ -228,58 +289,13 @@ def _publish(page, path):
 
 
 def _content(workdir, name):
-  done = artifact(workdir, name)
+  done = artifacts.read(workdir / name)
   if not done:
     raise ValueError(
       f'stage {name!r} has no artifact in {workdir}; run it first '
       '(leave --stages out to run everything that is missing)'
     )
   return done['content']
-
-
-def _files(directory):
-  """Size and sha256 of what a stage wrote, but for training state and logs."""
-  names = {
-    path.relative_to(directory).as_posix(): path
-    for path in sorted(directory.rglob('*'))
-    if path.is_file()
-  }
-  names = {k: path for k, path in names.items() if not _TRANSIENT.search(k)}
-  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    hashes = pool.map(files.sha256, names.values())
-    return {
-      name: {'bytes': path.stat().st_size, 'sha256': sha256}
-      for (name, path), sha256 in zip(names.items(), hashes, strict=True)
-    }
-
-
-def _times(directory, hashes):
-  """When each file was last changed: what has not been is not hashed again."""
-  return {name: (directory / name).stat().st_mtime_ns for name in hashes}
-
-
-def _intact(directory, done):
-  """Whether a stage's files are as it left them.
-
-  What has another time, as in a copy, is hashed, and its time noted.
-  """
-  times, strange = done.get('times', {}), ''
-  for name, expected in done['files'].items():
-    try:
-      path = files.regular(files.inside(directory, name))
-      about = path.stat()
-      whole = about.st_size == expected['bytes']
-      if whole and about.st_mtime_ns != times.get(name):
-        whole, strange = files.sha256(path) == expected['sha256'], name
-    except (ValueError, KeyError, TypeError, AttributeError):
-      whole = False
-    if not whole:
-      print(f'{directory / name}: missing or altered; its stage runs again')
-      return False
-  if strange:
-    now = {'times': _times(directory, done['files'])}
-    _write_json(directory / 'artifact.json', done | now)
-  return True
 
 
 def _remove_partial(directory):
@@ -289,10 +305,6 @@ def _remove_partial(directory):
       shutil.rmtree(path, ignore_errors=True)
     else:
       path.unlink(missing_ok=True)
-
-
-def _digest(content: bytes) -> str:
-  return hashlib.sha256(content).hexdigest()
 
 
 def _write_json(path: pathlib.Path, value: Any) -> None:

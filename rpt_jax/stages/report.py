@@ -4,28 +4,28 @@ import itertools
 
 import numpy as np
 
-from rpt_jax import domains, files, results, settings
+from rpt_jax import artifacts, domains, files, results, settings
 from rpt_jax.domains.playing import Played
 from rpt_jax.learning import cells, pictures, seeing
 from rpt_jax.learning.runs import FUTURES, Runs
 from rpt_jax.provenance import provenance
-from rpt_jax.reporting import frames, page
+from rpt_jax.reporting import frames, page, words
 from rpt_jax.results import Acting, See
 
 
 def run(config, inputs, directory, pipeline):
-  """Write `report.html`; no rows of its own.
+  """Write `report.html`, and `findings.json` for a terminal; no rows.
 
   Of several pipelines it has the means, and pictures of `pipeline`, which is
   how the names of its stages begin.
   """
-  rows = _rows(inputs, pipeline)
+  rows, origin = _rows(inputs, pipeline), _origin(inputs)
   inputs = {
     name.removeprefix(pipeline): path
     for name, path in inputs.items()
     if name.startswith(pipeline)
   }
-  origin, places = provenance(), domains.of(config)
+  places = domains.of(config)
   judged = domains.acting(places) if Acting.STAGE in inputs else ()
   runs = None
   if config.pretrain:
@@ -48,6 +48,11 @@ def run(config, inputs, directory, pipeline):
     command=origin['command'],
   )
   size = page.write(directory / 'report.html', content)
+  findings = [
+    {'verdict': words.VERDICTS[verdict], 'finding': sentence}
+    for verdict, sentence in page.findings_of(content)
+  ]
+  files.write_json(directory / 'findings.json', findings)
   print(f'  report.html: {size / 1e6:.1f} MB', flush=True)
   return []
 
@@ -56,12 +61,19 @@ def _rows(inputs, pipeline):
   """What is drawn: results of all pipelines together, and all costs."""
   rows = []
   for name, path in inputs.items():
-    about = path / 'artifact.json', 'rows', 'costs'
+    about = path / artifacts.NAME, 'rows', 'costs'
     artifact = files.read_json(*about, most=files.MANIFEST)
     rows += artifact['costs']
     if not (pipeline and '/' in name):
       rows += artifact['rows']
   return rows
+
+
+def _origin(inputs):
+  """What made the last of the results: the page may be of a later run."""
+  *_, last = inputs.values()
+  artifact = files.read_json(last / artifacts.NAME, most=files.MANIFEST)
+  return artifact.get('run') or provenance()
 
 
 def _trunks(pretrain, quantize, places, inputs):

@@ -51,6 +51,17 @@ def keep() -> pathlib.Path | None:
   return folder
 
 
+def own() -> pathlib.Path | None:
+  """The user's folder that `keep` has made; None where it is not safe."""
+  try:
+    root = _root()
+    above = root.parents if root else ()
+    safe = root and not _strange(root) and not any(map(_open_to_others, above))
+  except (OSError, RuntimeError):
+    return None
+  return root if safe else None
+
+
 def _root():
   place = os.environ.get('RPT_JAX_COMPILED')
   if place is not None:

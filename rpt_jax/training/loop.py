@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from rpt_jax.settings import Saving
-from rpt_jax.training import distributed, stopping
+from rpt_jax.training import distributed, live, stopping
 from rpt_jax.training.checkpoint import Checkpoints
 from rpt_jax.training.progress import Cost, Progress
 from rpt_jax.training.step import TrainState
@@ -61,7 +61,7 @@ def fit(
   state = init() if state is None else state
   log = Progress(directory, label, start, num_steps, saving.log_steps, cost)
   saver = _Saver(checkpoints, label, start, saving)
-  with stopping.Training() as signals:
+  with stopping.Training() as signals, live.cleared():
     for step in itertools.count(start):
       stop = signals.reached()
       last = stop or step >= num_steps
@@ -125,6 +125,7 @@ class _Saver:
     except OSError as error:
       self._failed += 1
       self._error = error
+      live.clear()
       print(
         f'{self._label}: step {step} not saved, {self._failed} failed so far; '
         f'step {self._saved} is kept: {error}',

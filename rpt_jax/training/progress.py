@@ -1,4 +1,7 @@
-"""What a long training says: metrics of a step, rates, time left, memory."""
+"""What a long training says: metrics of a step, rates, time left, memory.
+
+A terminal gets one line that is rewritten (`live`), and a plain one at the end.
+"""
 
 import resource
 import sys
@@ -7,7 +10,7 @@ from typing import NamedTuple
 
 import jax
 
-from rpt_jax.training import distributed, hardware
+from rpt_jax.training import distributed, hardware, live
 from rpt_jax.training.metrics import Writer
 from rpt_jax.training.profiling import Profile
 from rpt_jax.training.step import read_metrics
@@ -49,6 +52,7 @@ class Progress:
     self._skipped = 0
     self._start = start
     self._since = (start, time.perf_counter())
+    self._loss = ''  # Of the last line, for a terminal.
     self.waited = 0.0
     if start:
       self._say(f'going on from step {start}')
@@ -87,17 +91,22 @@ class Progress:
       values = read_metrics(metrics)
       self._writer.write(step, values)
       self._tell(step, values)
-    elif step == self._start + 1:
+      return
+    if step == self._start + 1:
       self._since, self.waited = (step, time.perf_counter()), 0.0
+    if distributed.is_first() and live.possible():
+      self._draw(step, *self._rate(step, time.perf_counter()))
 
   def _tell(self, step, values):
-    since, began = self._since
     now = time.perf_counter()
+    elapsed = max(now - self._since[1], 1e-9)
+    rate, left = self._rate(step, now)
     self._since = (step, now)
-    elapsed = max(now - began, 1e-9)
-    rate = (step - since) / elapsed
     wait, self.waited = self.waited / elapsed, 0.0
-    left = (self._total - step) / max(rate, 1e-9)
+    self._loss = f' loss {values["loss"]:.4f}'
+    if step < self._total and distributed.is_first() and live.possible():
+      self._draw(step, rate, left)
+      return
     self._say(
       f'loss {values["loss"]:.4f} lr {values["learning_rate"]:.2e} '
       f'grad-norm {values["grad_norm"]:.3f} {rate:.3g} steps/s '
@@ -105,6 +114,17 @@ class Progress:
       f'memory {peak_memory() / 2**30:.2f} GiB',
       f' {step}/{self._total} ',
     )
+
+  def _rate(self, step, now):
+    """(steps a second since the last line, seconds left)."""
+    since, began = self._since
+    rate = (step - since) / max(now - began, 1e-9)
+    return rate, (self._total - step) / max(rate, 1e-9)
+
+  def _draw(self, step, rate, left):
+    """The one line of a terminal; before a rate is known it has none."""
+    text = f'{rate:.3g} steps/s ETA {left:.0f}s{self._loss}' if rate else ''
+    live.draw(self._label, step, self._total, text)
 
   def _speed(self, rate):
     if self._cost is None:
@@ -115,6 +135,7 @@ class Progress:
 
   def _say(self, what, after=': '):
     if distributed.is_first():
+      live.clear()
       print(f'{self._label}{after}{what}', flush=True)
 
   def close(self) -> None:

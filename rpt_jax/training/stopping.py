@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator
 import jax
 from jax.experimental import multihost_utils
 
+from rpt_jax.training import live
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PATIENCE = 8.0  # Seconds for a training to come to the end of its step.
 # JAX wants every process to ask about signals with the same, rising numbers.
@@ -129,6 +131,7 @@ def _leave(message):
   for call in list(_at_leave):
     with contextlib.suppress(OSError):
       call()
+  live.clear()
   print(message, flush=True)
   sys.stderr.flush()
   os._exit(0)  # What is being computed cannot be interrupted.

@@ -62,9 +62,13 @@ def load(name_or_path: str | os.PathLike, **settings) -> VisionModel:
   if hub.ID.fullmatch(name):
     return _load_folder(hub.download(name), settings)
   raise ValueError(
-    f'{name}: no folder, no .safetensors file and no image model of that '
-    f"name; expected one of those, 'organisation/name' or one of {CONTROLS}"
+    f'{name}: {_what(path)}; expected a folder, a .safetensors file, '
+    f"'organisation/name' of Hugging Face, or one of {CONTROLS}"
   )
+
+
+def _what(path):
+  return 'found another file' if path.exists() else 'no such file or folder'
 
 
 def load_text(

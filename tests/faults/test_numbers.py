@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rpt_jax import main
+from rpt_jax import main, options
 from rpt_jax.training import loop
 from rpt_jax.training.checkpoint import Checkpoints
 from tests.training import tiny
@@ -51,10 +51,12 @@ def test_15_no_step_is_finite_any_more(tmp_path, capsys, monkeypatch):
   def fail(*_):
     raise error.value
 
-  monkeypatch.setattr(main, '_parse_flags', lambda argv: None)
-  monkeypatch.setattr(main, '_parse', lambda: (None, tmp_path))
+  monkeypatch.setattr(options, 'parse', lambda argv: None)
+  monkeypatch.setattr(main, '_without_an_experiment', lambda: False)
+  monkeypatch.setattr(options, 'experiment', lambda: (None, tmp_path))
   experiment = types.SimpleNamespace(precision='auto')
   monkeypatch.setattr(main, '_checked', lambda config: experiment)
+  monkeypatch.setattr(options, 'title', lambda: 'tiny')
   monkeypatch.setattr(main, '_run', fail)
   assert main.main([]) == 3
   (line,) = capsys.readouterr().err.strip().splitlines()

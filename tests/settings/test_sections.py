@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from rpt_jax import objectives, settings
+from rpt_jax import files, objectives, settings
 from rpt_jax.domains import gymnax, metaworld, recorded
 from rpt_jax.settings.reading import section_of, types_of
 from tests.settings import variants
@@ -242,6 +242,7 @@ def test_keys_that_change_no_result_are_these():
     'Encode.ahead',
     'Encode.error_budget',
     'Encode.workers',
+    'Experiment.origin',
     'Experiment.saving',
     'Frames.error_budget',
     'Frames.workers',
@@ -289,3 +290,18 @@ def test_every_number_has_bounds(cls):
     if re.search(r'\b(int|float)\b', hint) and not about['choices']:
       assert about['high'] is not None, field.name
       assert (about['low'], about['above']) != (None, None), field.name
+
+
+def test_what_is_saved_is_read_again_and_imports_nothing(tmp_path):
+  config = variants.changed('rpt:g1', 'pretrain.steps=7')
+  read = settings.read(settings.Experiment, config)
+  path, plain = tmp_path / 'config.json', settings.plain(read)
+  files.write_json(path, plain)
+  assert settings.saved(settings.Experiment, path) == read
+  plain['domains']['g1']['format'] = 'this.module'
+  files.write_json(path, plain)
+  with pytest.raises(ValueError, match="format: found 'this.module', a module"):
+    settings.saved(settings.Experiment, path)
+  files.write_json(path, {'sede': 1})
+  with pytest.raises(ValueError, match=r'config.json: config.sede: .*seed'):
+    settings.saved(settings.Experiment, path)

@@ -8,7 +8,7 @@ import runpy
 import pytest
 from absl import flags
 
-from rpt_jax import main
+from rpt_jax import experiments, options
 
 ROOT = pathlib.Path(__file__).parents[2]
 DATA = ROOT.parent / 'shared/data'
@@ -91,9 +91,8 @@ def skip_without_data(spec):
 
 def parsed(spec, *arguments):
   """The config that flags give, read as the command line reads it."""
-  argv = ['rpt_jax', f'--config={ROOT}/configs/{spec.replace(":", ".py:")}']
-  argv += arguments
+  argv = ['rpt_jax', f'--config={experiments.resolve(spec)}', *arguments]
   values = flags.FlagValues()
-  main.define_config(flag_values=values, sys_argv=argv)
+  options.define_config(flag_values=values, sys_argv=argv)
   values(argv)
-  return main.configured(values)
+  return options.configured(values)

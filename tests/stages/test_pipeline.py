@@ -14,6 +14,7 @@ from rpt_jax.learning import checks
 from rpt_jax.stages import pipeline
 from rpt_jax.stages.plan import Stage
 from rpt_jax.stages.plan import plan as real_plan
+from rpt_jax.training import owned
 
 CALLS = []
 
@@ -36,6 +37,7 @@ class Config:
   c: int = settings.key(3, 'of c')
   d: int = settings.key(4, 'of d')
   workers: int = settings.key(1, 'of all', how=True)
+  precision: str = settings.key('auto', 'of products', how=True)
 
 
 class Fake(Stage):
@@ -210,3 +212,65 @@ def test_settings_of_how_are_no_settings_of_a_stage():
   differ = {name for name in before if changed[name] != before[name]}
   assert differ == {'encode', 'evaluate', 'compare', 'report'}
   assert before['encode']['encode']['output'] == 'patches'
+
+
+@pytest.fixture
+def reported(monkeypatch):
+  """Its stages with the page of all; a config that the folder has."""
+  stages = pipeline.plan
+
+  class Page(Fake):
+    """Says what it was made from."""
+
+    def run(self, inputs, directory):
+      CALLS.append(self.name)
+      numbers = [(path / 'number').read_text() for path in inputs.values()]
+      page = directory / 'report.html'
+      page.write_text(f'{owned._PAGE.decode()}{numbers}')
+      return []
+
+  def plan(config):
+    every = {stage.name: stage.name for stage in stages(config)}
+    return (*stages(config), Page('report', 'report', Number(), every))
+
+  monkeypatch.setattr(pipeline, 'plan', plan)
+  monkeypatch.setattr(pipeline, 'Experiment', Config)
+
+
+def written(workdir):
+  """{file: its bytes} of all but the page."""
+  return {
+    path: path.read_bytes()
+    for path in sorted(workdir.rglob('*'))
+    if path.is_file() and 'report' not in str(path.relative_to(workdir))
+  }
+
+
+def test_a_page_is_made_again_and_nothing_else(reported, tmp_path):
+  run(tmp_path)
+  before = written(tmp_path)
+  page = tmp_path / 'report.html'
+  for path in (page, tmp_path / 'report' / 'report.html'):
+    path.write_text(path.read_text().replace('11', '12'))
+  CALLS.clear()
+  assert pipeline.report_again(tmp_path) == page
+  assert CALLS == ['report'] and written(tmp_path) == before
+  assert page.read_text().endswith("<h1>['1', '3', '4', '11']")
+  assert run(tmp_path)[0] == ''  # It is as the run would make it.
+
+
+def test_a_page_of_what_is_not_whole_is_refused(reported, tmp_path):
+  run(tmp_path)
+  page = (tmp_path / 'report' / 'report.html').read_bytes()
+  saved = json.loads((tmp_path / 'config.json').read_text())
+  (tmp_path / 'config.json').write_text(json.dumps(saved | {'b': 9}))
+  with pytest.raises(ValueError, match=r'of other settings.* than now: b\);'):
+    pipeline.report_again(tmp_path)
+  (tmp_path / 'config.json').write_text(json.dumps(saved))
+  for name in ('b', 'd'):
+    (tmp_path / name / 'artifact.json').unlink()
+  with pytest.raises(ValueError, match=r'without an artifact: b, d\); run'):
+    pipeline.report_again(tmp_path)
+  assert (tmp_path / 'report' / 'report.html').read_bytes() == page
+  with pytest.raises(ValueError, match='found no run'):
+    pipeline.report_again(tmp_path / 'nowhere')

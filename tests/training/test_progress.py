@@ -1,5 +1,7 @@
 """The log line of a training, and the trace of its steps."""
 
+import io
+import sys
 import types
 
 import jax
@@ -7,8 +9,8 @@ import numpy as np
 import pytest
 import tiny
 
-from rpt_jax.stages import pipeline
-from rpt_jax.training import hardware, profiling, progress
+from rpt_jax import artifacts
+from rpt_jax.training import hardware, live, profiling, progress
 
 METRICS = {'loss': 1.5, 'learning_rate': 1e-3, 'grad_norm': 2.0, 'skipped': 0}
 COST = progress.Cost(flops=3e9, tokens=500.0)
@@ -72,7 +74,7 @@ def test_a_trace_of_every_training_that_changes_nothing(tmp_path):
   assert len(traces) == 1 and traces[0].stat().st_size > 1000
   assert not (tmp_path / 'plain' / 'profile').exists()
   assert not (tmp_path / 'one' / 'profile').exists()
-  names = pipeline._files(tmp_path)
+  names = artifacts.written(tmp_path)
   assert names and not [name for name in names if 'profile/' in name]
 
 
@@ -105,3 +107,46 @@ def test_steps_are_skipped_in_a_row(tmp_path):
   log(len(pattern) + 1, METRICS | {'skipped': np.int32(1)})
   with pytest.raises(FloatingPointError, match='in 10 steps up to 20'):
     log.flush()
+
+
+class Terminal(io.StringIO):
+  """What a terminal is given."""
+
+  def isatty(self):
+    return True
+
+
+def test_a_terminal_has_one_line_that_is_rewritten(
+  clock, tmp_path, monkeypatch
+):
+  monkeypatch.setenv('TERM', 'xterm')
+  monkeypatch.setenv('COLUMNS', '100')
+  monkeypatch.setattr(live.time, 'monotonic', lambda: clock.now + 1.0)
+  monkeypatch.setattr(sys, 'stdout', Terminal())
+  with live.cleared():
+    log = progress.Progress(tmp_path, 'run', 0, 12, every=5)
+    for step in range(1, 13):
+      clock.now += 0.5
+      log(step, METRICS)
+    log.flush()
+  drawn = sys.stdout.getvalue()
+  first, *others = drawn.split('\r\x1b[K')[1:]
+  assert first == 'run [#...................] 1/12 '
+  assert others[5].startswith(
+    'run [###########.........] 7/12 2 steps/s ETA 2s'
+  )
+  assert others[5].endswith(' loss 1.5000')
+  (plain,) = (text for text in others if text.endswith('\n'))
+  assert plain.startswith('run 12/12 loss 1.5000 lr ')
+  assert drawn.index(plain) > drawn.index(' 11/12 ')
+
+
+def test_what_fails_leaves_no_line(tmp_path, monkeypatch):
+  monkeypatch.setenv('TERM', 'xterm')
+  monkeypatch.setattr(sys, 'stdout', Terminal())
+  with pytest.raises(FloatingPointError), live.cleared():
+    live.draw('run', 1, 2, '')
+    raise FloatingPointError
+  assert sys.stdout.getvalue().endswith('\r\x1b[K')
+  monkeypatch.setenv('TERM', 'dumb')
+  assert not live.possible()

@@ -1,0 +1,238 @@
+"""The flags of the command line: which there are, and what they mean together.
+
+Nothing here imports JAX: `--help` and a mistake answer at once.
+"""
+
+import os
+import pathlib
+import re
+import textwrap
+
+from absl import flags
+from ml_collections import config_flags
+
+from rpt_jax import __version__, experiments, settings
+
+
+def define_config(**how):
+  """The flag --config, and one for every key of it.
+
+  What a key may hold, and whether there is one, `settings.read` alone decides.
+  """
+  return config_flags.DEFINE_config_file(
+    'config',
+    None,
+    'The experiment: a name as above, or the path of a file.',
+    lock_config=False,
+    accept_new_attributes=True,
+    **how,
+  )
+
+
+HELP = flags.DEFINE_bool('help', False, 'Print this.', short_name='h')
+VERSION = flags.DEFINE_bool('version', False, 'Print the version.')
+CONFIG = define_config()
+WORKDIR = flags.DEFINE_string(
+  'workdir', '', 'Where everything is written; default runs/<config>.'
+)
+STAGES = flags.DEFINE_list('stages', [], 'Only these stages, by name.')
+DRY_RUN = flags.DEFINE_bool(
+  'dry_run', False, 'Print plan, shapes, parameters and costs; train nothing.'
+)
+AOT = flags.DEFINE_string(
+  'aot', '', 'Compile every step for a TPU slice, as v5e:16x16; run nothing.'
+)
+AOT_MESHES = flags.DEFINE_string(
+  'aot_meshes', '', "Meshes to compare: '16x16x1,1x256x1', or 'all'."
+)
+OVERWRITE = flags.DEFINE_bool(
+  'overwrite', False, 'Forget earlier artifacts in the workdir.'
+)
+PROFILE = flags.DEFINE_bool(
+  'profile', False, 'Trace steps of every training to <stage>/profile.'
+)
+DOCTOR = flags.DEFINE_bool(
+  'doctor', False, 'Print what is installed, devices, readable datasets.'
+)
+INSPECT = flags.DEFINE_string(
+  'inspect', '', 'Survey a dataset and write a page of it, dataset.html.'
+)
+CONVERT = flags.DEFINE_string(
+  'convert', '', 'Convert a TFDS folder from TFRecord to ArrayRecord, once.'
+)
+REPORT = flags.DEFINE_string(
+  'report', '', 'Make the page of a finished workdir again.'
+)
+COMPARE = flags.DEFINE_list(
+  'compare', [], 'Finished workdirs beside each other; writes compare.html.'
+)
+# What --help prints of them: how each is spelled, in two groups.
+OF_A_RUN = (
+  '--config=<name>[:<variant>]',
+  '--config.<key>=<value>',
+  '--workdir=<folder>',
+  '--stages=<stage>,...',
+  '--dry_run',
+  '--overwrite',
+  '--profile',
+  '--aot=<slice>',
+  '--aot_meshes=<meshes>',
+)
+OTHERS = (
+  '--doctor',
+  '--inspect=<path>[,<key>=<value>,...]',
+  '--convert=<folder>',
+  '--report=<workdir>',
+  '--compare=<workdir>,<workdir>,...',
+  '--version',
+  '--help',
+)
+_ANY_KEY = (
+  'Any of its settings, as --config.seed=1; configs/README.md and '
+  'rpt_jax/settings/ have them all.'
+)
+_EXAMPLES = """
+  python -m rpt_jax.main --config=hubert_units:quicktest
+  python -m rpt_jax.main --config=hubert_units --dry_run
+  python -m rpt_jax.main --config=hubert_units --config.seed=1 \\
+    --workdir=runs/one
+"""
+# In what ml_collections says of a config file that raised something.
+_TRACEBACK = r'(?s)Error whilst parsing config file:.*\n(?=\w)'
+_WIDTH = 80
+
+
+def usage() -> str:
+  """What there is: experiments that come with the package, and flags."""
+  parts = [
+    f'rpt_jax {__version__}: is a pretrained representation useful for acting?',
+    _EXAMPLES,
+    'Experiments, each with its variants (--config=<name>:<variant>):\n',
+  ]
+  for name in experiments.names():
+    about = experiments.about(name)
+    parts.append(_entry(name, about.purpose))
+    if about.variants:
+      each = ' '.join(f':{variant}' for variant in about.variants)
+      parts.append(_entry('', each))
+  parts += ['\nFlags of a run:\n', *map(_flag, OF_A_RUN)]
+  parts += ['\nWithout an experiment:\n', *map(_flag, OTHERS)]
+  return '\n'.join(parts)
+
+
+def _flag(spelling):
+  """How a flag is spelled, and what it is for."""
+  name = re.match(r'--([\w.]+)', spelling)[1]
+  text = _ANY_KEY if name == 'config.' else flags.FLAGS[name].help
+  return f'  {spelling}\n{_entry("", text)}'
+
+
+def _entry(name, text):
+  """A name, and beside it a text of as many lines as it takes."""
+  indent = ' ' * 16
+  return textwrap.fill(
+    text, _WIDTH, initial_indent=f'  {name}'.ljust(16), subsequent_indent=indent
+  )
+
+
+def parse(argv: list[str]) -> None:
+  """Parses flags; ValueError, in one line, for what they cannot mean."""
+  try:
+    positional = flags.FLAGS(_with_paths(argv))[1:]
+  except (KeyError, IndexError) as error:
+    raise ValueError(
+      f'--config: a flag sets a key of what is not there: {error.args[0]}'
+    ) from error
+  except flags.IllegalFlagValueError as error:  # May hold a whole traceback.
+    raise ValueError(re.sub(_TRACEBACK, '', str(error))) from error
+  if positional:
+    raise ValueError(_positional(positional))
+
+
+def _positional(arguments):
+  """What to write in the place of arguments that are no flags."""
+  first = arguments[0]
+  name, _, _ = first.partition(':')
+  is_config = name in experiments.names() or name.endswith('.py')
+  if is_config and not flags.FLAGS['config'].present:
+    return f'found {first!r}, expected a flag: --config={first}'
+  return (
+    f'positional arguments {arguments}: use --flag=value, as in '
+    '--config=hubert_units; --help has them all'
+  )
+
+
+def _with_paths(argv):
+  """Arguments with the path of a config in place of its name."""
+  paths = list(argv)
+  for i, argument in enumerate(argv):
+    if argument in ('--config', '-config') and i + 1 < len(argv):
+      paths[i + 1] = experiments.resolve(argv[i + 1])
+    flag, equals, spec = argument.partition('=')
+    if equals and flag in ('--config', '-config'):
+      paths[i] = f'{flag}={experiments.resolve(spec)}'
+  return paths
+
+
+def configured(values: flags.FlagValues):
+  """The config of parsed flags; a kind that a flag changed has its own keys."""
+  flag = values['config']
+  overrides = dict(flag.override_values)
+  before = {path: values[f'config.{path}'].default for path in overrides}
+  kind = overrides.get('encoder', '')
+  kinds = settings.kinds('vision/pretraining')
+  if kind in kinds and not os.path.exists(kind):
+    _train(flag.value, kind, before, overrides)
+  settings.rekind(flag.value, before, overrides)
+  return flag.value
+
+
+def _train(config, kind, before, overrides):
+  """Makes --config.encoder=<kind> an image model of that kind, trained."""
+  print(
+    f'--config.encoder={kind}: an image model of that kind is trained '
+    f'(config.encoder=trained, config.image_model.kind={kind})'
+  )
+  config.encoder = 'trained'
+  if 'image_model' not in config or config.image_model is None:
+    config.image_model = settings.plugin('vision/pretraining', kind)
+    return
+  before['image_model.kind'] = config.image_model.kind
+  overrides['image_model.kind'] = config.image_model.kind = kind
+
+
+def title() -> str:
+  """What the config and its variant are called."""
+  return experiments.title(_spec())
+
+
+def _spec():
+  return config_flags.get_config_filename(flags.FLAGS['config'])
+
+
+def experiment():
+  """(config, workdir) that the flags ask for; ValueError where they do not."""
+  if CONFIG.value is None:
+    raise ValueError(
+      '--config is required: configs/<name>.py, or one of '
+      f'{experiments.names()}; --help says more'
+    )
+  spec = _spec()
+  try:
+    is_config = hasattr(CONFIG.value, 'to_dict')
+  except OSError as error:  # ml_collections keeps it until it is looked at.
+    raise ValueError(
+      f'--config: cannot read {spec!r}, expected a file, or one of '
+      f'{experiments.names()}'
+    ) from error
+  if not is_config:
+    raise ValueError(
+      f'--config: get_config in {spec!r} gives no ConfigDict, expected one'
+    )
+  workdir = WORKDIR.value or os.path.join('runs', title())
+  if '://' in workdir:
+    raise ValueError(
+      f'--workdir: found {workdir!r}, expected a path; mount the bucket, as '
+      'launch/tpu.sh does'
+    )
+  return configured(flags.FLAGS), pathlib.Path(workdir)
