@@ -95,6 +95,7 @@ setuptools.setup(
   ],
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['rpt_jax', 'rpt_jax.*']),
+  package_data={'rpt_jax.reporting': ['*.js']},  # What runs in the page.
   install_requires=CORE,
   extras_require=EXTRAS,
 )

@@ -1,4 +1,4 @@
-"""Sections made of frames: timelines, galleries, samples, rollouts."""
+"""Parts made of frames: strips, galleries, samples, rollouts."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -25,8 +25,8 @@ class Gallery(NamedTuple):
 
   recipe: str
   units_K: Sequence[int]
-  frames_KNHW3: np.ndarray  # uint8, nearest first
-  counts_K: Sequence[int] | None = None  # frames assigned to each unit
+  frames_KNHW3: Sequence[Sequence[np.ndarray]]  # uint8, nearest first
+  counts_K: Sequence[int]  # Frames assigned to each unit.
 
 
 class Samples(NamedTuple):
@@ -49,13 +49,6 @@ class Rollout(NamedTuple):
   outcome: str = ''  # 'succeeded' or 'failed', of this episode
 
 
-UNITS_IN_TIME = (
-  'Units along held-out clips. Time runs to the right; every block is a run '
-  'of one unit, with its number where there is room, and a unit keeps its '
-  'colour from clip to clip within a recipe. One colour for a whole clip is '
-  'the collapse onto clip identity (“dog, dog, dog”); blocks that change '
-  'with the motion are what is wanted.'
-)
 FUTURES = (
   'Futures that the model draws. The first half of every strip is the prompt, '
   'frames of a held-out clip; the second is what came, and beneath it what '
@@ -65,12 +58,13 @@ FUTURES = (
 )
 
 
-def timelines(
-  doc: html.Document, clips: Sequence[Timeline], caption: str = UNITS_IN_TIME
-) -> str:
+def futures(doc: html.Document, clips: Sequence[Timeline]) -> str:
+  """What a model drew, as strips."""
+  return doc.figure(strips(clips), FUTURES) if clips else ''
+
+
+def strips(clips: Sequence[Timeline]) -> str:
   """Filmstrips with one coloured strip of units a recipe below each."""
-  if not clips:
-    return ''
   body = []
   for clip in clips:
     strip, _ = pictures.filmstrip(clip.frames_THW3)
@@ -84,41 +78,28 @@ def timelines(
         lines.append(f'<span class="name">{html.escape(name)}</span>')
         lines.append(pictures.unit_strip(units_TL[:, level]))
     body.append(f'<div class="clip">{"".join(lines)}</div>')
-  return doc.figure(f'<div class="scroll">{"".join(body)}</div>', caption)
+  return f'<div class="scroll">{"".join(body)}</div>'
 
 
-def galleries(
-  doc: html.Document, recipe_galleries: Sequence[Gallery]
-) -> list[str]:
-  """For each recipe a tile a unit: the held-out frames nearest to it."""
+def tiles(gallery: Gallery) -> str:
+  """A tile a unit under the name of their recipe: the frames nearest to it."""
   parts = []
-  for gallery in recipe_galleries:
-    tiles = []
-    for i, unit in enumerate(gallery.units_K):
-      frames = np.asarray(gallery.frames_KNHW3[i])
-      columns = 4 if len(frames) > 4 else len(frames)
-      sheet = pictures.contact_sheet(frames, columns)
-      fill, ink = pictures.unit_colour(int(unit))
-      under = (
-        f'<span class="swatch" style="background:{fill};color:{ink}">'
-        f'{int(unit)}</span>'
-      )
-      if gallery.counts_K is not None:
-        under += f'{int(gallery.counts_K[i]):,} frames'.replace(',', '\u202f')
-      alt = f'Frames nearest to unit {int(unit)} of {gallery.recipe}'
-      tiles.append(html.tile(pictures.encode(sheet), alt, under))
-    if tiles:
-      parts.append(
-        doc.figure(
-          ''.join(tiles),
-          f'Frames nearest to units of “{gallery.recipe}”. Held-out frames, '
-          'nearest first, with the number of frames the unit was given. A '
-          'unit that means something for acting shows one pose or motion over '
-          'many backgrounds; a unit that means a clip shows one background.',
-          'medium',
-        )
-      )
-  return parts
+  for i, unit in enumerate(gallery.units_K):
+    frames = np.asarray(gallery.frames_KNHW3[i])
+    sheet = pictures.contact_sheet(frames, min(len(frames), 4))
+    fill, ink = pictures.unit_colour(int(unit))
+    under = (
+      f'<span class="swatch" style="background:{fill};color:{ink}">'
+      f'{int(unit)}</span>'
+      f'{int(gallery.counts_K[i]):,} frames'.replace(',', '\u202f')
+    )
+    alt = f'Frames nearest to unit {int(unit)} of {gallery.recipe}'
+    parts.append(html.tile(pictures.encode(sheet), alt, under))
+  name = f'Frames nearest to units of “{gallery.recipe}”'
+  return (
+    f'<h3>{html.escape(name)}</h3>'
+    f'<div class="grid medium">{"".join(parts)}</div>'
+  )
 
 
 def samples(doc: html.Document, shown: Samples | None) -> str:

@@ -4,8 +4,13 @@ Every function takes plain text and escapes it; only arguments named `*_html`
 are HTML already. Figures and tables are numbered in the order they are made.
 """
 
+import base64
+import hashlib
 import html
+import importlib.resources
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from rpt_jax.reporting import style
 from rpt_jax.reporting.pictures import Picture
@@ -31,6 +36,7 @@ class Document:
 
   def __init__(self):
     self._sections: list[tuple[str, str, str]] = []
+    self._scripts = ['page.js']
     self._figures = 0
     self._tables = 0
 
@@ -39,6 +45,10 @@ class Document:
     body = '\n'.join(part for part in parts_html if part)
     if body:
       self._sections.append((anchor, title, body))
+
+  def script(self, name: str):
+    """Has a file of this folder run in the page."""
+    self._scripts = list(dict.fromkeys([*self._scripts, name]))
 
   def figure(self, body_html: str, caption: str, grid: str = 'one') -> str:
     """A white panel with a numbered caption below.
@@ -73,17 +83,44 @@ class Document:
       f'{escape(name)}</h2>\n{body}\n</section>'
       for i, (anchor, name, body) in enumerate(self._sections, 1)
     )
+    files = importlib.resources.files(__package__)
+    scripts = [(files / name).read_text('utf-8') for name in self._scripts]
+    running = '\n'.join(f'<script>{text}</script>' for text in scripts)
     return (
       '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
       '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
       '<meta name="color-scheme" content="light dark">\n'
+      f'<meta http-equiv="Content-Security-Policy" '
+      f'content="{_policy(scripts)}">\n'
       f'<title>{escape(title)}</title>\n<style>{style.CSS}</style>\n</head>\n'
-      f'<body>\n<div class="page">\n<header><h1>{escape(title)}</h1>\n'
+      '<body>\n<a class="skip" href="#main">To the content</a>\n'
+      f'<div class="page">\n<header><h1>{escape(title)}</h1>\n'
       f'<p class="subtitle">{escape(subtitle)}</p></header>\n'
       f'<nav aria-label="Contents"><ol>{links}</ol></nav>\n'
-      f'<main>\n{sections}\n</main>\n<footer>{escape(footer)}</footer>\n'
-      '</div>\n</body>\n</html>\n'
+      f'<main id="main">\n{sections}\n</main>\n'
+      f'<footer>{escape(footer)}</footer>\n'
+      f'</div>\n{running}\n</body>\n</html>\n'
     )
+
+
+def _policy(scripts):
+  """Nothing is loaded from elsewhere, and no script runs but these."""
+  hashes = (hashlib.sha256(text.encode()).digest() for text in scripts)
+  allowed = ' '.join(
+    f"'sha256-{base64.b64encode(digest).decode()}'" for digest in hashes
+  )
+  return (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    f'script-src {allowed}'
+  )
+
+
+def data(name: str, value: Any) -> str:
+  """A block of JSON that a script of the page reads by its id."""
+  text = json.dumps(value, separators=(',', ':'), allow_nan=False)
+  for character in '<>&':  # None of them may end the element.
+    text = text.replace(character, f'\\u{ord(character):04x}')
+  return f'<script type="application/json" id="{escape(name)}">{text}</script>'
 
 
 def image(picture: Picture, alt: str, kind: str = '') -> str:

@@ -92,6 +92,30 @@ def cluster_purity(labels_N: Array, units_N: Array) -> float:
   return ref_purity(units_N, labels_N)
 
 
+def clip_shares(units_N: Array, clip_N: Array):
+  """Returns (units_K, frames of each, share of them in one clip), all [K].
+
+  That clip is the one which has most of the unit's frames: with a share of 1 a
+  unit names one clip.
+  """
+  p_M, _, z_M = _joint(clip_N, units_N)
+  numbers_K, count_K = np.unique(np.asarray(units_N), return_counts=True)
+  most_K = np.zeros(len(numbers_K))
+  np.maximum.at(most_K, z_M, p_M * count_K.sum())
+  return numbers_K, count_K, np.rint(most_K) / count_K
+
+
+def shuffles(units_N: Array, group_N: Array, count: int = SHUFFLES, seed=0):
+  """Yields the units, `count` times shuffled over the frames of each group."""
+  units_N, rng = np.asarray(units_N), np.random.default_rng(seed)
+  order_N = np.argsort(group_N, kind='stable')
+  for _ in range(count):
+    drawn_N = np.lexsort((rng.random(len(units_N)), group_N))
+    shuffled_N = np.empty_like(units_N)
+    shuffled_N[order_N] = units_N[drawn_N]
+    yield shuffled_N
+
+
 def perplexity(units_N: Array) -> float:
   """Returns exp of the entropy of the units in use."""
   _, count = np.unique(np.asarray(units_N), return_counts=True)
