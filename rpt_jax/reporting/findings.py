@@ -18,6 +18,7 @@ from rpt_jax.reporting import (
   sight,
   tidy,
   variants,
+  verdicts,
   words,
   worth,
 )
@@ -226,9 +227,11 @@ def probe_or_all(rows, run, say: Measure) -> list[Finding]:
 def levers(rows, base: str | None) -> list[Finding]:
   """Whether a lever lowers clip leakage and raises what units say of motion."""
   clip = _by_recipe(rows, Quantize.nmi(Quantize.CLIP))
+  collapsed = verdicts.collapsed(rows) - {base}
   findings = []
   for target in (Quantize.ACTION, Quantize.VELOCITY):
     said = _by_recipe(rows, Quantize.pnmi(target))
+    said = {k: x for k, x in said.items() if k not in collapsed}
     if base not in clip or base not in said or len(said) < 2:
       continue
     both = [

@@ -4,7 +4,7 @@ Each takes plain rows and returns HTML; without its content it returns ''.
 """
 
 from rpt_jax import results
-from rpt_jax.reporting import findings, html, plots, sight, tidy
+from rpt_jax.reporting import findings, html, plots, sight, tidy, verdicts
 from rpt_jax.results import (
   COST,
   FINETUNE,
@@ -54,12 +54,13 @@ def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
   if not recipes:
     return []
   mean = results.select(rows, env=results.MEAN)
+  out = verdicts.collapsed(rows)
   names = [name for name in QUALITY if results.select(mean, name)]
   parts = []
   if names:
     parts.append(
       doc.table(
-        _quality_table(mean, recipes, names),
+        _quality_table(mean, recipes, names, out),
         'Unit quality on held-out clips, mean over environments. Arrows say '
         'which way is better and shading marks the best; columns without an '
         'arrow describe. NMI clip is how much a unit tells of which clip it '
@@ -90,7 +91,7 @@ def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
         'wide',
       )
     )
-  return [*parts, _quality_by_env(rows, recipes)]
+  return [*parts, _quality_by_env(rows, recipes, out)]
 
 
 def probes(doc: html.Document, rows, run: str | None) -> list[str]:
@@ -188,15 +189,19 @@ def costs(doc: html.Document, rows) -> str:
   )
 
 
-def _quality_table(rows, recipes, names) -> str:
+def _quality_table(rows, recipes, names, collapsed) -> str:
   values = {
     (row['tags']['recipe'], row['name']): row for row in rows
   }  # later rows replace earlier ones
   best = {}
   for name in names:
     direction = QUALITY[name][1]
-    column = [values[r, name]['value'] for r in recipes if (r, name) in values]
-    best[name] = max(column, key=lambda v, d=direction: d * v)
+    column = [
+      values[r, name]['value']
+      for r in recipes
+      if (r, name) in values and r not in collapsed
+    ]
+    best[name] = max(column, key=lambda v, d=direction: d * v, default=None)
   head = ['Recipe']
   for name in names:
     label, direction, _ = QUALITY[name]
@@ -205,13 +210,16 @@ def _quality_table(rows, recipes, names) -> str:
   body = []
   for i, recipe in enumerate(recipes):
     base = '' if i else ' base'
+    mark = ' <span class="mark">collapsed</span>' if recipe in collapsed else ''
     cells = [
-      f'<td><span class="chip{base}">{i + 1}</span>{html.escape(recipe)}</td>'
+      f'<td><span class="chip{base}">{i + 1}</span>{html.escape(recipe)}{mark}'
+      '</td>'
     ]
     for name in names:
       _, direction, digits = QUALITY[name]
       row = values.get((recipe, name), {'value': None})
       is_best = bool(direction) and row['value'] == best[name]
+      is_best = is_best and recipe not in collapsed
       text = tidy.number(row['value'], digits)
       interval = tidy.span(row.get('interval'), digits)
       cells.append(html.cell(text, interval, best=is_best))
@@ -219,7 +227,7 @@ def _quality_table(rows, recipes, names) -> str:
   return html.table(head, body)
 
 
-def _quality_by_env(rows, recipes) -> str:
+def _quality_by_env(rows, recipes, collapsed) -> str:
   envs = [e for e in results.unique(rows, 'env') if e != results.MEAN]
   tables = []
   labels = (Quantize.ACTION, Quantize.VELOCITY, Quantize.STATE)
@@ -227,7 +235,9 @@ def _quality_by_env(rows, recipes) -> str:
     own_rows = results.select(rows, name)
     if envs and own_rows:
       label, direction, _ = QUALITY[name]
-      table = _matrix(own_rows, 'recipe', recipes, envs, 'Recipe', direction)
+      table = _matrix(
+        own_rows, 'recipe', recipes, envs, 'Recipe', direction, collapsed
+      )
       arrow = _ARROWS[direction]
       tables.append(
         f'<h3>{html.escape(label)} {arrow}</h3><div class="scroll">{table}'
@@ -238,19 +248,27 @@ def _quality_by_env(rows, recipes) -> str:
   return html.details('Unit quality by environment', ''.join(tables))
 
 
-def _matrix(rows, tag, names, envs, corner, direction) -> str:
-  """A table of one measure, `names` down and environments across."""
+def _matrix(rows, tag, names, envs, corner, direction, never=()) -> str:
+  """A table of one measure, `names` down and environments across.
+
+  None of `never` is marked as the best.
+  """
   values = {(row['tags'][tag], row['tags']['env']): row for row in rows}
   body = []
   best = {}
   for env in envs:
-    column = [values[n, env]['value'] for n in names if (n, env) in values]
+    column = [
+      values[n, env]['value']
+      for n in names
+      if (n, env) in values and n not in never
+    ]
     best[env] = max(column, key=lambda v: direction * v, default=None)
   for name in names:
     cells = [f'<td>{html.escape(name)}</td>']
     for env in envs:
       row = values.get((name, env), {'value': None})
       is_best = row['value'] is not None and row['value'] == best[env]
+      is_best = is_best and name not in never
       cells.append(
         html.cell(
           tidy.number(row['value']), tidy.span(row.get('interval')), is_best

@@ -19,6 +19,7 @@ from rpt_jax.reporting import (
   learned,
   measures,
   simulator,
+  verdicts,
   words,
   worth,
 )
@@ -100,12 +101,19 @@ def compose(content: Content) -> str:
   doc.section('findings', 'Findings', [acting.headline(conclusions), *notes])
   _acting(doc, content, rest, acted, run)
   doc.section(
-    'units', 'What the units say', measures.unit_quality(doc, rows, base)
+    'units',
+    'What the units say',
+    [verdicts.lines(doc, rows), *measures.unit_quality(doc, rows, base)],
   )
   doc.section(
     'explorer',
     'Units in time',
-    explorer.section(doc, content.explored, content.main_recipe),
+    explorer.section(
+      doc,
+      content.explored,
+      content.main_recipe,
+      {k: v.sentence for k, v in verdicts.of_recipes(rows).items()},
+    ),
   )
   doc.section(
     'choices',

@@ -105,6 +105,7 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
 tbody tr + tr td { border-top: 1px solid var(--tint); }
 tbody tr.rule td { border-top: 1px solid var(--rule); }
 th.text { text-align: left; }
+td.said { white-space: normal; text-align: left; min-width: 18em; }
 td.wrap { white-space: normal; min-width: 8.5em; max-width: 17em; }
 td.text { text-align: left; color: var(--soft); }
 td.sure { font-weight: 650; }

@@ -74,10 +74,16 @@ def quality_rows(rng):
         Quantize.pnmi(Quantize.ACTION): 0.07 + 0.12 * gain + jitter / 2,
         Quantize.pnmi(Quantize.VELOCITY): 0.11 + 0.22 * gain + jitter,
         Quantize.pnmi(Quantize.STATE): 0.20 + 0.16 * gain + jitter,
+        Quantize.pnmi(Quantize.CLIP): 0.7 - 0.5 * gain + jitter,
+        Quantize.purity(Quantize.CLIP): 0.8 - 0.5 * gain,
         Quantize.PERPLEXITY: 61 + 22 * gain + 9 * jitter,
         Quantize.DEAD: max(0.0, 4 - 4 * gain),
         Quantize.DISTINCT: 3.1 + 12 * gain + jitter,
         Quantize.SEGMENT: 14.2 - 11 * gain + jitter,
+      }
+      values |= {
+        Quantize.threshold(label): 0.15
+        for label in (Quantize.CLIP, Quantize.VELOCITY, Quantize.ACTION)
       }
       tags = {'recipe': recipe, 'env': env, 'iteration': 1 + (i == 6)}
       rows += [
