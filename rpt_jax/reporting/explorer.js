@@ -100,6 +100,8 @@
     return text.replace('-', '−');
   }
 
+  function frames(n) { return n === 1 ? '1 frame' : `${n} frames`; }
+
   function percent(x) { return `${Math.round(100 * x)} %`; }
 
   // What stays: the bar, the frame, the curves, the lanes, two panels.
@@ -291,7 +293,7 @@
 
   function listUnits(panel) {
     options(panel.units, laneOf[panel.select.value].units.map((unit) => [
-      unit.unit, `unit ${unit.unit}, ${unit.count} frames`]));
+      unit.unit, `unit ${unit.unit}, ${frames(unit.count)}`]));
   }
 
   function showPanel(panel) {
@@ -317,11 +319,10 @@
 
   function facts(lane, unit) {
     const total = lane.units.reduce((sum, each) => sum + each.count, 0);
-    const line = el('p', { class: 'facts' }, swatch(unit.unit),
-      `${unit.count} held-out frames, ${percent(unit.count / total)} of all. ` +
-      `${percent(unit.share)} of them lie in one clip; shuffled, ` +
-      `${percent(unit.chance)} would.`);
-    return line;
+    return el('p', { class: 'facts' }, swatch(unit.unit),
+      `${frames(unit.count)}, ${percent(unit.count / total)} of all that are ` +
+      `held out. ${percent(unit.share)} of them in one clip; shuffled, ` +
+      `${percent(unit.chance)} would be.`);
   }
 
   function strips(unit) {
@@ -361,7 +362,7 @@
       ...(action.spread ? [el('td', {}, `± ${number(action.spread[i])}`)] :
         [])));
     return el('div', { class: 'scroll' }, el('table', {},
-      el('caption', {}, `${action.domain}, ${action.count} frames`),
+      el('caption', {}, `${action.domain}, ${frames(action.count)}`),
       el('thead', {}, el('tr', {}, ...head.map((x) => el('th', {}, x)))),
       el('tbody', {}, ...rows)));
   }

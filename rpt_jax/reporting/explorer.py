@@ -69,7 +69,7 @@ class Unit(NamedTuple):
 
 
 class Explorer(NamedTuple):
-  """Clips, and by lane (a recipe, or a level of one) its units, common first."""
+  """Clips; by lane (a recipe, or a level of one) its units, common first."""
 
   clips: Sequence[Clip]
   lanes: Mapping[str, Sequence[Unit]]

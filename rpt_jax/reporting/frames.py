@@ -1,15 +1,17 @@
 """Parts made of frames: strips, galleries, samples, rollouts."""
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from rpt_jax.reporting import html, pictures, tidy
+from rpt_jax.reporting import behind, html, pictures, tidy
 from rpt_jax.results import FINETUNE, Measure
 
 _SHORT = {FINETUNE: 'fine-tuned'}
-_MAX_PIXELS = 12_000_000  # Of all animations; more are thinned in time.
+_MAX_PIXELS = 16_000_000  # Of all films; more are thinned in time.
+_MAX_FRAMES = 100
 
 
 class Timeline(NamedTuple):
@@ -91,7 +93,7 @@ def tiles(gallery: Gallery) -> str:
     under = (
       f'<span class="swatch" style="background:{fill};color:{ink}">'
       f'{int(unit)}</span>'
-      f'{int(gallery.counts_K[i]):,} frames'.replace(',', '\u202f')
+      f'{_frames(int(gallery.counts_K[i]))}'
     )
     alt = f'Frames nearest to unit {int(unit)} of {gallery.recipe}'
     parts.append(html.tile(pictures.encode(sheet), alt, under))
@@ -100,6 +102,10 @@ def tiles(gallery: Gallery) -> str:
     f'<h3>{html.escape(name)}</h3>'
     f'<div class="grid medium">{"".join(parts)}</div>'
   )
+
+
+def _frames(count) -> str:
+  return f'{count:,} frame{"s" * (count != 1)}'.replace(',', '\u202f')
 
 
 def samples(doc: html.Document, shown: Samples | None) -> str:
@@ -119,18 +125,20 @@ def samples(doc: html.Document, shown: Samples | None) -> str:
 def rollouts(doc: html.Document, episodes: Sequence[Rollout]) -> list[str]:
   """Animated rollouts, a row of tiles an environment, a figure a measure."""
   count = max(1, sum(r.frames_THW3[0].size // 3 for r in episodes))
-  most = max(2, min(60, _MAX_PIXELS // count))
+  most = max(2, min(_MAX_FRAMES, _MAX_PIXELS // count))
   by_measure = {}
   for each in episodes:
     by_measure.setdefault(each.measure.name, []).append(each)
   return [
     doc.figure(
       _animations(alike, most),
-      'Rollouts. One episode each at the clip’s own speed, with the '
-      f'{alike[0].measure.score} over all seeds and episodes '
-      f'({alike[0].measure.scale}) and the number of demonstrations the policy '
-      'was trained on.',
+      'Rollouts. One episode each at the clip’s own speed, side by side and '
+      f'from the same initial state, with the {alike[0].measure.score} over '
+      f'all seeds and episodes ({alike[0].measure.scale}) and the number of '
+      'demonstrations the policy was trained on. On paper all frames, in '
+      'reading order.',
       'wide',
+      _scores(alike),
     )
     for alike in by_measure.values()
   ]
@@ -141,9 +149,6 @@ def _animations(episodes, max_frames) -> str:
   for env in dict.fromkeys(rollout.env for rollout in episodes):
     tiles = [f'<div class="rowhead">{html.escape(env)}</div>']
     for rollout in (r for r in episodes if r.env == env):
-      animation = pictures.gif(
-        rollout.frames_THW3, rollout.steps_per_second, max_frames
-      )
       name = _SHORT.get(rollout.method, rollout.method)
       demos = '' if rollout.demos is None else f'{rollout.demos} demos'
       score = tidy.number(rollout.score)
@@ -151,9 +156,39 @@ def _animations(episodes, max_frames) -> str:
       if rollout.outcome:
         under += f'<br>{html.escape(rollout.outcome)}'
       alt = f'Rollout in {env}, {name} {demos}, score {score}'
-      tiles.append(html.tile(animation, alt, under))
+      tiles.append(_film(rollout, max_frames, alt, under))
     groups.append(f'<div class="rolls">{"".join(tiles)}</div>')
   return ''.join(groups)
+
+
+def _film(rollout, max_frames, alt, under) -> str:
+  """A sheet of frames, which `page.js` plays."""
+  frames_THW3 = rollout.frames_THW3
+  count = min(len(frames_THW3), max_frames)
+  steps = np.linspace(0, len(frames_THW3) - 1, count).round().astype(int)
+  sheet, columns = pictures.sprite(frames_THW3[steps])
+  about = {
+    'count': count,
+    'columns': columns,
+    'size': [*reversed(frames_THW3.shape[1:3])],
+    'seconds': round(len(frames_THW3) / rollout.steps_per_second, 3),
+  }
+  film = html.escape(json.dumps(about))
+  return (
+    f'<div class="film" data-film="{film}">{html.tile(sheet, alt, under)}</div>'
+  )
+
+
+def _scores(episodes) -> str:
+  """What stands under the films, as a table."""
+  body = []
+  for rollout in episodes:
+    demos = '' if rollout.demos is None else str(rollout.demos)
+    texts = rollout.env, rollout.method, demos, rollout.outcome
+    cells = [f'<td class="text">{html.escape(text)}</td>' for text in texts]
+    body.append(''.join(cells) + html.cell(tidy.number(rollout.score, 3)))
+  head = ['where', 'policy', 'demonstrations', 'this episode', 'score']
+  return behind.table(head, body, 4)
 
 
 def _units(units, clip: Timeline, recipe: str) -> np.ndarray:

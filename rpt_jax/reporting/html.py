@@ -14,7 +14,7 @@ from typing import Any
 
 from rpt_jax.reporting import style
 from rpt_jax.reporting.pictures import Picture
-from rpt_jax.reporting.plots import Series
+from rpt_jax.reporting.plots import Plot, Series
 
 escape = html.escape
 _TEXT = ' class="text"'
@@ -50,8 +50,10 @@ class Document:
     """Has a file of this folder run in the page."""
     self._scripts = list(dict.fromkeys([*self._scripts, name]))
 
-  def figure(self, body_html: str, caption: str, grid: str = 'one') -> str:
-    """A white panel with a numbered caption below.
+  def figure(
+    self, body_html: str, caption: str, grid: str = 'one', data_html: str = ''
+  ) -> str:
+    """A panel with a numbered caption below, and the data behind it.
 
     `grid`: 'small', 'medium', 'wide' or 'one', the width of its columns. The
     caption's first sentence is set in bold.
@@ -60,7 +62,7 @@ class Document:
     label = f'Figure {self._figures}.'
     return (
       f'<figure><div class="panel"><div class="grid {grid}">{body_html}</div>'
-      f'</div>{_caption(label, caption)}</figure>'
+      f'</div>{_caption(label, caption)}{data_html}</figure>'
     )
 
   def table(self, table_html: str, caption: str) -> str:
@@ -132,6 +134,15 @@ def image(picture: Picture, alt: str, kind: str = '') -> str:
   )
 
 
+def plot(drawn: Plot, alt: str, kind: str = '') -> str:
+  """Curves, with their numbers for the pointer; `kind` 'first' is larger."""
+  about = escape(json.dumps(drawn.about, separators=(',', ':')))
+  return (
+    f'<div class="hover {kind}" data-plot="{about}">'
+    f'{image(drawn.picture, alt, "plot")}</div>'
+  )
+
+
 def tile(picture: Picture, alt: str, under_html: str) -> str:
   """A picture with a line of text under it."""
   return (
@@ -190,10 +201,11 @@ def paragraph(text: str) -> str:
   return f'<p>{escape(text)}</p>'
 
 
-def details(summary: str, body_html: str) -> str:
+def details(summary: str, body_html: str, kind: str = '') -> str:
   """A block that folds."""
+  kind = f' class="{kind}"' if kind else ''
   return (
-    f'<details><summary>{escape(summary)}</summary>'
+    f'<details{kind}><summary>{escape(summary)}</summary>'
     f'<div>{body_html}</div></details>'
   )
 

@@ -4,7 +4,15 @@ Each takes plain rows and returns HTML; without its content it returns ''.
 """
 
 from rpt_jax import results
-from rpt_jax.reporting import findings, html, plots, sight, tidy, verdicts
+from rpt_jax.reporting import (
+  behind,
+  findings,
+  html,
+  plots,
+  sight,
+  tidy,
+  verdicts,
+)
 from rpt_jax.results import (
   COST,
   FINETUNE,
@@ -62,13 +70,13 @@ def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
       doc.table(
         _quality_table(mean, recipes, names, out),
         'Unit quality on held-out clips, mean over environments. Arrows say '
-        'which way is better and shading marks the best; columns without an '
-        'arrow describe. NMI clip is how much a unit tells of which clip it '
-        'is from (nuisance), PNMI how much of a label is known once the unit '
-        'is.',
+        'which way is better and shading marks the best of those that have not '
+        'collapsed; columns without an arrow describe. NMI clip is how much '
+        'a unit tells of which clip it is from (nuisance), PNMI how much of a '
+        'label is known once the unit is.',
       )
     )
-  scatter = []
+  scatter, drawn = [], [_NMI_CLIP]
   for target in (Quantize.VELOCITY, Quantize.ACTION):
     name = Quantize.pnmi(target)
     if name in names and _NMI_CLIP in names:
@@ -82,6 +90,7 @@ def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
       )
       alt = f'{label} against NMI(unit; clip), one dot per recipe'
       scatter.append(html.image(picture, alt, 'plot'))
+      drawn.append(name)
   if scatter:
     parts.append(
       doc.figure(
@@ -89,6 +98,7 @@ def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
         'Leakage against motion. Every dot is a recipe of the table above, '
         'by its number (1, the base, in grey); up and to the left is better.',
         'wide',
+        behind.rows([r for name in drawn for r in results.select(mean, name)]),
       )
     )
   return [*parts, _quality_by_env(rows, recipes, out)]
@@ -112,6 +122,7 @@ def probes(doc: html.Document, rows, run: str | None) -> list[str]:
       'Linear probes of the physical state. Ridge regression from frozen '
       'features, penalty chosen on held-back training clips, R² on held-out '
       'clips; dimensions that do not vary are left out.',
+      data_html=behind.rows(by_domain),
     ),
   ]
   envs = results.unique(by_domain, 'env')
@@ -131,7 +142,7 @@ def training(doc: html.Document, losses: dict[str, list[dict]]) -> str:
   A run named 'stage/run' belongs to that stage's panels; one without a '/' is
   a stage of its own.
   """
-  panels, labels = [], {}
+  panels, labels, drawn = [], {}, {}
   stages: dict[str, dict] = {}
   for run, history in losses.items():
     if history:
@@ -140,13 +151,18 @@ def training(doc: html.Document, losses: dict[str, list[dict]]) -> str:
   styles = plots.series(list(dict.fromkeys(names)))
   for stage, curves in stages.items():
     for key in _LOGGED:
-      has = {r: h for r, h in curves.items() if any(key in p for p in h)}
+      has = {
+        run: [(p['step'], p[key]) for p in history if key in p]
+        for run, history in curves.items()
+      }
+      has = {run: points for run, points in has.items() if points}
       if not has:
         continue
       own = {run: styles[run.rpartition('/')[2]] for run in has}
       title = f'{stage}: {key.replace("_", " ")}'
-      picture = plots.training_curves(has, own, key, title)
-      panels.append(html.image(picture, f'{title} against step', 'plot'))
+      plot = plots.training_curves(has, own, key, title)
+      panels.append(html.plot(plot, f'{title} against step'))
+      drawn[title] = has
       labels |= {style.label: style for style in own.values()}
   if not panels:
     return ''
@@ -157,6 +173,7 @@ def training(doc: html.Document, losses: dict[str, list[dict]]) -> str:
     'and the line is their running average; losses of different objectives or '
     'codebooks are not comparable.',
     'wide',
+    behind.curves(drawn),
   )
 
 
@@ -186,6 +203,15 @@ def costs(doc: html.Document, rows) -> str:
     html.image(picture, 'Time per stage', 'plot'),
     f'Time per stage, {whole} in all. Beside each bar: time, and the peak '
     'memory of its process where it was measured.',
+    data_html=behind.table(
+      ['stage', 'seconds'],
+      [
+        f'<td class="text">{html.escape(stage)}</td>'
+        + html.cell(tidy.number(total['value'], 1))
+        for stage, total in zip(stages, totals, strict=True)
+      ],
+      1,
+    ),
   )
 
 

@@ -103,7 +103,7 @@ def compose(content: Content) -> str:
   doc.section(
     'units',
     'What the units say',
-    [verdicts.lines(doc, rows), *measures.unit_quality(doc, rows, base)],
+    [verdicts.lines(doc, rows, base), *measures.unit_quality(doc, rows, base)],
   )
   doc.section(
     'explorer',

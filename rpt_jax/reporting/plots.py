@@ -23,6 +23,7 @@ from rpt_jax.reporting.pictures import Picture
 from rpt_jax.results import FINETUNE, HEAD_FIRST, PROBE, SCRATCH
 
 FONTS = "system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"
+_HOVERED = 60  # Places of a learning curve that the pointer can ask about.
 INK, FAINT, GRID = '#222222', '#777777', '#e6e6e6'
 
 
@@ -33,6 +34,18 @@ class Series(NamedTuple):
   colour: str
   marker: str = 'o'
   dash: str = '-'
+
+
+class Plot(NamedTuple):
+  """Curves: their picture, and what is said where the pointer is over it.
+
+  about: 'box' (left, top, width and height of the axes, shares of the
+    picture), 'x' (its ends), 'at' (places on it), 'names' (of those places) and
+    'lines' [label, colour, [text or None at each place]].
+  """
+
+  picture: Picture
+  about: dict
 
 
 METHODS = {
@@ -112,7 +125,7 @@ def demo_curves(
   title: str,
   limits,
   size=(2.25, 1.8),
-) -> Picture:
+) -> Plot:
   """Score against demonstrations, with bands, one environment.
 
   `rows_of` maps a method to its rows (tag `demos`), `controls` eyes to theirs,
@@ -138,7 +151,14 @@ def demo_curves(
     axes.set_ylim(*limits)
     axes.set_xlabel('demonstrations')
     axes.grid(axis='y')
-  return _picture(figure)
+  lines = [(METHODS[method], rows) for method, rows in rows_of.items()]
+  lines += [(control(eyes), rows) for eyes, rows in controls.items()]
+  texts = {
+    style: {r['tags']['demos']: tidy.with_interval(r) for r in rows}
+    for style, rows in lines
+  }
+  names = {n: tidy.demonstrations(n) for n in demos}
+  return _plot(figure, axes, names, texts, np.log2)
 
 
 def forest(
@@ -215,7 +235,7 @@ def alpha_curve(
   title: str,
   ylabel: str,
   limits,
-) -> Picture:
+) -> Plot:
   """A measure against HuBERT's alpha, one line a recipe: (alpha, row) pairs.
 
   `limits` are shared by all panels of a `ylabel`.
@@ -235,7 +255,12 @@ def alpha_curve(
     axes.set_ylim(*limits)
     axes.set_ylabel(ylabel)
     axes.grid(axis='y')
-  return _picture(figure)
+  texts = {
+    styles[label]: {alpha: tidy.with_interval(row) for alpha, row in pairs}
+    for label, pairs in lines.items()
+  }
+  names = {tick: f'\N{GREEK SMALL LETTER ALPHA} = {tick:g}' for tick in ticks}
+  return _plot(figure, axes, names, texts)
 
 
 def quality_scatter(
@@ -265,15 +290,14 @@ def quality_scatter(
 
 
 def training_curves(
-  curves: dict[str, list[dict]], styles: dict[str, Series], key: str, title
-) -> Picture:
-  """One logged quantity against the step, one line a run.
+  curves: dict[str, list[tuple]], styles: dict[str, Series], key: str, title
+) -> Plot:
+  """One logged quantity against the step, one line a run: (step, value) pairs.
 
   Over 60 points the raw curve goes faint behind an exponential average.
   """
   with _panel((3.5, 2.2), title) as (figure, axes):
-    for run, history in curves.items():
-      points = [(p['step'], p[key]) for p in history if key in p]
+    for run, points in curves.items():
       x, y = np.array(points, np.float64).T
       if len(x) > 60:
         axes.plot(x, y, color=styles[run].colour, alpha=0.22, lw=0.7)
@@ -282,7 +306,16 @@ def training_curves(
     axes.set_xlabel('step')
     axes.set_ylabel(key.replace('_', ' '))
     axes.grid(axis='y')
-  return _picture(figure)
+  steps = sorted({step for points in curves.values() for step, _ in points})
+  picks = np.linspace(0, len(steps) - 1, min(len(steps), _HOVERED))
+  names = {steps[round(i)]: f'step {steps[round(i)]:g}' for i in picks}
+  texts = {
+    styles[run]: {
+      step: tidy.number(value, 4) for step, value in points if step in names
+    }
+    for run, points in curves.items()
+  }
+  return _plot(figure, axes, names, texts)
 
 
 def bars(
@@ -351,6 +384,27 @@ def _picture(figure) -> Picture:
   text = buffer.getvalue().replace("'DejaVu Sans'", FONTS)
   width, height = (round(96 * inches) for inches in figure.get_size_inches())
   return Picture('image/svg+xml', text.encode(), width, height)
+
+
+def _plot(figure, axes, names, texts, scale=lambda x: x) -> Plot:
+  """`names` {place: its name}, `texts` {style: {place: what is said there}}.
+
+  `scale` is what places are drawn at.
+  """
+  picture = _picture(figure)  # Which lays the axes out.
+  left, bottom, width, height = axes.get_position().bounds
+  box = left, 1 - bottom - height, width, height
+  about = {
+    'box': [round(float(x), 4) for x in box],
+    'x': [round(float(x), 4) for x in axes.get_xlim()],
+    'at': [round(float(scale(x)), 4) for x in names],
+    'names': list(names.values()),
+    'lines': [
+      [style.label, style.colour, [own.get(x) for x in names]]
+      for style, own in texts.items()
+    ],
+  }
+  return Plot(picture, about)
 
 
 def _curve(rows):

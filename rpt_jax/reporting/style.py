@@ -3,7 +3,7 @@
 _DARK = """
     color-scheme: dark;
     --ink: #e8e8ea; --soft: #a2a5ad; --rule: #3a3c42; --paper: #17181b;
-    --panel: #1d1f23; --tint: #2a2d33; --accent: #6cb8e6; --best: #17384b;
+    --panel: #1a1a1a; --tint: #2a2d33; --accent: #6cb8e6; --best: #17384b;
     --good: #4cc79f; --mixed: #e5a54a; --bad: #f0877f;
 """
 # Plots are drawn in ink on white: turned over, their hues stay what they are.
@@ -146,12 +146,33 @@ svg.strip path { stroke: var(--panel); stroke-width: 1; }
   margin: 0; }
 
 .live { display: none; }
-.alive .live { display: block; }
+.alive .live { display: revert; }
+.alive div.live, .alive canvas.live { display: block; }
 .alive .still { display: none; }
+.hover { position: relative; align-self: start; cursor: crosshair; }
+.here, .tip { display: none; position: absolute; pointer-events: none; }
+.here { width: 1px; background: var(--ink); opacity: .5; }
+.tip { top: 6px; z-index: 2; max-width: 70%; padding: 5px 8px;
+  background: var(--paper); border: 1px solid var(--rule); border-radius: 4px;
+  font: 11.5px/1.45 var(--sans); font-variant-numeric: tabular-nums; }
+.tip span { display: block; }
+.tip i { display: inline-block; width: 8px; height: 8px; margin-right: 5px;
+  border-radius: 50%; }
+.asked .here, .asked .tip { display: block; }
+.bar { font: 13px/1.4 var(--sans); }
+.alive .bar.live { display: flex; flex-wrap: wrap; gap: 8px 12px;
+  align-items: center; margin-bottom: 10px; }
+.bar input[type=range] { flex: 1; min-width: 140px; }
+.film canvas { width: 100%; }
+.theme { margin-top: 14px; }
+nav a.in { color: var(--ink); font-weight: 600; }
+figure details.data { border: 0; margin-top: 4px; }
+.still .tile img { width: auto; max-width: 100%; }
+details.data > summary { font-size: 12.5px; font-weight: 400; padding: 3px 0;
+  color: var(--soft); }
 #explorer-live { font: 13px/1.4 var(--sans); }
 #explorer-live .bar { display: flex; flex-wrap: wrap; gap: 8px 12px;
   align-items: center; margin-bottom: 8px; }
-#explorer-live input[type=range] { flex: 1; min-width: 140px; }
 #explorer-live select { max-width: 100%; }
 button, select { font: 13px/1.3 var(--sans); color: inherit; cursor: pointer;
   background: var(--tint); border: 1px solid var(--rule); border-radius: 4px;
@@ -214,13 +235,14 @@ footer { grid-column: 1 / -1; color: var(--soft); padding-top: 18px;
   .clip { grid-template-columns: 92px minmax(0, 1fr); min-width: 600px; }
   .small { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
   th, td { padding: 6px 8px; }
+  td.said { min-width: 13em; }
   .stage { grid-template-columns: minmax(0, 1fr); }
   canvas.frame { max-width: 260px; }
   .lane { grid-template-columns: minmax(0, 1fr) 44px; gap: 0 8px; }
   .lane .name { grid-column: 1 / -1; text-align: left; }
 }
 @media print {
-  .alive .live { display: none; }
+  .alive .live { display: none !important; }
   .alive .still { display: block; }
   nav { display: none; }
   .page { display: block; max-width: none; }

@@ -18,12 +18,12 @@ _NAMED = {
   'the instruction': (Quantize.INSTRUCTION,),
 }
 _NOTE = (
-  'A label is named where PNMI, the share of it that is known once the unit is, '
-  'lies 0.02 or more above the highest of 19 shuffles: of the clip over all '
-  'frames; of motion and pose within each clip, so that units which name the '
-  'clip gain nothing by what differs between clips. “The clip” is said where '
-  'most frames of a unit lie in one clip, “the scene” where what stays the same '
-  'in a clip is shared by several.'
+  'A label is named where PNMI, the share of it that is known once the unit '
+  'is, lies 0.02 or more above the highest of 19 shuffles: of the clip over '
+  'all frames; of motion and pose within each clip, so that units which name '
+  'the clip gain nothing by what differs between clips. “The clip” is said '
+  'where most frames of a unit lie in one clip, “the scene” where what stays '
+  'the same in a clip is shared by several.'
 )
 
 
@@ -50,9 +50,10 @@ def collapsed(rows) -> set[str]:
   return {k for k, verdict in of_recipes(rows).items() if verdict.collapsed}
 
 
-def lines(doc: html.Document, rows) -> str:
-  """A line a recipe."""
+def lines(doc: html.Document, rows, base: str | None) -> str:
+  """A line a recipe, `base` first."""
   verdicts = of_recipes(rows)
+  verdicts = dict(sorted(verdicts.items(), key=lambda item: item[0] != base))
   body = [
     f'<td>{html.escape(recipe)}</td>'
     f'<td class="said">{html.escape(verdict.sentence)}</td>'
@@ -77,13 +78,13 @@ def _verdict(values):
       f'These units have collapsed: about one a clip ({tidy.number(few, 1)}).'
     )
   if named:
-    each = ' and '.join(f'{k} ({_numbers(named[k])})' for k in order)
+    each = _and([f'{k} ({_numbers(named[k])})' for k in order])
     parts.append(f'These units name {each}.')
   elif told:
     parts.append('These units name nothing that was asked for.')
   rest = [f'{k} ({_numbers(v)})' for k, v in told.items() if k not in named]
   if rest:
-    parts.append(f'No more than shuffled ones do they tell {", ".join(rest)}.')
+    parts.append(f'No more than shuffled units they tell of {_and(rest)}.')
   return Verdict(tuple(order), has_collapsed, ' '.join(parts))
 
 
@@ -110,8 +111,12 @@ def _excess(measured):
 
 
 def _numbers(measured):
-  """'velocity 0.27 against 0.05, action 0.21 against 0.04'."""
-  return ', '.join(
-    f'{label} {tidy.number(value)} against {tidy.number(threshold)}'
+  """'velocity 0.27, shuffled 0.05; action 0.21, shuffled 0.04'."""
+  return '; '.join(
+    f'{label} {tidy.number(value)}, shuffled {tidy.number(threshold)}'
     for label, value, threshold in measured
   )
+
+
+def _and(parts) -> str:
+  return ', '.join(parts[:-1]) + ' and ' * (len(parts) > 1) + parts[-1]

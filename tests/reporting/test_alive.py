@@ -1,4 +1,4 @@
-"""The page in headless Chromium: what a reader can do with it, and its look."""
+"""The page in headless Chromium: what a reader can do with it."""
 
 import dataclasses
 import os
@@ -11,6 +11,7 @@ import pytest
 from rpt_jax.reporting import page
 
 EVIL = '</script><script>window.broken = true</script><b>reach & "grasp"</b>'
+TIP = "document.querySelector('#training .asked .tip')?.textContent || ''"
 SHOWN = "document.querySelector('canvas.frame').dataset.drawn"
 
 
@@ -29,8 +30,11 @@ def path(tmp_path_factory):
   """A page of two environments, told what is no plain text."""
   content = fake.content(envs=fake.ENVS[:2])
   rng = np.random.default_rng(1)
+  rows = [*fake.quality_rows(rng), *fake.score_rows(rng)]
   content = dataclasses.replace(
-    content, explored=fake.explored(rng, fake.ENVS[:2], text=EVIL)
+    content,
+    explored=fake.explored(rng, fake.ENVS[:2], text=EVIL),
+    rows=[r for r in rows if r['tags']['env'] in (*fake.ENVS[:1], 'mean')],
   )
   path = tmp_path_factory.mktemp('page') / 'report.html'
   page.write(path, content)
@@ -96,7 +100,7 @@ def test_clicking_a_unit_shows_its_frames_and_what_comes_next(opened):
     '.getImageData(0, 0, c.width, c.height).data).size)'
   )
   assert min(colours) > 20  # Pictures, not one colour.
-  assert '30 % would' in texts(opened, f'{panel} .facts')[0]
+  assert '30 % would be' in texts(opened, f'{panel} .facts')[0]
 
 
 def test_recipes_stand_side_by_side(opened):
@@ -106,6 +110,57 @@ def test_recipes_stand_side_by_side(opened):
   )
   (top, one), (other_top, other) = boxes
   assert top == other_top and [one, other] == ['raw', 'clip-mean']
+
+
+def test_curves_say_their_numbers(opened):
+  about = opened.ask(
+    'JSON.parse(document.querySelector("#training .hover").dataset.plot)'
+  )
+  (left, _, width, _), (low, high) = about['box'], about['x']
+  at = left + width * (about['at'][5] - low) / (high - low)
+  assert not opened.ask(TIP)
+  opened.click('#training .hover', at)
+  shown = opened.ask(TIP)
+  assert shown.startswith(about['names'][5])
+  label, _, said = about['lines'][0]
+  assert f'{label} {said[5]}' in shown
+  opened.press('ArrowRight')
+  assert opened.ask(TIP).startswith(about['names'][6])
+  table = texts(opened, '#training details.data tbody tr')
+  assert len(table) > 20 and any(r.startswith('see: loss') for r in table)
+
+
+def test_rollouts_play_side_by_side(opened):
+  films = '[...document.querySelectorAll(".film canvas")]'
+  frames = f'{films}.map((c) => Number(c.dataset.frame))'
+  opened.wait_for(f'{frames}.every((x) => x === 0)')
+  opened.click('#rollouts .bar button')
+  opened.wait_for(f'{frames}.every((x) => x > 2)')
+  assert len(set(opened.ask(frames))) == 1  # All at the same moment.
+  opened.click('#rollouts .bar button')
+  assert texts(opened, '#rollouts .bar button') == ['Play']
+  stopped = opened.ask(frames)
+  opened.ask('new Promise((done) => setTimeout(done, 150))')
+  assert opened.ask(frames) == stopped
+
+
+def test_theme_and_sections_by_keys(opened):
+  ink = 'getComputedStyle(document.body).color'
+  light = opened.ask(ink)
+  opened.click('.theme')
+  assert opened.ask(ink) != light
+  opened.click('.theme')
+  assert opened.ask(ink) == light
+  opened.click('.theme')
+  top = '[...document.querySelectorAll("main > section")].map((e) => ' \
+    'Math.abs(e.getBoundingClientRect().top) < 3)'  # fmt: skip
+  opened.ask('document.documentElement.style.scrollBehavior = "auto"')
+  opened.ask('scrollTo(0, 0)')
+  for at in (0, 1):
+    opened.press('j')
+    opened.wait_for(f'{top}[{at}]')
+  opened.press('k')
+  opened.wait_for(f'{top}[0]')
 
 
 def test_text_of_datasets_stays_text(opened):

@@ -57,7 +57,7 @@ def test_units_are_said_to_name_what_they_name():
   assert {'the motion', 'the scene'} <= {*said['both'].named}
   assert 'name nothing' in said['noise'].sentence
   assert 'have collapsed: about one a clip (1.0)' in said['scene'].sentence
-  assert 'name the scene (clip 0.50 against 0.0' in said['scene'].sentence
+  assert 'name the scene (clip 0.50, shuffled 0.0' in said['scene'].sentence
 
 
 def test_units_that_name_the_clip_gain_nothing_of_the_pose():
