@@ -9,6 +9,7 @@ from rpt_jax import results
 from rpt_jax.reporting import (
   behind,
   controls,
+  curves,
   findings,
   html,
   plots,
@@ -65,7 +66,7 @@ def demo_curves(
     size = (4.5, 3.6) if env in words.GROUPS else (2.25, 1.8)
     others = controls.curves(rows, env)
     label = plots.env_label(env)
-    drawn = plots.demo_curves(rows_of, others, label, limits, size)
+    drawn = curves.demo_curves(rows_of, others, label, limits, size)
     alt = f'{say.score.capitalize()} against demonstrations, {env}'
     kind = 'first' if env in words.GROUPS else ''
     panels.append(html.plot(drawn, alt, kind))
@@ -279,7 +280,7 @@ def _alpha_curves(doc, rest, acting, runs) -> str:
   for (title, ylabel), lines in measures.items():
     if lines:
       limits = plots.span_of(drawn[ylabel])
-      plot = plots.alpha_curve(lines, title, ylabel, limits)
+      plot = curves.alpha_curve(lines, title, ylabel, limits)
       alt = f'{ylabel} against alpha, {title}'
       panels.append(html.plot(plot, alt))
       legend |= plots.series(list(lines))

@@ -1,108 +1,36 @@
 // The explorer of units, drawn from the block of JSON `explorer-data`
-// (`explorer.py` says what it holds). All text goes in as text, never as HTML.
+// (`explorer.py` says what it holds).
 'use strict';
 (() => {
+  const { el, svg, options, number } = dom;
   const root = document.getElementById('explorer-live');
   const data = JSON.parse(
     document.getElementById('explorer-data').textContent);
   const LINES = ['#0072b2', '#d17c00', '#009e73', '#b4558d', '#4e9fd1',
     '#a3420a', '#8a8a8a', '#9c8f1c'];
   const lanes = data.lanes;
-  const laneOf = Object.fromEntries(lanes.map((lane) => [lane.name, lane]));
   const chosen = data.clips.filter((clip) => Object.keys(clip.units).length);
-  // `asked` is a unit that was chosen by its number, until the frame changes.
   const state = { clip: chosen[0], step: 0, timer: null, panels: [] };
   if (!chosen.length) return;
-
-  function el(tag, attributes, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes || {})) {
-      if (name.startsWith('on')) {
-        element.addEventListener(name.slice(2), value);
-      } else if (value !== null) {
-        element.setAttribute(name, value);
-      }
-    }
-    element.append(...children);
-    return element;
-  }
-
-  function svg(tag, attributes) {
-    const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      element.setAttribute(name, value);
-    }
-    return element;
-  }
-
-  function options(select, pairs) {
-    select.replaceChildren(...pairs.map(
-      ([value, text]) => el('option', { value }, text)));
-  }
-
-  // Frames: one picture a clip, decoded once, of which canvases show parts.
-  const sheets = new Map();
-  function sheet(clip) {
-    if (!sheets.has(clip)) {
-      const image = new Image();
-      sheets.set(clip, new Promise((resolve) => {
-        image.onload = () => resolve(image);
-      }));
-      image.src = clip.sheet;
-    }
-    return sheets.get(clip);
-  }
-
-  async function draw(canvas, clip, steps) {
-    const [width, height] = clip.size;
-    const wanted = `${data.clips.indexOf(clip)}:${steps}`;
-    canvas.dataset.shows = wanted;
-    const image = await sheet(clip);
-    if (canvas.dataset.shows !== wanted) return; // Another was asked for since.
-    canvas.width = width * steps.length;
-    canvas.height = height;
-    const context = canvas.getContext('2d');
-    steps.forEach((step, i) => {
-      const at = clip.steps.indexOf(step);
-      context.drawImage(image, width * (at % clip.columns),
-        height * Math.floor(at / clip.columns), width, height,
-        width * i, 0, width, height);
-    });
-    canvas.dataset.drawn = wanted;
-  }
+  const { draw, swatch, newPanel } = unitPanels(
+    data,
+    (lane) => state.clip.units[lane][state.step],
+    (clip, step) => chosen.includes(clip) && step < count(clip),
+    (clip, step) => { open(clip); move(step); });
 
   function count(clip) { // Steps one can move through.
     return Object.values(clip.units)[0].length;
   }
 
   function runs(units) {
-    const found = [];
+    const joined = [];
     units.forEach((unit, t) => {
-      const last = found[found.length - 1];
+      const last = joined[joined.length - 1];
       if (last && last.unit === unit) last.length += 1;
-      else found.push({ unit, start: t, length: 1 });
+      else joined.push({ unit, start: t, length: 1 });
     });
-    return found;
+    return joined;
   }
-
-  function swatch(unit) {
-    if (unit < 0) return el('span', { class: 'swatch none' }, 'none');
-    const [fill, ink] = data.colours[unit];
-    const chip = el('span', { class: 'swatch' }, String(unit));
-    chip.style.background = fill;
-    chip.style.color = ink;
-    return chip;
-  }
-
-  function number(x) {
-    if (x === null) return '–';
-    const text = Math.abs(x) >= 100 ? x.toFixed(0) : x.toFixed(2);
-    return text.replace('-', '−');
-  }
-
-  function frames(n) { return n === 1 ? '1 frame' : `${n} frames`; }
-
-  function percent(x) { return `${Math.round(100 * x)} %`; }
 
   // What stays: the bar, the frame, the curves, the lanes, two panels.
   const clipSelect = el('select', {
@@ -181,7 +109,7 @@
         chip.textContent = number(values[i]);
       });
     });
-    state.panels.forEach(showPanel);
+    state.panels.forEach((panel) => panel.show());
   }
 
   // Lanes: a block a run; a click moves there and shows the unit.
@@ -222,8 +150,8 @@
   function focusLane(name) {
     if (!state.panels.some((panel) => panel.select.value === name)) {
       state.panels[0].select.value = name;
-      listUnits(state.panels[0]);
-      showPanel(state.panels[0]);
+      state.panels[0].list();
+      state.panels[0].show();
     }
   }
 
@@ -266,105 +194,6 @@
           el('div', { class: 'plot' }, box, el('span', { class: 'cursor' })));
       }));
     curves.hidden = !curves.children.length;
-  }
-
-  // Two panels, each of a recipe: the unit of this frame, or one asked for.
-  function newPanel(name) {
-    const panel = { asked: null };
-    panel.select = el('select', {
-      'aria-label': 'Recipe',
-      onchange: () => { panel.asked = null; listUnits(panel); showPanel(panel); },
-    });
-    options(panel.select, lanes.map((lane) => [lane.name, lane.name]));
-    panel.select.value = name;
-    panel.units = el('select', {
-      'aria-label': 'Unit',
-      onchange: () => {
-        panel.asked = Number(panel.units.value);
-        showPanel(panel);
-      },
-    });
-    panel.body = el('div', { class: 'about' });
-    panel.box = el('section', { class: 'unit', 'aria-live': 'polite' },
-      el('div', { class: 'bar' }, panel.select, panel.units), panel.body);
-    listUnits(panel);
-    return panel;
-  }
-
-  function listUnits(panel) {
-    options(panel.units, laneOf[panel.select.value].units.map((unit) => [
-      unit.unit, `unit ${unit.unit}, ${frames(unit.count)}`]));
-  }
-
-  function showPanel(panel) {
-    const lane = laneOf[panel.select.value];
-    const unit = panel.asked === null ?
-      state.clip.units[lane.name][state.step] : panel.asked;
-    const shown = `${lane.name} ${unit}`;
-    if (panel.shown === shown) return;
-    panel.shown = shown;
-    panel.units.value = unit;
-    const about = lane.units.find((each) => each.unit === unit);
-    panel.body.replaceChildren();
-    if (lane.verdict) {
-      panel.body.append(el('p', { class: 'said' }, lane.verdict));
-    }
-    if (!about) {
-      panel.body.append(el('p', {}, 'This frame has no unit.'));
-      return;
-    }
-    panel.body.append(facts(lane, about), ...strips(about),
-      ...about.actions.map(actionTable));
-  }
-
-  function facts(lane, unit) {
-    const total = lane.units.reduce((sum, each) => sum + each.count, 0);
-    return el('p', { class: 'facts' }, swatch(unit.unit),
-      `${frames(unit.count)}, ${percent(unit.count / total)} of all that are ` +
-      `held out. ${percent(unit.share)} of them in one clip; shuffled, ` +
-      `${percent(unit.chance)} would be.`);
-  }
-
-  function strips(unit) {
-    if (!unit.nearest.length) {
-      return [el('p', {}, 'This page has no room for its frames.')];
-    }
-    return unit.nearest.map(([at, step]) => {
-      const clip = data.clips[at];
-      const last = clip.steps[clip.steps.length - 1];
-      const steps = [];
-      for (let t = step; t <= Math.min(step + data.ahead, last); t += 1) {
-        if (clip.steps.includes(t)) steps.push(t);
-      }
-      const rest = steps.length - 1;
-      const after = rest === data.ahead ? `the next ${rest}` :
-        `the ${rest} that are left of the clip`;
-      const label = `${clip.name}, frame ${step + 1}` +
-        (rest ? ` and ${after}` : ', the last of the clip');
-      const canvas = el('canvas', { class: 'strip', role: 'img',
-        'aria-label': label, width: clip.size[0] * steps.length,
-        height: clip.size[1] });
-      canvas.style.width = `${100 * steps.length / (data.ahead + 1)}%`;
-      draw(canvas, clip, steps);
-      const there = chosen.includes(clip) && step < count(clip);
-      const go = there ? el('button', { type: 'button', class: 'go',
-        onclick: () => { open(clip); move(step); } }, 'go there') : '';
-      return el('figure', { class: 'nearest' }, canvas,
-        el('figcaption', {}, label, ' ', go));
-    });
-  }
-
-  function actionTable(action) {
-    const head = action.spread ? ['', 'mean', 'spread'] : ['', 'share'];
-    const rows = action.mean.map((mean, i) => el('tr', {},
-      el('td', {}, action.spread ? `action ${i}` : `action ${i} is chosen`),
-      el('td', {}, action.spread ? number(mean) : percent(mean)),
-      ...(action.spread ? [el('td', {}, `± ${number(action.spread[i])}`)] :
-        [])));
-    return el('div', { class: 'scroll' }, el('table', {},
-      el('caption', {}, `${action.domain}, ${frames(action.count)}`),
-      el('thead', {}, el('tr', {}, ...head.map((x) => el('th', {}, x)))),
-      el('tbody', {}, ...rows)));
   }
 
   // The numbers behind what is drawn, made when they are asked for.

@@ -92,6 +92,7 @@ def section(
     frames.strips(_timelines(shown)),
     *(frames.tiles(gallery) for gallery in _galleries(shown, main)),
   ]
+  doc.script('units.js')
   doc.script('explorer.js')
   body = (
     '<div id="explorer-live" class="live"></div>'

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rpt_jax.reporting import style
+from rpt_jax.reporting.curves import Plot
 from rpt_jax.reporting.pictures import Picture
-from rpt_jax.reporting.plots import Plot, Series
+from rpt_jax.reporting.plots import Series
 
 escape = html.escape
 _TEXT = ' class="text"'
@@ -36,7 +37,7 @@ class Document:
 
   def __init__(self):
     self._sections: list[tuple[str, str, str]] = []
-    self._scripts = ['page.js']
+    self._scripts = ['dom.js', 'page.js']
     self._figures = 0
     self._tables = 0
 

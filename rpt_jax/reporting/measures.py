@@ -6,6 +6,7 @@ Each takes plain rows and returns HTML; without its content it returns ''.
 from rpt_jax import results
 from rpt_jax.reporting import (
   behind,
+  curves,
   findings,
   html,
   plots,
@@ -149,18 +150,18 @@ def training(doc: html.Document, losses: dict[str, list[dict]]) -> str:
       stages.setdefault(run.partition('/')[0], {})[run] = history
   names = [run.rpartition('/')[2] for of in stages.values() for run in of]
   styles = plots.series(list(dict.fromkeys(names)))
-  for stage, curves in stages.items():
+  for stage, logs in stages.items():
     for key in _LOGGED:
       has = {
         run: [(p['step'], p[key]) for p in history if key in p]
-        for run, history in curves.items()
+        for run, history in logs.items()
       }
       has = {run: points for run, points in has.items() if points}
       if not has:
         continue
       own = {run: styles[run.rpartition('/')[2]] for run in has}
       title = f'{stage}: {key.replace("_", " ")}'
-      plot = plots.training_curves(has, own, key, title)
+      plot = curves.training_curves(has, own, key, title)
       panels.append(html.plot(plot, f'{title} against step'))
       drawn[title] = has
       labels |= {style.label: style for style in own.values()}

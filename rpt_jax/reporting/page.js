@@ -2,21 +2,9 @@
 // numbers under the pointer, films that play together, a theme, keys.
 'use strict';
 (() => {
+  const { el } = dom;
   const root = document.documentElement;
   root.classList.add('alive');
-
-  function el(tag, attributes, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (name.startsWith('on')) {
-        element.addEventListener(name.slice(2), value);
-      } else {
-        element.setAttribute(name, value);
-      }
-    }
-    element.append(...children);
-    return element;
-  }
 
   // Curves: the place nearest to the pointer, or the next one by the arrows.
   function hover(box) {

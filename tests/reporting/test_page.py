@@ -218,7 +218,7 @@ def test_text_is_escaped():
   scripts = re.findall(r'<script[^>]*>', text)
   assert scripts == [
     '<script type="application/json" id="explorer-data">',
-    *['<script>'] * 2,
+    *['<script>'] * 4,
   ]
   assert found.text.count(evil) > 15
   assert {'return', 'units', 'explorer', 'rollouts'} <= set(found.sections)
