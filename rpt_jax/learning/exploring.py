@@ -15,8 +15,8 @@ from rpt_jax.types import ACTION
 from rpt_jax.units import quality
 
 AHEAD = 8  # Frames shown after a frame of a unit.
-_PIXELS = 24_000_000  # Of all frames shown together.
-_WHOLE_FRAMES = 3000  # Of clips that can be scrubbed.
+_PIXELS = 40_000_000  # Of all frames shown together.
+_WHOLE_FRAMES = 2000  # Of clips that can be scrubbed.
 _STEPS, _CLIPS = 128, 8  # Of such a clip, and of them in a domain, at most.
 _NEAREST = 6  # Frames a unit.
 _WIDTH = 8  # Numbers of an action or a state that are shown.
@@ -34,6 +34,7 @@ class _Heldout:
     counts = [len(part.lengths) for part in self.parts]
     self.domain_C = np.repeat(np.arange(len(domains)), counts)
     self.firsts = np.cumsum(counts) - counts  # The first clip of a domain.
+    self.texts = [self._told(domain) for domain in domains]
     self.clip_N = np.repeat(np.arange(len(self.lengths)), self.lengths)
     self.domain_N = self.domain_C[self.clip_N]
 
@@ -71,9 +72,9 @@ class _Heldout:
     read = rooms.labels(place, self.inputs, 'heldout', tuple(fields))
     return {field: np.asarray(x) for field, x in read.arrays.items()}
 
-  def texts(self, domain: int) -> list[str]:
+  def _told(self, domain):
     """What each clip of a domain was told to do."""
-    folder = self.inputs['label'] / self.domains[domain].name / 'heldout'
+    folder = self.inputs['label'] / domain.name / 'heldout'
     return files.read_json(folder / TEXTS, kind=list, most=files.MANIFEST)
 
 
@@ -105,7 +106,9 @@ def gather(domains, chosen, inputs) -> Explorer:
 
 def _units(heldout, felt, unit_N, nearest):
   """What each unit of a recipe's level is used for, the commonest first."""
-  there_N = unit_N >= 0
+  there_N = unit_N >= 0  # Not all makers give all frames a unit.
+  if not there_N.any():
+    return []
   clip_N, unit_M = heldout.clip_N[there_N], unit_N[there_N]
   numbers, count_K, share_K = quality.clip_shares(unit_M, clip_N)
   chance_K = np.mean(
@@ -153,8 +156,9 @@ def _actions(heldout, felt, unit_N):
     x_nA = np.float64(x_nA.reshape(len(x_nA), -1))
     there_n = (own_n >= 0) & np.isfinite(x_nA).all(1)
     numbers, unit_m = np.unique(own_n[there_n], return_inverse=True)
+    x_mA = x_nA[there_n]
     for k, rows in enumerate(_groups(unit_m, len(numbers))):
-      x_kA = x_nA[there_n][rows]
+      x_kA = x_mA[rows]
       spread = None if discrete else x_kA.std(0)
       action = Action(name, len(x_kA), x_kA.mean(0), spread)
       by_unit.setdefault(int(numbers[k]), []).append(action)
@@ -225,7 +229,6 @@ def _clip(heldout, felt, clip, steps, unit_N_of):
   steps_S = sorted(steps)
   count = next((i for i, s in enumerate(steps_S) if s != i), len(steps_S))
   within = start - heldout.rows(domain).start
-  texts = heldout.texts(domain)
   curves = {
     field: np.float64(x.reshape(len(x), -1)[within : within + count, :_WIDTH])
     for field, x in (felt[domain] if unit_N_of else {}).items()
@@ -237,5 +240,5 @@ def _clip(heldout, felt, clip, steps, unit_N_of):
     heldout.frames(clip, steps_S),
     {lane: x[start : start + count] for lane, x in unit_N_of.items()},
     curves,
-    texts[own] if own < len(texts) else '',
+    heldout.texts[domain][own],
   )

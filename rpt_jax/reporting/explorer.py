@@ -12,6 +12,8 @@ import numpy as np
 from rpt_jax.reporting import frames, html, pictures
 
 DATA = 'explorer-data'  # Id of the block of JSON.
+_SHEET_BYTES = 8_000_000  # Of all frames; a third more in the page.
+_QUALITIES = (70, 40, 15)  # Of WebP.
 _STILL_STEPS = 32  # Of a clip on paper.
 _STILL_UNITS, _STILL_FRAMES = 12, 6
 _CAPTION = (
@@ -110,7 +112,10 @@ def json_of(shown: Explorer, verdicts: Mapping[str, str]) -> dict:
   return {
     'ahead': shown.ahead,
     'colours': {str(n): pictures.unit_colour(n) for n in sorted(numbers)},
-    'clips': [_clip(clip) for clip in shown.clips],
+    'clips': [
+      _clip(clip, *sheet)
+      for clip, sheet in zip(shown.clips, _sheets(shown.clips), strict=True)
+    ],
     'lanes': [
       {
         'name': name,
@@ -122,15 +127,22 @@ def json_of(shown: Explorer, verdicts: Mapping[str, str]) -> dict:
   }
 
 
-def _clip(clip):
-  frames_SHW3 = np.asarray(clip.frames_SHW3)
-  sheet, columns = pictures.sprite(frames_SHW3)
+def _sheets(clips):
+  """A sheet of every clip, coarser ones where they would be too much."""
+  for quality in _QUALITIES:
+    sheets = [pictures.sprite(c.frames_SHW3, quality=quality) for c in clips]
+    if sum(len(sheet.data) for sheet, _ in sheets) <= _SHEET_BYTES:
+      break
+  return sheets
+
+
+def _clip(clip, sheet, columns):
   return {
     'name': f'{clip.domain}, clip {clip.number}',
     'text': clip.text,
     'sheet': sheet.uri,
     'columns': columns,
-    'size': [*reversed(frames_SHW3.shape[1:3])],
+    'size': [*reversed(np.shape(clip.frames_SHW3)[1:3])],
     'steps': [int(s) for s in clip.steps_S],
     'units': {k: np.asarray(x).tolist() for k, x in clip.units.items()},
     'curves': {k: _rounded(x) for k, x in clip.curves.items()},

@@ -60,13 +60,15 @@ def contact_sheet(frames_NHW3, columns: int, gap: int = 2) -> np.ndarray:
   return sheet
 
 
-def sprite(frames_NHW3, columns: int = 8) -> tuple[Picture, int]:
+def sprite(
+  frames_NHW3, columns: int = 8, quality: int = 70
+) -> tuple[Picture, int]:
   """(frames edge to edge in reading order as WebP, frames in a row)."""
   frames = _checked(frames_NHW3, 4, 'frames')
   columns = min(columns, len(frames))
   sheet = contact_sheet(frames, columns, gap=0)
   buffer = io.BytesIO()
-  Image.fromarray(sheet).save(buffer, 'WEBP', quality=70, method=4)
+  Image.fromarray(sheet).save(buffer, 'WEBP', quality=quality, method=4)
   height, width = sheet.shape[:2]
   return Picture('image/webp', buffer.getvalue(), width, height), columns
 

@@ -72,7 +72,7 @@ const unitPanels = (data, now, has, move) => {
       },
     });
     panel.body = el('div', { class: 'about' });
-    panel.box = el('section', { class: 'unit', 'aria-live': 'polite' },
+    panel.box = el('section', { class: 'unit', 'aria-label': 'A unit' },
       el('div', { class: 'bar' }, panel.select, panel.units), panel.body);
     listUnits(panel);
     return panel;

@@ -7,7 +7,7 @@ from rpt_jax.reporting import html, tidy
 from rpt_jax.results import Quantize
 
 _LEAST = 0.02  # Of a label, beyond its threshold: less is not worth a word.
-_COLLAPSED = 1.5  # Units a clip: about one.
+_COLLAPSED = 2.0  # Units a clip at most.
 _MOSTLY = 0.5  # Share of a unit's frames in one clip, so that it names that.
 # What is named -> labels that say so. Of `clip` it is the clip or the scene.
 _NAMED = {
@@ -75,7 +75,8 @@ def _verdict(values):
   parts = []
   if has_collapsed:
     parts.append(
-      f'These units have collapsed: about one a clip ({tidy.number(few, 1)}).'
+      'These units have collapsed: a clip keeps about one '
+      f'({tidy.number(few, 1)} in the mean).'
     )
   if named:
     each = _and([f'{k} ({_numbers(named[k])})' for k in order])

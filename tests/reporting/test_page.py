@@ -322,3 +322,15 @@ def test_tuned_policies_have_a_table_of_their_own():
   measures = {PREDICTION.name: PREDICTION}
   text = page.compose(page.Content(rows=rows, measures=measures))
   assert 'lora:8' in text and '+0.07' in text and 'the control' in text
+
+
+def test_frames_that_would_be_too_much_are_coarser(monkeypatch):
+  noise = np.random.default_rng(0).integers(256, size=(16, 64, 64, 3))
+  clip = explorer.Clip('a', 0, range(16), noise.astype(np.uint8), {}, {})
+  shown = explorer.Explorer([clip], {})
+
+  def size(most):
+    monkeypatch.setattr(explorer, '_SHEET_BYTES', most)
+    return len(explorer.json_of(shown, {})['clips'][0]['sheet'])
+
+  assert size(10_000) < 0.6 * size(1_000_000)
