@@ -90,8 +90,10 @@ def section(
   """
   if shown is None or not shown.clips:
     return []
+  clips = _timelines(shown)
   still = [
-    frames.strips(_timelines(shown)),
+    frames.strips(clips),
+    frames.units_behind(clips),
     *(frames.tiles(gallery) for gallery in _galleries(shown, main)),
   ]
   doc.script('units.js')

@@ -27,7 +27,7 @@ class Gallery(NamedTuple):
 
   recipe: str
   units_K: Sequence[int]
-  frames_KNHW3: Sequence[Sequence[np.ndarray]]  # uint8, nearest first
+  frames_KN: Sequence[Sequence[np.ndarray]]  # uint8 [H, W, 3], nearest first
   counts_K: Sequence[int]  # Frames assigned to each unit.
 
 
@@ -62,7 +62,9 @@ FUTURES = (
 
 def futures(doc: html.Document, clips: Sequence[Timeline]) -> str:
   """What a model drew, as strips."""
-  return doc.figure(strips(clips), FUTURES) if clips else ''
+  if not clips:
+    return ''
+  return doc.figure(strips(clips), FUTURES, data_html=units_behind(clips))
 
 
 def strips(clips: Sequence[Timeline]) -> str:
@@ -83,11 +85,23 @@ def strips(clips: Sequence[Timeline]) -> str:
   return f'<div class="scroll">{"".join(body)}</div>'
 
 
+def units_behind(clips: Sequence[Timeline]) -> str:
+  """The units of strips, step after step, as a table."""
+  body = []
+  for clip in clips:
+    for recipe, units in clip.units.items():
+      for level_T in _units(units, clip, recipe).T:
+        texts = clip.title, recipe, ' '.join(map(str, level_T))
+        cells = [f'<td class="text">{html.escape(text)}</td>' for text in texts]
+        body.append(''.join(cells))
+  return behind.table(['clip', 'recipe', 'units'], body, 3)
+
+
 def tiles(gallery: Gallery) -> str:
   """A tile a unit under the name of their recipe: the frames nearest to it."""
   parts = []
   for i, unit in enumerate(gallery.units_K):
-    frames = np.asarray(gallery.frames_KNHW3[i])
+    frames = pictures.alike(gallery.frames_KN[i])
     sheet = pictures.contact_sheet(frames, min(len(frames), 4))
     fill, ink = pictures.unit_colour(int(unit))
     under = (

@@ -60,6 +60,19 @@ def contact_sheet(frames_NHW3, columns: int, gap: int = 2) -> np.ndarray:
   return sheet
 
 
+def alike(frames) -> np.ndarray:
+  """Frames of any sizes at that of the first: uint8 [N, H, W, 3]."""
+  height, width = np.shape(frames[0])[:2]
+  return np.stack(
+    [
+      frame
+      if np.shape(frame)[:2] == (height, width)
+      else np.asarray(Image.fromarray(frame).resize((width, height)))
+      for frame in frames
+    ]
+  )
+
+
 def sprite(
   frames_NHW3, columns: int = 8, quality: int = 70
 ) -> tuple[Picture, int]:

@@ -14,7 +14,7 @@ from rpt_jax.units import kmeans
 
 BINS = 20
 SHUFFLES = 3
-THRESHOLD_SHUFFLES = 19  # By chance one in twenty units tells more than all.
+THRESHOLD_SHUFFLES = 19  # Chance passes all of them once in twenty.
 _SHUFFLED = 20_000  # Frames at most that a threshold is of.
 
 

@@ -58,6 +58,13 @@ def test_a_sprite_has_every_frame_in_its_place():
   assert pictures.sprite(clip)[0].data == picture.data
 
 
+def test_frames_of_several_sizes_are_brought_to_that_of_the_first():
+  small, large = FRAMES[0], np.full((32, 64, 3), 90, np.uint8)
+  both = pictures.alike([small, large])
+  np.testing.assert_array_equal(both[0], small)
+  assert both.shape == (2, 8, 6, 3) and (both[1] == 90).all()
+
+
 def test_runs_cover_the_clip():
   units = [3, 3, 3, 1, 3, 3]
   assert pictures.runs(units) == [(3, 0, 3), (1, 3, 1), (3, 4, 2)]

@@ -56,7 +56,9 @@ def test_units_are_said_to_name_what_they_name():
   assert 'the scene' not in said['motion'].named
   assert {'the motion', 'the scene'} <= {*said['both'].named}
   assert 'name nothing' in said['noise'].sentence
-  assert 'have collapsed: a clip keeps about one (1.0 in' in said['scene'].sentence
+  assert (
+    'have collapsed: a clip keeps about one (1.0 in' in said['scene'].sentence
+  )
   assert 'name the scene (clip 0.50, shuffled 0.0' in said['scene'].sentence
 
 
