@@ -32,9 +32,11 @@
           return el('span', {}, dot, `${label} `, el('b', {}, texts[at]));
         });
       tip.replaceChildren(el('span', {}, about.names[at]), ...rows);
-      tip.style.left = share < 0.5 ? `${100 * share + 2}%` : 'auto';
-      tip.style.right = share < 0.5 ? 'auto' : `${102 - 100 * share}%`;
       box.classList.add('asked');
+      const bounds = box.getBoundingClientRect();
+      const most = root.clientWidth - tip.offsetWidth - 8; // Within the page.
+      const x = Math.min(bounds.left + share * bounds.width + 8, most);
+      tip.style.left = `${Math.max(8, x) - bounds.left}px`;
     }
 
     function leave() {

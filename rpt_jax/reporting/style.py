@@ -7,7 +7,8 @@ _DARK = """
     --good: #4cc79f; --mixed: #e5a54a; --bad: #f0877f;
 """
 # Plots are drawn in ink on white: turned over, their hues stay what they are.
-_DARK_PLOTS = 'img.plot { filter: invert(.9) hue-rotate(180deg); }'
+_DARK_PLOTS = """:is(img.plot, .legend svg, .tip i) {
+    filter: invert(.9) hue-rotate(180deg); }"""
 CSS = """
 :root {
   --ink: #1c1c1e; --soft: #5c5f66; --rule: #dcdcdf; --paper: #fdfdfc;
@@ -155,7 +156,8 @@ svg.strip path { stroke: var(--panel); stroke-width: 1; }
 .hover { position: relative; align-self: start; cursor: crosshair; }
 .here, .tip { display: none; position: absolute; pointer-events: none; }
 .here { width: 1px; background: var(--ink); opacity: .5; }
-.tip { top: 6px; z-index: 2; max-width: 70%; padding: 5px 8px;
+.tip { top: calc(100% - 4px); z-index: 2; width: max-content; padding: 5px 8px;
+  max-width: min(340px, 94vw);
   background: var(--paper); border: 1px solid var(--rule); border-radius: 4px;
   font: 11.5px/1.45 var(--sans); font-variant-numeric: tabular-nums; }
 .tip span { display: block; }
