@@ -101,7 +101,9 @@ class Document:
       f'<p class="subtitle">{escape(subtitle)}</p></header>\n'
       f'<nav aria-label="Contents"><ol>{links}</ol></nav>\n'
       f'<main id="main">\n{sections}\n</main>\n'
-      f'<footer>{escape(footer)}</footer>\n'
+      f'<footer>{escape(footer)} <span class="live">Keys: j and k lead from '
+      'section to section, Tab and the arrows through a figure.</span>'
+      '</footer>\n'
       f'</div>\n{running}\n</body>\n</html>\n'
     )
 
