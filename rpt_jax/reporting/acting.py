@@ -230,7 +230,7 @@ def _variant_scores(doc, rows, runs, say) -> str:
   ]
   names = results.unique(scores, 'run')
   labels = [runs.get(run, {}).get('label', run) for run in names]
-  panels = []
+  panels, drawn = [], []
   for env in envs:
     for demos in sorted(
       results.unique(results.select(scores, env=env), 'demos')
@@ -251,6 +251,7 @@ def _variant_scores(doc, rows, runs, say) -> str:
         rows_of, names, labels, scratch, title, say.score
       )
       panels.append(html.image(picture, f'Score by run, {title}', 'plot'))
+      drawn += [*cells, scratch] if scratch else cells
   if not panels:
     return ''
   shown = (SCRATCH, *results.unique(scores, 'method'))
@@ -261,7 +262,7 @@ def _variant_scores(doc, rows, runs, say) -> str:
     'intervals; the dashed line and its band are training from scratch on the '
     'same demonstrations.',
     'wide',
-    behind.rows(scores),
+    behind.rows(drawn),
   )
 
 

@@ -188,14 +188,17 @@ def _timelines(shown):
   for clip in shown.clips:
     if clip.units:
       first.setdefault(clip.domain, clip)
-  return [
-    frames.Timeline(
-      f'{clip.domain}, clip {clip.number}',
-      np.asarray(clip.frames_SHW3)[:_STILL_STEPS],
-      {k: np.asarray(x)[:_STILL_STEPS] for k, x in clip.units.items()},
+  clips = []
+  for clip in first.values():
+    count = min(_STILL_STEPS, *map(len, clip.units.values()))
+    clips.append(
+      frames.Timeline(
+        f'{clip.domain}, clip {clip.number}',
+        np.asarray(clip.frames_SHW3)[:count],
+        {k: np.asarray(x)[:count] for k, x in clip.units.items()},
+      )
     )
-    for clip in first.values()
-  ]
+  return clips
 
 
 def _galleries(shown, main):

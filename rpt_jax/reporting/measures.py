@@ -77,32 +77,33 @@ def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
         'label is known once the unit is.',
       )
     )
-  scatter, drawn = [], [_NMI_CLIP]
-  for target in (Quantize.VELOCITY, Quantize.ACTION):
-    name = Quantize.pnmi(target)
-    if name in names and _NMI_CLIP in names:
-      label = f'PNMI(unit; {target})'
-      picture = plots.quality_scatter(
-        results.select(mean, _NMI_CLIP),
-        results.select(mean, name),
-        recipes,
-        'NMI(unit; clip)',
-        label,
-      )
-      alt = f'{label} against NMI(unit; clip), one dot per recipe'
-      scatter.append(html.image(picture, alt, 'plot'))
-      drawn.append(name)
-  if scatter:
-    parts.append(
-      doc.figure(
-        ''.join(scatter),
-        'Leakage against motion. Every dot is a recipe of the table above, '
-        'by its number (1, the base, in grey); up and to the left is better.',
-        'wide',
-        behind.rows([r for name in drawn for r in results.select(mean, name)]),
-      )
-    )
+  parts += _leakage(doc, mean, recipes, names)
   return [*parts, _quality_by_env(rows, recipes, out)]
+
+
+def _leakage(doc, mean, recipes, names) -> list[str]:
+  """What units tell of the clip against what they tell of motion."""
+  targets = [Quantize.VELOCITY, Quantize.ACTION]
+  targets = [t for t in targets if {_NMI_CLIP, Quantize.pnmi(t)} <= {*names}]
+  clip, panels, drawn = results.select(mean, _NMI_CLIP), [], []
+  for target in targets:
+    label, told = f'PNMI(unit; {target})', Quantize.pnmi(target)
+    drawn += results.select(mean, told)
+    picture = plots.quality_scatter(
+      clip, results.select(mean, told), recipes, 'NMI(unit; clip)', label
+    )
+    alt = f'{label} against NMI(unit; clip), one dot per recipe'
+    panels.append(html.image(picture, alt, 'plot'))
+  if not panels:
+    return []
+  figure = doc.figure(
+    ''.join(panels),
+    'Leakage against motion. Every dot is a recipe of the table above, '
+    'by its number (1, the base, in grey); up and to the left is better.',
+    'wide',
+    behind.rows([*clip, *drawn]),
+  )
+  return [figure]
 
 
 def probes(doc: html.Document, rows, run: str | None) -> list[str]:

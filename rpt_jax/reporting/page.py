@@ -100,21 +100,7 @@ def compose(content: Content) -> str:
   notes = [html.paragraph(note) for note in content.notes]
   doc.section('findings', 'Findings', [acting.headline(conclusions), *notes])
   _acting(doc, content, rest, acted, run)
-  doc.section(
-    'units',
-    'What the units say',
-    [verdicts.lines(doc, rows, base), *measures.unit_quality(doc, rows, base)],
-  )
-  doc.section(
-    'explorer',
-    'Units in time',
-    explorer.section(
-      doc,
-      content.explored,
-      content.main_recipe,
-      {k: v.sentence for k, v in verdicts.of_recipes(rows).items()},
-    ),
-  )
+  _units(doc, content, rows, base)
   doc.section(
     'choices',
     'Which choice made it so',
@@ -160,6 +146,24 @@ def _acting(doc, content, rest, acted, run):
       ],
     )
   doc.section('shown', 'What there was to learn from', [simulator.shown(rest)])
+
+
+def _units(doc, content, rows, base):
+  doc.section(
+    'units',
+    'What the units say',
+    [verdicts.lines(doc, rows, base), *measures.unit_quality(doc, rows, base)],
+  )
+  doc.section(
+    'explorer',
+    'Units in time',
+    explorer.section(
+      doc,
+      content.explored,
+      content.main_recipe,
+      {k: v.sentence for k, v in verdicts.of_recipes(rows).items()},
+    ),
+  )
 
 
 def _pictures(doc, content, rest, run):

@@ -85,7 +85,7 @@ def _verdict(values):
     parts.append('These units name nothing that was asked for.')
   rest = [f'{k} ({_numbers(v)})' for k, v in told.items() if k not in named]
   if rest:
-    parts.append(f'No more than shuffled units they tell of {_and(rest)}.')
+    parts.append(f'Of {_and(rest)} they tell no more than shuffled units do.')
   return Verdict(tuple(order), has_collapsed, ' '.join(parts))
 
 

@@ -8,6 +8,7 @@ import pytest
 from rpt_jax import files
 from rpt_jax.episodes import store
 from rpt_jax.learning import exploring, pictures
+from rpt_jax.reporting import explorer, html
 
 LENGTHS = ((12, 30), (20,))  # Of the clips of two domains.
 
@@ -106,4 +107,6 @@ def test_a_page_without_room_shows_common_units_first(places, monkeypatch):
     2: [(0, 29), (0, 2)], 3: [(1, 1)], 1: [],
   }  # fmt: skip
   assert [len(c.steps_S) for c in shown.clips] == [17, 16]
+  page = ''.join(explorer.section(html.Document(), shown))
+  assert page.count('<div class="clip">') == 2
   assert [len(c.units['raw']) for c in shown.clips if c.units] == [16, 16]
