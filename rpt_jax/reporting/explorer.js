@@ -49,7 +49,7 @@
   const curves = el('div', { class: 'curves' });
   const laneBox = el('div', { class: 'lanes' });
   const panelBox = el('div', { class: 'panels' });
-  const table = el('div', { class: 'scroll' });
+  const table = el('div', { class: 'scroll', tabindex: 0 });
   const details = el('details', { class: 'data', ontoggle: fillTable },
     el('summary', {}, 'Data of this clip'), table);
   root.append(
@@ -166,6 +166,7 @@
     curves.replaceChildren(...Object.entries(clip.curves).map(
       ([stream, rows]) => {
         const all = rows.flat().filter((x) => x !== null);
+        if (!all.length) return '';
         const low = Math.min(...all);
         const span = (Math.max(...all) - low) || 1;
         const box = svg('svg', {

@@ -85,8 +85,7 @@ const unitPanels = (data, now, has, move) => {
 
   function showPanel(panel) {
     const lane = laneOf[panel.select.value];
-    const unit = panel.asked === null ?
-      now(lane.name) : panel.asked;
+    const unit = panel.asked === null ? now(lane.name) : panel.asked;
     const shown = `${lane.name} ${unit}`;
     if (panel.shown === shown) return;
     panel.shown = shown;
