@@ -105,6 +105,7 @@ setuptools.setup(
   ],
   package_dir={'rpt_jax.configs': 'configs'},
   entry_points={'console_scripts': ['rpt-jax = rpt_jax.main:command']},
+  package_data={'rpt_jax.reporting': ['*.js']},  # What runs in the page.
   install_requires=CORE,
   extras_require=EXTRAS,
 )

@@ -2,7 +2,8 @@
 # Sourced by launch/local.sh and tests/run.sh. `environment [EXTRA]` makes .venv
 # in the root of the repository, installs the package there, and activates it:
 # with the versions of requirements.lock, or with LOCKED=0 the newest there are.
-# `rendering` sees to the library with which MuJoCo draws without a display.
+# `rendering` sees to the library with which MuJoCo draws without a display,
+# `browsing` to the browser in which pages are tested.
 environment() {
   local extra="${1:+[$1]}" python="${PYTHON:-python3}" versions=()
   [ "${LOCKED:-1}" = 0 ] || versions=(--constraint launch/requirements.lock)
@@ -27,16 +28,26 @@ environment() {
 }
 
 rendering() {
-  local as_root=() install=(
-    apt-get install -y -q --no-install-recommends libosmesa6
-  )
   [ "$(uname -s)" = Linux ] || return 0
   python -c 'import ctypes.util, sys
 sys.exit(not ctypes.util.find_library("OSMesa"))' && return 0
+  debian libosmesa6 || echo "Meta-World cannot draw without OSMesa" >&2
+}
+
+browsing() {
+  [ "$(uname -s)" = Linux ] || return 0
+  command -v chromium chromium-browser google-chrome >/dev/null && return 0
+  debian chromium || echo "pages cannot be tested without Chromium" >&2
+}
+
+# debian PACKAGE: installs it as root or with sudo, or says how.
+debian() {
+  local as_root=() install=(
+    apt-get install -y -q --no-install-recommends "$1"
+  )
   [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-  if { "${as_root[@]}" apt-get update -q && "${as_root[@]}" "${install[@]}"; } \
-    >/dev/null 2>&1; then
-    return 0
-  fi
-  echo "Meta-World cannot draw without OSMesa; as root: ${install[*]}" >&2
+  "${as_root[@]}" apt-get update -q >/dev/null 2>&1 &&
+    "${as_root[@]}" "${install[@]}" >/dev/null 2>&1 && return 0
+  echo "not installed; as root: ${install[*]}" >&2
+  return 1
 }

@@ -142,6 +142,16 @@ class Quantize:
     """How much of the label is known once the unit is."""
     return f'pnmi_{label}'
 
+  @staticmethod
+  def threshold(label: str) -> str:
+    """The highest PNMI of shuffled units (`units.quality.threshold`)."""
+    return f'pnmi_threshold_{label}'
+
+  @staticmethod
+  def purity(label: str) -> str:
+    """Share of frames whose label is the commonest of their unit."""
+    return f'ref_purity_{label}'
+
 
 class Pretrain:
   """Of every run: of all held-out windows, and of each domain's.

@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 . launch/environment.sh
 environment test
 rendering
+browsing
+export RPT_JAX_CHROMIUM=1 # Without it the tests of the page now fail.
 ruff check .
 ruff format --check .
 exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

@@ -81,6 +81,15 @@ def test_a_wheel_holds_every_module(installed):
   assert modules(installed) == modules(ROOT)
 
 
+def test_a_wheel_holds_what_runs_in_the_page(installed):
+  scripts = {
+    root: {p.relative_to(root): p.read_text() for p in root.rglob('*.js')}
+    for root in (ROOT / 'rpt_jax', installed / 'rpt_jax')
+  }
+  ours, theirs = scripts.values()
+  assert ours == theirs and len(ours) > 1
+
+
 def test_every_module_can_be_imported_elsewhere(installed, tmp_path):
   environment = os.environ | {'PYTHONPATH': str(installed), 'XLA_FLAGS': ''}
   names = modules(ROOT)

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from rpt_jax import results
 from rpt_jax.reporting import (
+  behind,
   controls,
+  curves,
   findings,
   html,
   plots,
@@ -64,10 +66,10 @@ def demo_curves(
     size = (4.5, 3.6) if env in words.GROUPS else (2.25, 1.8)
     others = controls.curves(rows, env)
     label = plots.env_label(env)
-    picture = plots.demo_curves(rows_of, others, label, limits, size)
+    drawn = curves.demo_curves(rows_of, others, label, limits, size)
     alt = f'{say.score.capitalize()} against demonstrations, {env}'
-    kind = 'plot first' if env in words.GROUPS else 'plot'
-    panels.append(html.image(picture, alt, kind))
+    kind = 'first' if env in words.GROUPS else ''
+    panels.append(html.plot(drawn, alt, kind))
   entries = [plots.METHODS[method] for method in methods]
   entries += map(plots.control, controls.eyes(rows))
   seeds = words.sample(scores)
@@ -78,6 +80,7 @@ def demo_curves(
     f'scale where {say.scale} (level lines), with 95 % bands.{trunk} '
     f'{say.intervals}',
     'small',
+    behind.rows([*scores, *controls.scores(rows)]),
   )
   return [figure, _every_cell(scores, envs, methods, say)]
 
@@ -111,6 +114,7 @@ def paired_differences(doc: html.Document, rows, run, say: Measure) -> str:
     'the pipeline, its demonstrations and its initial states. Filled markers: '
     'the difference decides, as said under the findings; hollow: it does not.',
     'wide',
+    behind.rows(rows),
   )
 
 
@@ -226,7 +230,7 @@ def _variant_scores(doc, rows, runs, say) -> str:
   ]
   names = results.unique(scores, 'run')
   labels = [runs.get(run, {}).get('label', run) for run in names]
-  panels = []
+  panels, drawn = [], []
   for env in envs:
     for demos in sorted(
       results.unique(results.select(scores, env=env), 'demos')
@@ -247,6 +251,7 @@ def _variant_scores(doc, rows, runs, say) -> str:
         rows_of, names, labels, scratch, title, say.score
       )
       panels.append(html.image(picture, f'Score by run, {title}', 'plot'))
+      drawn += [*cells, scratch] if scratch else cells
   if not panels:
     return ''
   shown = (SCRATCH, *results.unique(scores, 'method'))
@@ -257,6 +262,7 @@ def _variant_scores(doc, rows, runs, say) -> str:
     'intervals; the dashed line and its band are training from scratch on the '
     'same demonstrations.',
     'wide',
+    behind.rows(drawn),
   )
 
 
@@ -275,9 +281,9 @@ def _alpha_curves(doc, rest, acting, runs) -> str:
   for (title, ylabel), lines in measures.items():
     if lines:
       limits = plots.span_of(drawn[ylabel])
-      picture = plots.alpha_curve(lines, title, ylabel, limits)
+      plot = curves.alpha_curve(lines, title, ylabel, limits)
       alt = f'{ylabel} against alpha, {title}'
-      panels.append(html.image(picture, alt, 'plot'))
+      panels.append(html.plot(plot, alt))
       legend |= plots.series(list(lines))
   if not panels:
     return ''
@@ -288,7 +294,20 @@ def _alpha_curves(doc, rest, acting, runs) -> str:
     'only. HuBERT found masked-only best, by most where units are poor. '
     'Accuracy is the share of held-out steps whose unit is named rightly.',
     'small',
+    _alphas_behind(measures),
   )
+
+
+def _alphas_behind(measures) -> str:
+  """What is drawn against alpha, as a table."""
+  body = []
+  for (title, ylabel), lines in measures.items():
+    for recipe, pairs in lines.items():
+      for alpha, row in pairs:
+        texts = title, ylabel, recipe, f'{alpha:g}', tidy.with_interval(row)
+        body.append(''.join(f'<td>{html.escape(text)}</td>' for text in texts))
+  head = ['where', 'measure', 'recipe', 'α', 'value']
+  return behind.table(head, body, 0)
 
 
 def _lines(row_of, alphas) -> dict[str, list[tuple[float, results.Row]]]:

@@ -6,7 +6,15 @@ Takes rows `comparison` and `score` of one measure, as `words.split` gives them.
 from typing import NamedTuple
 
 from rpt_jax import results
-from rpt_jax.reporting import evidence, html, plots, simulator, tidy, words
+from rpt_jax.reporting import (
+  behind,
+  evidence,
+  html,
+  plots,
+  simulator,
+  tidy,
+  words,
+)
 from rpt_jax.reporting.words import Finding
 from rpt_jax.results import Acting, Measure
 
@@ -94,6 +102,7 @@ def comparisons(doc: html.Document, rows, say: Measure) -> list[str]:
     f'over {over}, with 95 % intervals. {say.intervals} Filled: '
     'the difference decides, as said under the findings.',
     'one' if len(panels) == 1 else 'wide',
+    behind.rows([a.difference for a in all_answers]),
   )
   return [figure, *tables, _by_domain(rows, say)]
 

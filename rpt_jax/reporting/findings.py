@@ -18,6 +18,7 @@ from rpt_jax.reporting import (
   sight,
   tidy,
   variants,
+  verdicts,
   words,
   worth,
 )
@@ -226,9 +227,11 @@ def probe_or_all(rows, run, say: Measure) -> list[Finding]:
 def levers(rows, base: str | None) -> list[Finding]:
   """Whether a lever lowers clip leakage and raises what units say of motion."""
   clip = _by_recipe(rows, Quantize.nmi(Quantize.CLIP))
+  collapsed = verdicts.collapsed(rows)
   findings = []
   for target in (Quantize.ACTION, Quantize.VELOCITY):
     said = _by_recipe(rows, Quantize.pnmi(target))
+    said = {k: x for k, x in said.items() if k not in collapsed - {base}}
     if base not in clip or base not in said or len(said) < 2:
       continue
     both = [
@@ -236,9 +239,10 @@ def levers(rows, base: str | None) -> list[Finding]:
       for recipe in said
       if clip.get(recipe, 2.0) < clip[base] and said[recipe] > said[base]
     ]
-    best = max(said, key=said.get)
+    best = max(said, key=lambda k: (k not in collapsed, said[k]))
+    of = ' of those not collapsed' if collapsed else ''
     change = (
-      f'PNMI(unit; {target}) is highest for “{best}”: '
+      f'PNMI(unit; {target}) is highest{of} for “{best}”: '
       f'{tidy.number(said[best])} against {tidy.number(said[base])} for '
       f'“{base}”, with NMI(unit; clip) {tidy.number(clip.get(best))} against '
       f'{tidy.number(clip[base])}.'

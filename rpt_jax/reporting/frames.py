@@ -1,15 +1,17 @@
-"""Sections made of frames: timelines, galleries, samples, rollouts."""
+"""Parts made of frames: strips, galleries, samples, rollouts."""
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from rpt_jax.reporting import html, pictures, tidy
+from rpt_jax.reporting import behind, html, pictures, tidy
 from rpt_jax.results import FINETUNE, Measure
 
 _SHORT = {FINETUNE: 'fine-tuned'}
-_MAX_PIXELS = 12_000_000  # Of all animations; more are thinned in time.
+_MAX_PIXELS = 16_000_000  # Of all films; more are thinned in time.
+_MAX_FRAMES = 100
 
 
 class Timeline(NamedTuple):
@@ -25,8 +27,8 @@ class Gallery(NamedTuple):
 
   recipe: str
   units_K: Sequence[int]
-  frames_KNHW3: np.ndarray  # uint8, nearest first
-  counts_K: Sequence[int] | None = None  # frames assigned to each unit
+  frames_KN: Sequence[Sequence[np.ndarray]]  # uint8 [H, W, 3], nearest first
+  counts_K: Sequence[int]  # Frames assigned to each unit.
 
 
 class Samples(NamedTuple):
@@ -49,13 +51,6 @@ class Rollout(NamedTuple):
   outcome: str = ''  # 'succeeded' or 'failed', of this episode
 
 
-UNITS_IN_TIME = (
-  'Units along held-out clips. Time runs to the right; every block is a run '
-  'of one unit, with its number where there is room, and a unit keeps its '
-  'colour from clip to clip within a recipe. One colour for a whole clip is '
-  'the collapse onto clip identity (“dog, dog, dog”); blocks that change '
-  'with the motion are what is wanted.'
-)
 FUTURES = (
   'Futures that the model draws. The first half of every strip is the prompt, '
   'frames of a held-out clip; the second is what came, and beneath it what '
@@ -65,12 +60,15 @@ FUTURES = (
 )
 
 
-def timelines(
-  doc: html.Document, clips: Sequence[Timeline], caption: str = UNITS_IN_TIME
-) -> str:
-  """Filmstrips with one coloured strip of units a recipe below each."""
+def futures(doc: html.Document, clips: Sequence[Timeline]) -> str:
+  """What a model drew, as strips."""
   if not clips:
     return ''
+  return doc.figure(strips(clips), FUTURES, data_html=units_behind(clips))
+
+
+def strips(clips: Sequence[Timeline]) -> str:
+  """Filmstrips with one coloured strip of units a recipe below each."""
   body = []
   for clip in clips:
     strip, _ = pictures.filmstrip(clip.frames_THW3)
@@ -84,41 +82,44 @@ def timelines(
         lines.append(f'<span class="name">{html.escape(name)}</span>')
         lines.append(pictures.unit_strip(units_TL[:, level]))
     body.append(f'<div class="clip">{"".join(lines)}</div>')
-  return doc.figure(f'<div class="scroll">{"".join(body)}</div>', caption)
+  return f'<div class="scroll">{"".join(body)}</div>'
 
 
-def galleries(
-  doc: html.Document, recipe_galleries: Sequence[Gallery]
-) -> list[str]:
-  """For each recipe a tile a unit: the held-out frames nearest to it."""
+def units_behind(clips: Sequence[Timeline]) -> str:
+  """The units of strips, step after step, as a table."""
+  body = []
+  for clip in clips:
+    for recipe, units in clip.units.items():
+      for level_T in _units(units, clip, recipe).T:
+        texts = clip.title, recipe, ' '.join(map(str, level_T))
+        cells = [f'<td class="text">{html.escape(text)}</td>' for text in texts]
+        body.append(''.join(cells))
+  return behind.table(['clip', 'recipe', 'units'], body, 3)
+
+
+def tiles(gallery: Gallery) -> str:
+  """A tile a unit under the name of their recipe: the frames nearest to it."""
   parts = []
-  for gallery in recipe_galleries:
-    tiles = []
-    for i, unit in enumerate(gallery.units_K):
-      frames = np.asarray(gallery.frames_KNHW3[i])
-      columns = 4 if len(frames) > 4 else len(frames)
-      sheet = pictures.contact_sheet(frames, columns)
-      fill, ink = pictures.unit_colour(int(unit))
-      under = (
-        f'<span class="swatch" style="background:{fill};color:{ink}">'
-        f'{int(unit)}</span>'
-      )
-      if gallery.counts_K is not None:
-        under += f'{int(gallery.counts_K[i]):,} frames'.replace(',', '\u202f')
-      alt = f'Frames nearest to unit {int(unit)} of {gallery.recipe}'
-      tiles.append(html.tile(pictures.encode(sheet), alt, under))
-    if tiles:
-      parts.append(
-        doc.figure(
-          ''.join(tiles),
-          f'Frames nearest to units of “{gallery.recipe}”. Held-out frames, '
-          'nearest first, with the number of frames the unit was given. A '
-          'unit that means something for acting shows one pose or motion over '
-          'many backgrounds; a unit that means a clip shows one background.',
-          'medium',
-        )
-      )
-  return parts
+  for i, unit in enumerate(gallery.units_K):
+    frames = pictures.alike(gallery.frames_KN[i])
+    sheet = pictures.contact_sheet(frames, min(len(frames), 4))
+    fill, ink = pictures.unit_colour(int(unit))
+    under = (
+      f'<span class="swatch" style="background:{fill};color:{ink}">'
+      f'{int(unit)}</span>'
+      f'{_frames(int(gallery.counts_K[i]))}'
+    )
+    alt = f'Frames nearest to unit {int(unit)} of {gallery.recipe}'
+    parts.append(html.tile(pictures.encode(sheet), alt, under))
+  name = f'Frames nearest to units of “{gallery.recipe}”'
+  return (
+    f'<h3>{html.escape(name)}</h3>'
+    f'<div class="grid medium">{"".join(parts)}</div>'
+  )
+
+
+def _frames(count) -> str:
+  return f'{count:,} frame{"s" * (count != 1)}'.replace(',', '\u202f')
 
 
 def samples(doc: html.Document, shown: Samples | None) -> str:
@@ -138,18 +139,20 @@ def samples(doc: html.Document, shown: Samples | None) -> str:
 def rollouts(doc: html.Document, episodes: Sequence[Rollout]) -> list[str]:
   """Animated rollouts, a row of tiles an environment, a figure a measure."""
   count = max(1, sum(r.frames_THW3[0].size // 3 for r in episodes))
-  most = max(2, min(60, _MAX_PIXELS // count))
+  most = max(2, min(_MAX_FRAMES, _MAX_PIXELS // count))
   by_measure = {}
   for each in episodes:
     by_measure.setdefault(each.measure.name, []).append(each)
   return [
     doc.figure(
       _animations(alike, most),
-      'Rollouts. One episode each at the clip’s own speed, with the '
-      f'{alike[0].measure.score} over all seeds and episodes '
-      f'({alike[0].measure.scale}) and the number of demonstrations the policy '
-      'was trained on.',
+      'Rollouts. One episode each at the clip’s own speed, side by side and '
+      f'from the same initial state, with the {alike[0].measure.score} over '
+      f'all seeds and episodes ({alike[0].measure.scale}) and the number of '
+      'demonstrations the policy was trained on. On paper all frames, in '
+      'reading order.',
       'wide',
+      _scores(alike),
     )
     for alike in by_measure.values()
   ]
@@ -160,9 +163,6 @@ def _animations(episodes, max_frames) -> str:
   for env in dict.fromkeys(rollout.env for rollout in episodes):
     tiles = [f'<div class="rowhead">{html.escape(env)}</div>']
     for rollout in (r for r in episodes if r.env == env):
-      animation = pictures.gif(
-        rollout.frames_THW3, rollout.steps_per_second, max_frames
-      )
       name = _SHORT.get(rollout.method, rollout.method)
       demos = '' if rollout.demos is None else f'{rollout.demos} demos'
       score = tidy.number(rollout.score)
@@ -170,9 +170,39 @@ def _animations(episodes, max_frames) -> str:
       if rollout.outcome:
         under += f'<br>{html.escape(rollout.outcome)}'
       alt = f'Rollout in {env}, {name} {demos}, score {score}'
-      tiles.append(html.tile(animation, alt, under))
+      tiles.append(_film(rollout, max_frames, alt, under))
     groups.append(f'<div class="rolls">{"".join(tiles)}</div>')
   return ''.join(groups)
+
+
+def _film(rollout, max_frames, alt, under) -> str:
+  """A sheet of frames, which `page.js` plays."""
+  frames_THW3 = rollout.frames_THW3
+  count = min(len(frames_THW3), max_frames)
+  steps = np.linspace(0, len(frames_THW3) - 1, count).round().astype(int)
+  sheet, columns = pictures.sprite(frames_THW3[steps])
+  about = {
+    'count': count,
+    'columns': columns,
+    'size': [*reversed(frames_THW3.shape[1:3])],
+    'seconds': round(len(frames_THW3) / rollout.steps_per_second, 3),
+  }
+  film = html.escape(json.dumps(about))
+  return (
+    f'<div class="film" data-film="{film}">{html.tile(sheet, alt, under)}</div>'
+  )
+
+
+def _scores(episodes) -> str:
+  """What stands under the films, as a table."""
+  body = []
+  for rollout in episodes:
+    demos = '' if rollout.demos is None else str(rollout.demos)
+    texts = rollout.env, rollout.method, demos, rollout.outcome
+    cells = [f'<td class="text">{html.escape(text)}</td>' for text in texts]
+    body.append(''.join(cells) + html.cell(tidy.number(rollout.score, 3)))
+  head = ['where', 'policy', 'demonstrations', 'this episode', 'score']
+  return behind.table(head, body, 4)
 
 
 def _units(units, clip: Timeline, recipe: str) -> np.ndarray:

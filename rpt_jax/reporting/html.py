@@ -4,10 +4,16 @@ Every function takes plain text and escapes it; only arguments named `*_html`
 are HTML already. Figures and tables are numbered in the order they are made.
 """
 
+import base64
+import hashlib
 import html
+import importlib.resources
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from rpt_jax.reporting import style
+from rpt_jax.reporting.curves import Plot
 from rpt_jax.reporting.pictures import Picture
 from rpt_jax.reporting.plots import Series
 
@@ -31,6 +37,7 @@ class Document:
 
   def __init__(self):
     self._sections: list[tuple[str, str, str]] = []
+    self._scripts = ['dom.js', 'page.js']
     self._figures = 0
     self._tables = 0
 
@@ -40,8 +47,14 @@ class Document:
     if body:
       self._sections.append((anchor, title, body))
 
-  def figure(self, body_html: str, caption: str, grid: str = 'one') -> str:
-    """A white panel with a numbered caption below.
+  def script(self, name: str):
+    """Has a file of this folder run in the page."""
+    self._scripts = list(dict.fromkeys([*self._scripts, name]))
+
+  def figure(
+    self, body_html: str, caption: str, grid: str = 'one', data_html: str = ''
+  ) -> str:
+    """A panel with a numbered caption below, and the data behind it.
 
     `grid`: 'small', 'medium', 'wide' or 'one', the width of its columns. The
     caption's first sentence is set in bold.
@@ -50,7 +63,7 @@ class Document:
     label = f'Figure {self._figures}.'
     return (
       f'<figure><div class="panel"><div class="grid {grid}">{body_html}</div>'
-      f'</div>{_caption(label, caption)}</figure>'
+      f'</div>{_caption(label, caption)}{data_html}</figure>'
     )
 
   def table(self, table_html: str, caption: str) -> str:
@@ -73,17 +86,46 @@ class Document:
       f'{escape(name)}</h2>\n{body}\n</section>'
       for i, (anchor, name, body) in enumerate(self._sections, 1)
     )
+    files = importlib.resources.files(__package__)
+    scripts = [(files / name).read_text('utf-8') for name in self._scripts]
+    running = '\n'.join(f'<script>{text}</script>' for text in scripts)
     return (
       '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
       '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
       '<meta name="color-scheme" content="light dark">\n'
+      f'<meta http-equiv="Content-Security-Policy" '
+      f'content="{_policy(scripts)}">\n'
       f'<title>{escape(title)}</title>\n<style>{style.CSS}</style>\n</head>\n'
-      f'<body>\n<div class="page">\n<header><h1>{escape(title)}</h1>\n'
+      '<body>\n<a class="skip" href="#main">To the content</a>\n'
+      f'<div class="page">\n<header><h1>{escape(title)}</h1>\n'
       f'<p class="subtitle">{escape(subtitle)}</p></header>\n'
       f'<nav aria-label="Contents"><ol>{links}</ol></nav>\n'
-      f'<main>\n{sections}\n</main>\n<footer>{escape(footer)}</footer>\n'
-      '</div>\n</body>\n</html>\n'
+      f'<main id="main">\n{sections}\n</main>\n'
+      f'<footer>{escape(footer)} <span class="live">Keys: j and k lead from '
+      'section to section, Tab and the arrows through a figure.</span>'
+      '</footer>\n'
+      f'</div>\n{running}\n</body>\n</html>\n'
     )
+
+
+def _policy(scripts):
+  """Nothing is loaded from elsewhere, and no script runs but these."""
+  hashes = (hashlib.sha256(text.encode()).digest() for text in scripts)
+  allowed = ' '.join(
+    f"'sha256-{base64.b64encode(digest).decode()}'" for digest in hashes
+  )
+  return (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    f'script-src {allowed}'
+  )
+
+
+def data(name: str, value: Any) -> str:
+  """A block of JSON that a script of the page reads by its id."""
+  text = json.dumps(value, separators=(',', ':'), allow_nan=False)
+  for character in '<>&':  # None of them may end the element.
+    text = text.replace(character, f'\\u{ord(character):04x}')
+  return f'<script type="application/json" id="{escape(name)}">{text}</script>'
 
 
 def image(picture: Picture, alt: str, kind: str = '') -> str:
@@ -92,6 +134,15 @@ def image(picture: Picture, alt: str, kind: str = '') -> str:
   return (
     f'<img{kind} src="{picture.uri}" width="{picture.width}" '
     f'height="{picture.height}" alt="{escape(alt)}">'
+  )
+
+
+def plot(drawn: Plot, alt: str, kind: str = '') -> str:
+  """Curves, with their numbers for the pointer; `kind` 'first' is larger."""
+  about = escape(json.dumps(drawn.about, separators=(',', ':')))
+  return (
+    f'<div class="hover {kind}" data-plot="{about}">'
+    f'{image(drawn.picture, alt, "plot")}</div>'
   )
 
 
@@ -153,10 +204,11 @@ def paragraph(text: str) -> str:
   return f'<p>{escape(text)}</p>'
 
 
-def details(summary: str, body_html: str) -> str:
+def details(summary: str, body_html: str, kind: str = '') -> str:
   """A block that folds."""
+  kind = f' class="{kind}"' if kind else ''
   return (
-    f'<details><summary>{escape(summary)}</summary>'
+    f'<details{kind}><summary>{escape(summary)}</summary>'
     f'<div>{body_html}</div></details>'
   )
 

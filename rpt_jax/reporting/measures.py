@@ -4,7 +4,16 @@ Each takes plain rows and returns HTML; without its content it returns ''.
 """
 
 from rpt_jax import results
-from rpt_jax.reporting import findings, html, plots, sight, tidy
+from rpt_jax.reporting import (
+  behind,
+  curves,
+  findings,
+  html,
+  plots,
+  sight,
+  tidy,
+  verdicts,
+)
 from rpt_jax.results import (
   COST,
   FINETUNE,
@@ -54,43 +63,47 @@ def unit_quality(doc: html.Document, rows, base: str | None) -> list[str]:
   if not recipes:
     return []
   mean = results.select(rows, env=results.MEAN)
+  out = verdicts.collapsed(rows)
   names = [name for name in QUALITY if results.select(mean, name)]
   parts = []
   if names:
     parts.append(
       doc.table(
-        _quality_table(mean, recipes, names),
+        _quality_table(mean, recipes, names, out),
         'Unit quality on held-out clips, mean over environments. Arrows say '
-        'which way is better and shading marks the best; columns without an '
-        'arrow describe. NMI clip is how much a unit tells of which clip it '
-        'is from (nuisance), PNMI how much of a label is known once the unit '
-        'is.',
+        'which way is better and shading marks the best of those that have not '
+        'collapsed; columns without an arrow describe. NMI clip is how much '
+        'a unit tells of which clip it is from (nuisance), PNMI how much of a '
+        'label is known once the unit is.',
       )
     )
-  scatter = []
-  for target in (Quantize.VELOCITY, Quantize.ACTION):
-    name = Quantize.pnmi(target)
-    if name in names and _NMI_CLIP in names:
-      label = f'PNMI(unit; {target})'
-      picture = plots.quality_scatter(
-        results.select(mean, _NMI_CLIP),
-        results.select(mean, name),
-        recipes,
-        'NMI(unit; clip)',
-        label,
-      )
-      alt = f'{label} against NMI(unit; clip), one dot per recipe'
-      scatter.append(html.image(picture, alt, 'plot'))
-  if scatter:
-    parts.append(
-      doc.figure(
-        ''.join(scatter),
-        'Leakage against motion. Every dot is a recipe of the table above, '
-        'by its number (1, the base, in grey); up and to the left is better.',
-        'wide',
-      )
+  parts += _leakage(doc, mean, recipes, names)
+  return [*parts, _quality_by_env(rows, recipes, out)]
+
+
+def _leakage(doc, mean, recipes, names) -> list[str]:
+  """What units tell of the clip against what they tell of motion."""
+  targets = [Quantize.VELOCITY, Quantize.ACTION]
+  targets = [t for t in targets if {_NMI_CLIP, Quantize.pnmi(t)} <= {*names}]
+  clip, panels, drawn = results.select(mean, _NMI_CLIP), [], []
+  for target in targets:
+    label, told = f'PNMI(unit; {target})', Quantize.pnmi(target)
+    drawn += results.select(mean, told)
+    picture = plots.quality_scatter(
+      clip, results.select(mean, told), recipes, 'NMI(unit; clip)', label
     )
-  return [*parts, _quality_by_env(rows, recipes)]
+    alt = f'{label} against NMI(unit; clip), one dot per recipe'
+    panels.append(html.image(picture, alt, 'plot'))
+  if not panels:
+    return []
+  figure = doc.figure(
+    ''.join(panels),
+    'Leakage against motion. Every dot is a recipe of the table above, '
+    'by its number (1, the base, in grey); up and to the left is better.',
+    'wide',
+    behind.rows([*clip, *drawn]),
+  )
+  return [figure]
 
 
 def probes(doc: html.Document, rows, run: str | None) -> list[str]:
@@ -111,6 +124,7 @@ def probes(doc: html.Document, rows, run: str | None) -> list[str]:
       'Linear probes of the physical state. Ridge regression from frozen '
       'features, penalty chosen on held-back training clips, R² on held-out '
       'clips; dimensions that do not vary are left out.',
+      data_html=behind.rows(by_domain),
     ),
   ]
   envs = results.unique(by_domain, 'env')
@@ -130,22 +144,27 @@ def training(doc: html.Document, losses: dict[str, list[dict]]) -> str:
   A run named 'stage/run' belongs to that stage's panels; one without a '/' is
   a stage of its own.
   """
-  panels, labels = [], {}
+  panels, labels, drawn = [], {}, {}
   stages: dict[str, dict] = {}
   for run, history in losses.items():
     if history:
       stages.setdefault(run.partition('/')[0], {})[run] = history
   names = [run.rpartition('/')[2] for of in stages.values() for run in of]
   styles = plots.series(list(dict.fromkeys(names)))
-  for stage, curves in stages.items():
+  for stage, logs in stages.items():
     for key in _LOGGED:
-      has = {r: h for r, h in curves.items() if any(key in p for p in h)}
+      has = {
+        run: [(p['step'], p[key]) for p in history if key in p]
+        for run, history in logs.items()
+      }
+      has = {run: points for run, points in has.items() if points}
       if not has:
         continue
       own = {run: styles[run.rpartition('/')[2]] for run in has}
       title = f'{stage}: {key.replace("_", " ")}'
-      picture = plots.training_curves(has, own, key, title)
-      panels.append(html.image(picture, f'{title} against step', 'plot'))
+      plot = curves.training_curves(has, own, key, title)
+      panels.append(html.plot(plot, f'{title} against step'))
+      drawn[title] = has
       labels |= {style.label: style for style in own.values()}
   if not panels:
     return ''
@@ -156,6 +175,7 @@ def training(doc: html.Document, losses: dict[str, list[dict]]) -> str:
     'and the line is their running average; losses of different objectives or '
     'codebooks are not comparable.',
     'wide',
+    behind.curves(drawn),
   )
 
 
@@ -185,18 +205,31 @@ def costs(doc: html.Document, rows) -> str:
     html.image(picture, 'Time per stage', 'plot'),
     f'Time per stage, {whole} in all. Beside each bar: time, and the peak '
     'memory of its process where it was measured.',
+    data_html=behind.table(
+      ['stage', 'seconds'],
+      [
+        f'<td class="text">{html.escape(stage)}</td>'
+        + html.cell(tidy.number(total['value'], 1))
+        for stage, total in zip(stages, totals, strict=True)
+      ],
+      1,
+    ),
   )
 
 
-def _quality_table(rows, recipes, names) -> str:
+def _quality_table(rows, recipes, names, collapsed) -> str:
   values = {
     (row['tags']['recipe'], row['name']): row for row in rows
   }  # later rows replace earlier ones
   best = {}
   for name in names:
     direction = QUALITY[name][1]
-    column = [values[r, name]['value'] for r in recipes if (r, name) in values]
-    best[name] = max(column, key=lambda v, d=direction: d * v)
+    column = [
+      values[r, name]['value']
+      for r in recipes
+      if (r, name) in values and r not in collapsed
+    ]
+    best[name] = max(column, key=lambda v, d=direction: d * v, default=None)
   head = ['Recipe']
   for name in names:
     label, direction, _ = QUALITY[name]
@@ -205,13 +238,16 @@ def _quality_table(rows, recipes, names) -> str:
   body = []
   for i, recipe in enumerate(recipes):
     base = '' if i else ' base'
+    mark = ' <span class="mark">collapsed</span>' if recipe in collapsed else ''
     cells = [
-      f'<td><span class="chip{base}">{i + 1}</span>{html.escape(recipe)}</td>'
+      f'<td><span class="chip{base}">{i + 1}</span>{html.escape(recipe)}{mark}'
+      '</td>'
     ]
     for name in names:
       _, direction, digits = QUALITY[name]
       row = values.get((recipe, name), {'value': None})
       is_best = bool(direction) and row['value'] == best[name]
+      is_best = is_best and recipe not in collapsed
       text = tidy.number(row['value'], digits)
       interval = tidy.span(row.get('interval'), digits)
       cells.append(html.cell(text, interval, best=is_best))
@@ -219,7 +255,7 @@ def _quality_table(rows, recipes, names) -> str:
   return html.table(head, body)
 
 
-def _quality_by_env(rows, recipes) -> str:
+def _quality_by_env(rows, recipes, collapsed) -> str:
   envs = [e for e in results.unique(rows, 'env') if e != results.MEAN]
   tables = []
   labels = (Quantize.ACTION, Quantize.VELOCITY, Quantize.STATE)
@@ -227,7 +263,9 @@ def _quality_by_env(rows, recipes) -> str:
     own_rows = results.select(rows, name)
     if envs and own_rows:
       label, direction, _ = QUALITY[name]
-      table = _matrix(own_rows, 'recipe', recipes, envs, 'Recipe', direction)
+      table = _matrix(
+        own_rows, 'recipe', recipes, envs, 'Recipe', direction, collapsed
+      )
       arrow = _ARROWS[direction]
       tables.append(
         f'<h3>{html.escape(label)} {arrow}</h3><div class="scroll">{table}'
@@ -238,19 +276,27 @@ def _quality_by_env(rows, recipes) -> str:
   return html.details('Unit quality by environment', ''.join(tables))
 
 
-def _matrix(rows, tag, names, envs, corner, direction) -> str:
-  """A table of one measure, `names` down and environments across."""
+def _matrix(rows, tag, names, envs, corner, direction, never=()) -> str:
+  """A table of one measure, `names` down and environments across.
+
+  None of `never` is marked as the best.
+  """
   values = {(row['tags'][tag], row['tags']['env']): row for row in rows}
   body = []
   best = {}
   for env in envs:
-    column = [values[n, env]['value'] for n in names if (n, env) in values]
+    column = [
+      values[n, env]['value']
+      for n in names
+      if (n, env) in values and n not in never
+    ]
     best[env] = max(column, key=lambda v: direction * v, default=None)
   for name in names:
     cells = [f'<td>{html.escape(name)}</td>']
     for env in envs:
       row = values.get((name, env), {'value': None})
       is_best = row['value'] is not None and row['value'] == best[env]
+      is_best = is_best and name not in never
       cells.append(
         html.cell(
           tidy.number(row['value']), tidy.span(row.get('interval')), is_best

@@ -11,6 +11,7 @@ from rpt_jax.reporting import (
   acting,
   choices,
   controls,
+  explorer,
   findings,
   foretelling,
   frames,
@@ -18,11 +19,12 @@ from rpt_jax.reporting import (
   learned,
   measures,
   simulator,
+  verdicts,
   words,
   worth,
 )
 
-MAX_BYTES = 8_000_000
+MAX_BYTES = 15_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Content:
   runs: pretraining run -> {'label', 'recipe', 'objective', 'alpha'}, each
     optional; two runs of a recipe with different 'alpha' make the alpha curve.
   main_run: the pretraining run of the curves; the one with most scores if None.
+  main_recipe: the recipe whose units have a gallery on paper.
   base_recipe: the recipe others are compared with; the first one if None.
   measures: of scores, by the tag of rows that have them.
   unseen: domains that no pretraining has seen.
@@ -55,9 +58,9 @@ class Content:
   )
   unseen: Sequence[str] = ()
   base_recipe: str | None = None
-  timelines: Sequence[frames.Timeline] = ()
+  explored: explorer.Explorer | None = None
+  main_recipe: str | None = None
   futures: Sequence[frames.Timeline] = ()
-  galleries: Sequence[frames.Gallery] = ()
   samples: frames.Samples | None = None
   rollouts: Sequence[frames.Rollout] = ()
   config: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -76,7 +79,7 @@ def write(path: str | os.PathLike, content: Content) -> int:
   if len(data) > MAX_BYTES:
     raise ValueError(
       f'report: found {len(data)} bytes, expected at most {MAX_BYTES}: give '
-      'fewer rollouts, galleries or timelines'
+      'fewer rollouts or domains'
     )
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,9 +112,7 @@ def compose(content: Content) -> str:
   notes = [html.paragraph(note) for note in content.notes]
   doc.section('findings', 'Findings', [acting.headline(conclusions), *notes])
   _acting(doc, content, rest, acted, run)
-  doc.section(
-    'units', 'What the units say', measures.unit_quality(doc, rows, base)
-  )
+  _units(doc, content, rows, base)
   doc.section(
     'choices',
     'Which choice made it so',
@@ -159,19 +160,29 @@ def _acting(doc, content, rest, acted, run):
   doc.section('shown', 'What there was to learn from', [simulator.shown(rest)])
 
 
-def _pictures(doc, content, rest, run):
+def _units(doc, content, rows, base):
   doc.section(
-    'timelines', 'Units in time', [frames.timelines(doc, content.timelines)]
+    'units',
+    'What the units say',
+    [verdicts.lines(doc, rows, base), *measures.unit_quality(doc, rows, base)],
   )
+  doc.section(
+    'explorer',
+    'Units in time',
+    explorer.section(
+      doc,
+      content.explored,
+      content.main_recipe,
+      {k: v.sentence for k, v in verdicts.of_recipes(rows).items()},
+    ),
+  )
+
+
+def _pictures(doc, content, rest, run):
   doc.section(
     'futures',
     'What the model foresees',
-    [frames.timelines(doc, content.futures, frames.FUTURES)],
-  )
-  doc.section(
-    'galleries',
-    'What a unit looks like',
-    frames.galleries(doc, content.galleries),
+    [frames.futures(doc, content.futures)],
   )
   doc.section(
     'probes', 'What the features know', measures.probes(doc, rest, run)

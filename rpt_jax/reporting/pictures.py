@@ -1,4 +1,4 @@
-"""Frames to pictures: filmstrips, galleries, grids, GIFs; with Pillow.
+"""Frames to pictures: filmstrips, sheets, strips of units; with Pillow.
 
 Frames are uint8 [..., H, W, 3]. A picture is its encoded bytes, ready to stand
 in a page. Equal frames give equal bytes.
@@ -60,6 +60,32 @@ def contact_sheet(frames_NHW3, columns: int, gap: int = 2) -> np.ndarray:
   return sheet
 
 
+def alike(frames) -> np.ndarray:
+  """Frames of any sizes at that of the first: uint8 [N, H, W, 3]."""
+  height, width = np.shape(frames[0])[:2]
+  return np.stack(
+    [
+      frame
+      if np.shape(frame)[:2] == (height, width)
+      else np.asarray(Image.fromarray(frame).resize((width, height)))
+      for frame in frames
+    ]
+  )
+
+
+def sprite(
+  frames_NHW3, columns: int = 8, quality: int = 70
+) -> tuple[Picture, int]:
+  """(frames edge to edge in reading order as WebP, frames in a row)."""
+  frames = _checked(frames_NHW3, 4, 'frames')
+  columns = min(columns, len(frames))
+  sheet = contact_sheet(frames, columns, gap=0)
+  buffer = io.BytesIO()
+  Image.fromarray(sheet).save(buffer, 'WEBP', quality=quality, method=4)
+  height, width = sheet.shape[:2]
+  return Picture('image/webp', buffer.getvalue(), width, height), columns
+
+
 def filmstrip(frames_THW3, count: int = 16) -> tuple[np.ndarray, np.ndarray]:
   """`count` evenly spaced frames side by side: (strip, their time steps).
 
@@ -71,44 +97,6 @@ def filmstrip(frames_THW3, count: int = 16) -> tuple[np.ndarray, np.ndarray]:
   count = min(count, length)
   steps = ((np.arange(count) + 0.5) * length / count).astype(int)
   return contact_sheet(frames[steps], count, gap=0), steps
-
-
-def gif(
-  frames_THW3, steps_per_second: float = 15.0, max_frames: int = 60
-) -> Picture:
-  """An animated GIF that plays at the clip's own speed and rests at the end.
-
-  Longer clips are thinned to `max_frames` frames shown for longer. One palette
-  serves all frames and there is no dithering, so that still parts stay still
-  (and small).
-  """
-  frames = _checked(frames_THW3, 4, 'frames')
-  count = min(len(frames), max_frames)
-  steps = np.linspace(0, len(frames) - 1, count).round().astype(int)
-  milliseconds = 1000.0 * len(frames) / steps_per_second / count
-  shown = max(20, 10 * round(milliseconds / 10))
-  palette = Image.fromarray(
-    contact_sheet(frames[steps[:: max(1, count // 8)]], 4, gap=0)
-  ).quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-  stills = [
-    Image.fromarray(frames[t]).quantize(
-      palette=palette, dither=Image.Dither.NONE
-    )
-    for t in steps
-  ]
-  buffer = io.BytesIO()
-  stills[0].save(
-    buffer,
-    'GIF',
-    save_all=True,
-    append_images=stills[1:],
-    duration=[shown] * (count - 1) + [max(shown, 1200)],
-    loop=0,
-    optimize=False,
-    disposal=1,
-  )
-  height, width = frames.shape[1:3]
-  return Picture('image/gif', buffer.getvalue(), width, height)
 
 
 def runs(units_T) -> list[tuple[int, int, int]]:

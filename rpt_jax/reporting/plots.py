@@ -106,41 +106,6 @@ def control(eyes: str) -> Series:
   return _CONTROLS.get(eyes, other)
 
 
-def demo_curves(
-  rows_of: dict[str, list[results.Row]],
-  controls: dict[str, list[results.Row]],
-  title: str,
-  limits,
-  size=(2.25, 1.8),
-) -> Picture:
-  """Score against demonstrations, with bands, one environment.
-
-  `rows_of` maps a method to its rows (tag `demos`), `controls` eyes to theirs,
-  which are drawn thin. Lines at 0 and 1; `limits` are shared by all panels so
-  that they can be compared.
-  """
-  with _panel(size, title) as (figure, axes):
-    for level in (0.0, 1.0):
-      axes.axhline(level, color='#b8b8b8', lw=0.8, zorder=0)
-    for eyes, rows in controls.items():
-      _line(axes, *_curve(rows), control(eyes), width=1.1)
-    for method, rows in rows_of.items():
-      rows = sorted(rows, key=lambda row: row['tags']['demos'])
-      style, (x, y) = METHODS[method], _curve(rows)
-      low, high = np.array([_bounds(row) for row in rows]).T
-      axes.fill_between(x, low, high, color=style.colour, alpha=0.15, lw=0)
-      _line(axes, x, y, style)
-    demos = sorted({
-      row['tags']['demos'] for rows in rows_of.values() for row in rows
-    })  # fmt: skip
-    axes.set_xticks(np.log2(demos), [str(n) for n in demos])
-    axes.set_xlim(np.log2(demos[0]) - 0.3, np.log2(demos[-1]) + 0.3)
-    axes.set_ylim(*limits)
-    axes.set_xlabel('demonstrations')
-    axes.grid(axis='y')
-  return _picture(figure)
-
-
 def forest(
   rows_of: dict[str, list[results.Row]],
   envs: Sequence[str],
@@ -155,7 +120,7 @@ def forest(
   """
   size = (3.6, 0.62 + 0.27 * len(envs))
   lines = [(METHODS[m], _by(rows, 'env')) for m, rows in rows_of.items()]
-  with _panel(size, title) as (figure, axes):
+  with panel(size, title) as (figure, axes):
     axes.axvline(0.0, color=INK, lw=0.9, zorder=1)
     _dots(axes, lines, envs, [env_label(env) for env in envs])
     alone = sum(env not in words.GROUPS for env in envs)
@@ -164,7 +129,7 @@ def forest(
     axes.set_xlim(*limits)
     axes.set_xlabel(f'pretrained \N{MINUS SIGN} scratch ({score})')
     axes.grid(axis='x')
-  return _picture(figure)
+  return picture(figure)
 
 
 def comparisons(
@@ -178,14 +143,14 @@ def comparisons(
   labels = [textwrap.fill(question, 24) for question in questions]
   lines = [(GROUPS[g], _by(rows, 'question')) for g, rows in rows_of.items()]
   size = (4.6, 0.62 + 0.36 * len(questions))
-  with _panel(size, title) as (figure, axes):
+  with panel(size, title) as (figure, axes):
     axes.axvline(0.0, color=INK, lw=0.9, zorder=1)
     _dots(axes, lines, questions, labels)
     axes.set_xlim(*limits)
     axes.locator_params(axis='x', nbins=6)
     axes.set_xlabel(f'first \N{MINUS SIGN} second ({score})')
     axes.grid(axis='x')
-  return _picture(figure)
+  return picture(figure)
 
 
 def variants(
@@ -199,43 +164,15 @@ def variants(
   """Score of every pretraining run with intervals, scratch as a line."""
   size = (3.6, 0.62 + 0.27 * len(runs))
   lines = [(METHODS[m], _by(rows, 'run')) for m, rows in rows_of.items()]
-  with _panel(size, title) as (figure, axes):
+  with panel(size, title) as (figure, axes):
     if scratch is not None:
       colour = METHODS[SCRATCH].colour
-      axes.axvspan(*_bounds(scratch), color=colour, alpha=0.13, lw=0)
+      axes.axvspan(*bounds(scratch), color=colour, alpha=0.13, lw=0)
       axes.axvline(scratch['value'], color=colour, lw=1.2, ls=(0, (4, 2)))
     _dots(axes, lines, runs, labels, filled=True)
     axes.set_xlabel(score)
     axes.grid(axis='x')
-  return _picture(figure)
-
-
-def alpha_curve(
-  lines: dict[str, list[tuple[float, results.Row]]],
-  title: str,
-  ylabel: str,
-  limits,
-) -> Picture:
-  """A measure against HuBERT's alpha, one line a recipe: (alpha, row) pairs.
-
-  `limits` are shared by all panels of a `ylabel`.
-  """
-  with _panel((2.25, 1.8), title) as (figure, axes):
-    styles = series(list(lines))
-    ticks = sorted({alpha for pairs in lines.values() for alpha, _ in pairs})
-    for label, pairs in lines.items():
-      pairs = sorted(pairs, key=lambda pair: pair[0])
-      x = [alpha for alpha, _ in pairs]
-      low, high = np.array([_bounds(row) for _, row in pairs]).T
-      axes.fill_between(x, low, high, color=styles[label].colour, alpha=0.13,
-                        lw=0)  # fmt: skip
-      _line(axes, x, [row['value'] for _, row in pairs], styles[label])
-    axes.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
-    axes.set_xlabel('\N{GREEK SMALL LETTER ALPHA}')
-    axes.set_ylim(*limits)
-    axes.set_ylabel(ylabel)
-    axes.grid(axis='y')
-  return _picture(figure)
+  return picture(figure)
 
 
 def quality_scatter(
@@ -247,7 +184,7 @@ def quality_scatter(
   """
   x_of = {row['tags']['recipe']: row['value'] for row in x_rows}
   y_of = {row['tags']['recipe']: row['value'] for row in y_rows}
-  with _panel((3.5, 2.7), '') as (figure, axes):
+  with panel((3.5, 2.7), '') as (figure, axes):
     for i, recipe in enumerate(recipes):
       if recipe in x_of and recipe in y_of:
         colour = METHODS[SCRATCH if i == 0 else FINETUNE].colour
@@ -261,28 +198,7 @@ def quality_scatter(
     axes.set_ylabel(ylabel)
     axes.set_title('\N{NORTH WEST ARROW} better', color=FAINT, weight='normal')
     axes.grid()
-  return _picture(figure)
-
-
-def training_curves(
-  curves: dict[str, list[dict]], styles: dict[str, Series], key: str, title
-) -> Picture:
-  """One logged quantity against the step, one line a run.
-
-  Over 60 points the raw curve goes faint behind an exponential average.
-  """
-  with _panel((3.5, 2.2), title) as (figure, axes):
-    for run, history in curves.items():
-      points = [(p['step'], p[key]) for p in history if key in p]
-      x, y = np.array(points, np.float64).T
-      if len(x) > 60:
-        axes.plot(x, y, color=styles[run].colour, alpha=0.22, lw=0.7)
-        y = _smooth(y, len(y) / 60)
-      axes.plot(x, y, color=styles[run].colour, ls=styles[run].dash, lw=1.4)
-    axes.set_xlabel('step')
-    axes.set_ylabel(key.replace('_', ' '))
-    axes.grid(axis='y')
-  return _picture(figure)
+  return picture(figure)
 
 
 def bars(
@@ -292,11 +208,11 @@ def bars(
   values = [row['value'] for row in rows]
   texts = texts or [tidy.number(value) for value in values]
   colours = colours or [METHODS[FINETUNE].colour] * len(rows)
-  with _panel((4.6, 0.55 + 0.25 * len(rows)), '') as (figure, axes):
+  with panel((4.6, 0.55 + 0.25 * len(rows)), '') as (figure, axes):
     axes.barh(range(len(rows)), values, color=colours, height=0.62)
-    reach = max([0.0, *(_bounds(row)[1] for row in rows)])
+    reach = max([0.0, *(bounds(row)[1] for row in rows)])
     for i, (row, text) in enumerate(zip(rows, texts, strict=True)):
-      low, high = _bounds(row)
+      low, high = bounds(row)
       if high > low:
         axes.plot([low, high], [i, i], color=INK, lw=1.0)
       axes.annotate(text, (max(high, 0.0), i), xytext=(4, 0), va='center',
@@ -306,19 +222,19 @@ def bars(
     _names_down(axes, labels)
     axes.set_xlabel(xlabel)
     axes.grid(axis='x')
-  return _picture(figure)
+  return picture(figure)
 
 
 def histogram(values, title: str, size=(1.7, 1.25)) -> Picture:
   """How often one quantity takes its values; a log axis for the counts."""
-  with _panel(size, title) as (figure, axes):
+  with panel(size, title) as (figure, axes):
     axes.hist(np.asarray(values), bins=40, color=METHODS[FINETUNE].colour)
     axes.set_yscale('log')
     axes.set_yticks([])
     axes.minorticks_off()
     axes.spines['left'].set_visible(False)
     axes.locator_params(axis='x', nbins=4)
-    return _picture(figure)
+    return picture(figure)
 
 
 def env_label(env: str) -> str:
@@ -328,14 +244,14 @@ def env_label(env: str) -> str:
 
 def span_of(rows: Sequence[results.Row], include=()):
   """Limits that hold every interval and the values in `include`."""
-  ends = [bound for row in rows for bound in _bounds(row)] + list(include)
+  ends = [bound for row in rows for bound in bounds(row)] + list(include)
   low, high = min(ends), max(ends)
   pad = 0.06 * ((high - low) or 1.0)
   return low - pad, high + pad
 
 
 @contextlib.contextmanager
-def _panel(size, title):
+def panel(size, title):
   with mpl.rc_context(_STYLE):
     figure = Figure(figsize=size)
     axes = figure.add_subplot()
@@ -344,7 +260,7 @@ def _panel(size, title):
     yield figure, axes
 
 
-def _picture(figure) -> Picture:
+def picture(figure) -> Picture:
   with mpl.rc_context(_STYLE):
     buffer = io.StringIO()
     figure.savefig(buffer, format='svg', metadata={'Date': None})
@@ -353,21 +269,14 @@ def _picture(figure) -> Picture:
   return Picture('image/svg+xml', text.encode(), width, height)
 
 
-def _curve(rows):
-  """log2 of demonstrations and scores, in that order."""
-  rows = sorted(rows, key=lambda row: row['tags']['demos'])
-  x = np.log2([row['tags']['demos'] for row in rows])
-  return x, [row['value'] for row in rows]
-
-
-def _line(axes, x, y, style: Series, width=1.5):
+def line(axes, x, y, style: Series, width=1.5):
   axes.plot(x, y, color=style.colour, ls=style.dash, marker=style.marker,
             mec='white', mew=0.6, lw=width)  # fmt: skip
 
 
 def _dot(axes, row, y, style: Series, filled: bool | None = None):
   """A value with its interval on row y; hollow where it does not decide."""
-  low, high = _bounds(row)
+  low, high = bounds(row)
   if filled is None:
     filled = evidence.decided(row) != 0
   axes.plot([low, high], [y, y], color=style.colour, lw=1.4,
@@ -401,15 +310,5 @@ def _offsets(count, step):
   return step * (np.arange(count) - (count - 1) / 2) * 2
 
 
-def _bounds(row) -> tuple[float, float]:
+def bounds(row) -> tuple[float, float]:
   return tuple(row.get('interval') or (row['value'], row['value']))
-
-
-def _smooth(y, window):
-  """Exponential average without a start-up bias."""
-  decay, total, weight, out = 1 - 1 / max(window, 1.0), 0.0, 0.0, []
-  for value in y:
-    total = decay * total + (1 - decay) * value
-    weight = decay * weight + (1 - decay)
-    out.append(total / weight)
-  return np.array(out)

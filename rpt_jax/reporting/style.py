@@ -1,5 +1,14 @@
 """The page's look: one style sheet, no external resource."""
 
+_DARK = """
+    color-scheme: dark;
+    --ink: #e8e8ea; --soft: #a2a5ad; --rule: #3a3c42; --paper: #17181b;
+    --panel: #1a1a1a; --tint: #2a2d33; --accent: #6cb8e6; --best: #17384b;
+    --good: #4cc79f; --mixed: #e5a54a; --bad: #f0877f;
+"""
+# Plots are drawn in ink on white: turned over, their hues stay what they are.
+_DARK_PLOTS = """:is(img.plot, .legend svg, .tip i) {
+    filter: invert(.9) hue-rotate(180deg); }"""
 CSS = """
 :root {
   --ink: #1c1c1e; --soft: #5c5f66; --rule: #dcdcdf; --paper: #fdfdfc;
@@ -11,15 +20,11 @@ CSS = """
   --mono: ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono',
     monospace;
 }
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ink: #e8e8ea; --soft: #a2a5ad; --rule: #3a3c42; --paper: #17181b;
-    --tint: #212328; --accent: #6cb8e6; --best: #17384b;
-    --good: #4cc79f; --mixed: #e5a54a; --bad: #f0877f;
-  }
-}
 * { box-sizing: border-box; }
-html { scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
+@media (prefers-reduced-motion: no-preference) {
+  html { scroll-behavior: smooth; }
+}
+html { -webkit-text-size-adjust: 100%; }
 body {
   margin: 0; background: var(--paper); color: var(--ink);
   font: 16px/1.55 var(--serif);
@@ -70,9 +75,10 @@ figure { margin: 18px 0 26px; }
 figcaption { font: 13.5px/1.5 var(--sans); color: var(--soft);
   margin-top: 9px; max-width: 58em; }
 figcaption b { color: var(--ink); }
-.panel { background: #ffffff; color: #222222; border-radius: 4px;
+.panel { background: var(--panel); border-radius: 4px;
   padding: 12px; border: 1px solid var(--rule); }
 .panel img, .panel svg { display: block; }
+.panel th:first-child, .panel td:first-child { background: var(--panel); }
 .grid { display: grid; gap: 14px 18px; }
 .grid img.plot { width: 100%; height: auto; }
 .small { grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); }
@@ -103,6 +109,7 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
 tbody tr + tr td { border-top: 1px solid var(--tint); }
 tbody tr.rule td { border-top: 1px solid var(--rule); }
 th.text { text-align: left; }
+td.said { white-space: normal; text-align: left; min-width: 18em; }
 td.wrap { white-space: normal; min-width: 8.5em; max-width: 17em; }
 td.text { text-align: left; color: var(--soft); }
 td.sure { font-weight: 650; }
@@ -126,21 +133,87 @@ th .arrow { color: var(--soft); font-weight: 400; }
 .clip svg.strip { width: 100%; height: 24px; }
 .clip + .clip { margin-top: 18px; }
 svg.strip text { font: 600 11px var(--sans); text-anchor: middle; }
-svg.strip path { stroke: #ffffff; stroke-width: 1; }
+svg.strip path { stroke: var(--panel); stroke-width: 1; }
 .tile { margin: 0; font: 12.5px/1.35 var(--sans); min-width: 0; }
 .tile img { width: 100%; height: auto; image-rendering: pixelated;
   border-radius: 2px; }
-.tile .under { display: block; margin-top: 5px; color: #555555;
+.tile .under { display: block; margin-top: 5px; color: var(--soft);
   font-variant-numeric: tabular-nums; }
-.tile .under b { color: #222222; }
+.tile .under b { color: var(--ink); }
 .rolls .under { font-size: 12px; margin-top: 4px; }
 .swatch { display: inline-block; padding: 0 6px; border-radius: 3px;
   font: 700 11px/17px var(--sans); margin-right: 5px; }
-.columns { display: flex; font: 600 12px/1.3 var(--sans); color: #555555;
+.columns { display: flex; font: 600 12px/1.3 var(--sans); color: var(--soft);
   text-align: center; margin-bottom: 2px; }
 .columns span { flex: 1; }
 .rowhead { grid-column: 1 / -1; font: 600 13.5px/1.3 var(--sans);
   margin: 0; }
+
+.live { display: none; }
+.alive .live { display: revert; }
+.alive div.live, .alive canvas.live { display: block; }
+.alive .still { display: none; }
+.hover { position: relative; align-self: start; cursor: crosshair; }
+.here, .tip { display: none; position: absolute; pointer-events: none; }
+.here { width: 1px; background: var(--ink); opacity: .5; }
+.tip { top: calc(100% - 4px); z-index: 2; width: max-content; padding: 5px 8px;
+  max-width: min(340px, 94vw);
+  background: var(--paper); border: 1px solid var(--rule); border-radius: 4px;
+  font: 11.5px/1.45 var(--sans); font-variant-numeric: tabular-nums; }
+.tip span { display: block; }
+.tip i { display: inline-block; width: 8px; height: 8px; margin-right: 5px;
+  border-radius: 50%; }
+.asked .here, .asked .tip { display: block; }
+.bar { font: 13px/1.4 var(--sans); }
+.alive .bar.live { display: flex; flex-wrap: wrap; gap: 8px 12px;
+  align-items: center; margin-bottom: 10px; }
+.bar input[type=range] { flex: 1; min-width: 140px; }
+.film canvas { width: 100%; }
+.theme { margin-top: 14px; }
+nav a.in { color: var(--ink); font-weight: 600; }
+figure details.data { border: 0; margin-top: 4px; }
+.still .tile img { width: auto; max-width: 100%; }
+details.data > summary { font-size: 12.5px; font-weight: 400; padding: 3px 0;
+  color: var(--soft); }
+#explorer-live { font: 13px/1.4 var(--sans); }
+#explorer-live .bar { display: flex; flex-wrap: wrap; gap: 8px 12px;
+  align-items: center; margin-bottom: 8px; }
+#explorer-live select { max-width: 100%; }
+button, select { font: 13px/1.3 var(--sans); color: inherit; cursor: pointer;
+  background: var(--tint); border: 1px solid var(--rule); border-radius: 4px;
+  padding: 4px 9px; }
+button.go { padding: 0 6px; font-size: 11.5px; }
+.place { font-variant-numeric: tabular-nums; min-width: 8.5em; }
+.told { margin: 0 0 8px; font-style: italic; }
+.stage { display: grid; gap: 14px; margin-bottom: 12px;
+  grid-template-columns: minmax(0, 260px) minmax(0, 1fr); }
+canvas { display: block; image-rendering: pixelated; border-radius: 2px; }
+canvas.frame { width: 100%; }
+.curve + .curve { margin-top: 10px; }
+.curve .head { display: flex; flex-wrap: wrap; gap: 2px 12px; }
+.curve .range { color: var(--soft); margin-left: auto; }
+.curve .values { display: inline-flex; flex-wrap: wrap; gap: 0 10px;
+  font-variant-numeric: tabular-nums; }
+.curve .plot { position: relative; border-bottom: 1px solid var(--rule); }
+.curve svg { width: 100%; height: 84px; }
+.lane { display: grid; gap: 10px; align-items: center; margin-top: 5px;
+  grid-template-columns: 128px minmax(0, 1fr) 44px; }
+.lane .name { text-align: right; overflow-wrap: anywhere; }
+.track { position: relative; display: flex; height: 26px; cursor: pointer; }
+.block { overflow: hidden; text-align: center; font-weight: 600;
+  font-size: 11px; line-height: 26px; box-shadow: inset 1px 0 var(--panel); }
+.cursor { position: absolute; top: -2px; bottom: -2px; width: 2px;
+  margin-left: -1px; background: var(--ink); pointer-events: none; }
+.panels { display: grid; gap: 22px; margin-top: 20px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); }
+section.unit { border: 0; padding: 0; min-width: 0; }
+.said, .facts { margin: 0 0 8px; }
+.nearest { margin: 0 0 8px; }
+.nearest figcaption { margin-top: 2px; font-size: 11.5px; }
+.about caption { text-align: left; padding: 8px 0 4px; font-weight: 600; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.skip { position: absolute; left: -999px; }
+.skip:focus { left: 12px; top: 8px; background: var(--paper); padding: 4px; }
 
 details { border-top: 1px solid var(--rule); padding: 2px 0; }
 details:last-of-type { border-bottom: 1px solid var(--rule); }
@@ -167,10 +240,29 @@ footer { grid-column: 1 / -1; color: var(--soft); padding-top: 18px;
   .clip { grid-template-columns: 92px minmax(0, 1fr); min-width: 600px; }
   .small { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
   th, td { padding: 6px 8px; }
+  td.said { min-width: 13em; }
+  .stage { grid-template-columns: minmax(0, 1fr); }
+  canvas.frame { max-width: 260px; }
+  .lane { grid-template-columns: minmax(0, 1fr) 44px; gap: 0 8px; }
+  .lane .name { grid-column: 1 / -1; text-align: left; }
 }
 @media print {
+  .alive .live { display: none !important; }
+  .alive .still { display: block; }
   nav { display: none; }
   .page { display: block; max-width: none; }
   figure, table { break-inside: avoid; }
 }
+"""
+
+# By the reader's system, unless `page.js` says which theme was chosen.
+CSS += f"""
+@media screen {{
+  :root[data-theme=dark] {{{_DARK}}}
+  :root[data-theme=dark] {_DARK_PLOTS}
+}}
+@media screen and (prefers-color-scheme: dark) {{
+  :root:not([data-theme=light]) {{{_DARK}}}
+  :root:not([data-theme=light]) {_DARK_PLOTS}
+}}
 """

@@ -143,7 +143,8 @@ def _name(metric):
 
 
 def _is_pnmi(metric):
-  return metric.startswith('pnmi_') and 'chance' not in metric
+  shuffled = 'chance' in metric or 'threshold' in metric
+  return metric.startswith('pnmi_') and not shuffled
 
 
 def _score(units_NL, heldout, vocab):

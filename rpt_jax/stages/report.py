@@ -6,7 +6,7 @@ import numpy as np
 
 from rpt_jax import artifacts, domains, files, results, settings
 from rpt_jax.domains.playing import Played
-from rpt_jax.learning import cells, pictures, seeing
+from rpt_jax.learning import cells, exploring, pictures, seeing
 from rpt_jax.learning.runs import FUTURES, Runs
 from rpt_jax.provenance import provenance
 from rpt_jax.reporting import frames, page, words
@@ -86,12 +86,11 @@ def _trunks(pretrain, quantize, places, inputs):
     return trunks
   recipes, places = quantize.recipes, domains.seen(places)
   main = pretrain.runs[pretrain.main].recipe
-  shown = main or next(iter(recipes))  # Of a run without units: any.
   return trunks | {
     'base_recipe': 'raw' if 'raw' in recipes else None,
     'futures': _futures(pretrain.runs, recipes, places, inputs),
-    'timelines': pictures.timelines(places, recipes, inputs),
-    'galleries': [pictures.gallery(places, shown, recipes[shown], inputs)],
+    'explored': exploring.gather(places, recipes, inputs),
+    'main_recipe': main or next(iter(recipes)),  # Of a run without units: any.
   }
 
 

@@ -8,11 +8,14 @@ discrete action, binned state). Formulas: fairseq's measure_teacher_quality.py
 import jax
 import numpy as np
 
+from rpt_jax.episodes.windows import spread
 from rpt_jax.types import Array
 from rpt_jax.units import kmeans
 
 BINS = 20
 SHUFFLES = 3
+THRESHOLD_SHUFFLES = 19  # Chance passes all of them once in twenty.
+_SHUFFLED = 20_000  # Frames at most that a threshold is of.
 
 
 def joint_ids(units_NL: Array) -> np.ndarray:
@@ -90,6 +93,52 @@ def ref_purity(labels_N: Array, units_N: Array) -> float:
 def cluster_purity(labels_N: Array, units_N: Array) -> float:
   """Returns sum_y max_z p(y, z): accuracy of the best unit per label."""
   return ref_purity(units_N, labels_N)
+
+
+def clip_shares(units_N: Array, clip_N: Array):
+  """Returns (units_K, frames of each, share of them in one clip), all [K].
+
+  That clip is the one which has most of the unit's frames: with a share of 1 a
+  unit names one clip.
+  """
+  p_M, _, z_M = _joint(clip_N, units_N)
+  numbers_K, count_K = np.unique(np.asarray(units_N), return_counts=True)
+  most_K = np.zeros(len(numbers_K))
+  np.maximum.at(most_K, z_M, p_M * count_K.sum())
+  return numbers_K, count_K, np.rint(most_K) / count_K
+
+
+def shuffles(units_N: Array, group_N: Array, count: int = SHUFFLES, seed=0):
+  """Yields the units, `count` times shuffled over the frames of each group."""
+  units_N, rng = np.asarray(units_N), np.random.default_rng(seed)
+  order_N = np.argsort(group_N, kind='stable')
+  for _ in range(count):
+    drawn_N = np.lexsort((rng.random(len(units_N)), group_N))
+    shuffled_N = np.empty_like(units_N)
+    shuffled_N[order_N] = units_N[drawn_N]
+    yield shuffled_N
+
+
+def threshold(
+  labels_N: Array, units_N: Array, clip_N: Array, seed: int = 0
+) -> float:
+  """Returns the highest PNMI of 19 shuffles: what units tell without knowing.
+
+  Units are shuffled within their clips, which leaves them all that they tell of
+  a label by naming the clip, and takes from them when it changes; of a label
+  that never changes within a clip, as the clip itself, over all frames. Of many
+  frames some, evenly spread, which makes it higher than of all.
+  """
+  rows = spread(len(np.asarray(units_N)), _SHUFFLED)
+  label_M, unit_M, clip_M = (
+    np.asarray(x)[rows] for x in (labels_N, units_N, clip_N)
+  )
+  fixed = len(np.unique(joint_ids(np.stack([clip_M, label_M], 1)))) == len(
+    np.unique(clip_M)
+  )
+  group_M = np.zeros_like(clip_M) if fixed else clip_M
+  drawn = shuffles(unit_M, group_M, THRESHOLD_SHUFFLES, seed)
+  return max(pnmi(label_M, shuffled_M) for shuffled_M in drawn)
 
 
 def perplexity(units_N: Array) -> float:
@@ -206,6 +255,7 @@ def report(
   (state [N, P], velocity, action, ...); the label `clip` is always there. Of a
   label that is the same everywhere, as of a single clip, there is no score.
   `chance` scores are of the same units shuffled over frames, the mean of three.
+  `pnmi_threshold` is what PNMI must exceed (`threshold`).
   `dead` counts unused units over all levels, given `vocab`, the units a level.
 
   Raises ValueError for lengths that differ and labels that are not finite.
@@ -218,8 +268,7 @@ def report(
         f'label {name!r}: found {len(value)} frames, units have {len(units_NL)}'
       )
   ids_N = joint_ids(units_NL)
-  rng = np.random.default_rng(seed)
-  shuffled = [rng.permutation(ids_N) for _ in range(SHUFFLES)]
+  shuffled = list(shuffles(ids_N, np.zeros_like(ids_N), seed=seed))
   scores = {
     'perplexity': perplexity(ids_N),
     'used': float(len(np.unique(ids_N))),
@@ -232,4 +281,6 @@ def report(
     label_N = bins(value, count, seed)
     if len(np.unique(label_N)) > 1:
       scores |= _against(name, label_N, ids_N, shuffled)
+      highest = threshold(label_N, ids_N, clip_N, seed)
+      scores[f'pnmi_threshold/{name}'] = highest
   return scores

@@ -13,7 +13,7 @@ from rpt_jax import results
 from rpt_jax.domains import measures
 from rpt_jax.evals import intervals
 from rpt_jax.learning import scores
-from rpt_jax.reporting import frames, page
+from rpt_jax.reporting import explorer, frames, page
 from rpt_jax.results import (
   Cell,
   Costs,
@@ -22,6 +22,7 @@ from rpt_jax.results import (
   Quantize,
   row,
 )
+from rpt_jax.units import quality
 
 ENVS = (
   'CartPole-v1', 'Acrobot-v1', 'Pendulum-v1', 'MountainCar-v0',
@@ -73,10 +74,16 @@ def quality_rows(rng):
         Quantize.pnmi(Quantize.ACTION): 0.07 + 0.12 * gain + jitter / 2,
         Quantize.pnmi(Quantize.VELOCITY): 0.11 + 0.22 * gain + jitter,
         Quantize.pnmi(Quantize.STATE): 0.20 + 0.16 * gain + jitter,
+        Quantize.pnmi(Quantize.CLIP): 0.7 - 0.5 * gain + jitter,
+        Quantize.purity(Quantize.CLIP): 0.8 - 0.5 * gain,
         Quantize.PERPLEXITY: 61 + 22 * gain + 9 * jitter,
         Quantize.DEAD: max(0.0, 4 - 4 * gain),
         Quantize.DISTINCT: 3.1 + 12 * gain + jitter,
         Quantize.SEGMENT: 14.2 - 11 * gain + jitter,
+      }
+      values |= {
+        Quantize.threshold(label): 0.15
+        for label in (Quantize.CLIP, Quantize.VELOCITY, Quantize.ACTION)
       }
       tags = {'recipe': recipe, 'env': env, 'iteration': 1 + (i == 6)}
       rows += [
@@ -226,20 +233,42 @@ def losses(rng):
   return curves
 
 
+def explored(rng, envs, length=40, text='reach the handle'):
+  """Two clips an environment, a recipe of them with two levels."""
+  runs = {'raw': 60, 'clip-mean': 9, 'clip-mean + delta': 3,
+          'residual 2 levels': 6, 'residual 2 levels, level 2': 2}  # fmt: skip
+  clips = [
+    explorer.Clip(
+      env, i, range(length), clip(rng, length),
+      {lane: units(rng, length, run, 12) for lane, run in runs.items()},
+      {'action': rng.normal(size=(length, 2)).round(3)}, text,
+    )
+    for env in envs for i in range(2)
+  ]  # fmt: skip
+  return explorer.Explorer(clips, {lane: uses(clips, lane) for lane in runs})
+
+
+def uses(clips, lane):
+  """Units of a lane as these clips have them; their actions are made up."""
+  unit_N = np.concatenate([c.units[lane] for c in clips])
+  clip_N = np.repeat(np.arange(len(clips)), len(clips[0].units[lane]))
+  used = []
+  for number, count, share in zip(*quality.clip_shares(unit_N, clip_N),
+                                  strict=True):  # fmt: skip
+    at = np.flatnonzero(unit_N == number)[[0, -1]]
+    nearest = [(int(clip_N[n]), int(n % len(clips[0].steps_S))) for n in at]
+    action = explorer.Action(
+      clips[0].domain, int(count), np.array([0.5, -1.0]), np.array([0.1, 0.2])
+    )
+    used.append(
+      explorer.Unit(int(number), int(count), nearest, [action], share, 0.3)
+    )
+  return sorted(used, key=lambda unit: -unit.count)
+
+
 def content(seed=0, envs=ENVS):
   rng = np.random.default_rng(seed)
   rows = quality_rows(rng) + score_rows(rng) + other_rows(rng)
-  clips = [
-    frames.Timeline(f'{env} clip {i}', clip(rng, 90), {
-      'raw': units(rng, 90, 60), 'clip-mean': units(rng, 90, 9),
-      'clip-mean + delta': units(rng, 90, 3),
-      'residual 2 levels': np.stack([units(rng, 90, 6), units(rng, 90, 2)], 1),
-    })
-    for i, env in enumerate(envs[:3])
-  ]  # fmt: skip
-  nearest = np.stack([
-    np.stack([clip(rng, 1, 0.0)[0] for _ in range(8)]) for _ in range(12)
-  ])  # fmt: skip
   original = np.stack([clip(rng, 1)[0] for _ in range(8)])
   keep = rng.random((8, 4, 4)) < 0.25
   masked = np.where(
@@ -264,10 +293,8 @@ def content(seed=0, envs=ENVS):
     losses=losses(rng),
     runs=RUNS,
     measures={measures.RETURN.name: measures.RETURN},
-    timelines=clips,
-    galleries=[frames.Gallery(
-      recipe, list(range(3, 99, 8)), nearest, list(range(4021, 9, -330))[:12]
-    ) for recipe in ('raw', 'clip-mean + delta')],
+    explored=explored(rng, envs[:3]),
+    main_recipe='clip-mean + delta',
     samples=frames.Samples(
       {'original': original, 'masked': masked, 'output': blurred}, 'Filled in.'
     ),

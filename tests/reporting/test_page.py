@@ -14,7 +14,7 @@ from PIL import Image
 
 from rpt_jax import results
 from rpt_jax.domains.measures import PREDICTION, RETURN
-from rpt_jax.reporting import acting, frames, page, words
+from rpt_jax.reporting import acting, explorer, frames, page, words
 
 VOID = {'meta', 'img', 'br', 'link', 'input', 'hr', 'source'}
 SVG_VOID = {'path', 'rect', 'circle'}
@@ -43,7 +43,7 @@ class Outline(html.parser.HTMLParser):
     self.stack.pop()
 
   def handle_data(self, data):
-    if not self.stack or self.stack[-1] != 'style':
+    if not self.stack or self.stack[-1] not in ('style', 'script'):
       self.text += data
 
 
@@ -72,14 +72,16 @@ def test_every_resource_is_inside(text):
     if name in ('href', 'xlink:href'):
       assert value.startswith('#'), (tag, value)
   outside = re.sub(r'data:[\w/+]+;base64,[\w+/=]+', '', text)
-  assert not re.search(r'https?://|url\(|@import|<script|<link', outside)
+  outside = outside.replace('http://www.w3.org/2000/svg', '')  # A name.
+  assert not re.search(r'https?://|url\(|@import|<link', outside)
 
 
 def test_links_lead_to_sections(text):
   found = outline(text)
   links = [v[1:] for _, name, v in found.attributes if name == 'href']
+  assert links.pop(0) == 'main'
   assert links == found.sections
-  assert len(set(found.sections)) == len(found.sections) == 12
+  assert len(set(found.sections)) == len(found.sections) == 11
 
 
 def test_every_picture_decodes(text):
@@ -96,7 +98,7 @@ def test_every_picture_decodes(text):
       image = Image.open(io.BytesIO(data))
       image.load()
       assert image.get_format_mimetype() == mime
-  assert {'image/svg+xml', 'image/gif', 'image/png'} <= kinds
+  assert {'image/svg+xml', 'image/webp', 'image/png'} <= kinds
   alts = [v for tag, name, v in outline(text).attributes if name == 'alt']
   assert len(alts) == len(uris) and all(alts)
 
@@ -126,7 +128,7 @@ def test_pictures_of_a_full_page_are_small_enough(text):
     rows=(),
     losses={},
     rollouts=[*content.rollouts] * 2,
-    timelines=[*content.timelines] * 2,
+    explored=content.explored._replace(clips=[*content.explored.clips] * 2),
   )
   size = len(page.compose(content).encode())
   assert size < 0.8 * page.MAX_BYTES
@@ -155,8 +157,7 @@ PARTS = {
     'runs': c.runs,
     'measures': c.measures,
   },
-  'timelines': lambda c: {'timelines': c.timelines},
-  'galleries': lambda c: {'galleries': c.galleries},
+  'explorer': lambda c: {'explored': c.explored},
   'probes': lambda c: {'rows': rows_named(c, 'state_r2')},
   'samples': lambda c: {'samples': c.samples},
   'rollouts': lambda c: {'rollouts': c.rollouts[:2]},
@@ -201,19 +202,26 @@ def test_text_is_escaped():
   ]  # fmt: skip
   rows.append(results.row(evil, 'seconds', 1, kind='cost'))
   clip = np.zeros((4, 8, 8, 3), np.uint8)
+  shown = explorer.Clip(evil, 0, range(4), clip, {evil: np.arange(4)}, {}, evil)
+  unit = explorer.Unit(1, 1, [(0, 1)], [], 1.0, 1.0)
+  explored = explorer.Explorer([shown], {evil: [unit]})
   text = page.compose(page.Content(
     title=evil, subtitle=evil, rows=rows, config={evil: evil}, command=evil,
     notes=(evil,), versions={evil: {evil: evil}}, main_run=evil,
     measures={RETURN.name: RETURN},
     losses={evil: [{'step': 0, 'loss': 1.0}, {'step': 1, 'loss': 0.5}]},
-    timelines=[frames.Timeline(evil, clip, {evil: np.arange(4)})],
-    galleries=[frames.Gallery(evil, [1], clip[None])],
+    explored=explored, main_recipe=evil,
+    futures=[frames.Timeline(evil, clip, {evil: np.arange(4)})],
     rollouts=[frames.Rollout(clip, evil, evil, 1, 0.5, RETURN)],
   ))  # fmt: skip
   found = outline(text)
-  assert '<script' not in text
+  scripts = re.findall(r'<script[^>]*>', text)
+  assert scripts == [
+    '<script type="application/json" id="explorer-data">',
+    *['<script>'] * 4,
+  ]
   assert found.text.count(evil) > 15
-  assert {'return', 'units', 'timelines', 'rollouts'} <= set(found.sections)
+  assert {'return', 'units', 'explorer', 'rollouts'} <= set(found.sections)
 
 
 @pytest.mark.parametrize(
@@ -314,3 +322,15 @@ def test_tuned_policies_have_a_table_of_their_own():
   measures = {PREDICTION.name: PREDICTION}
   text = page.compose(page.Content(rows=rows, measures=measures))
   assert 'lora:8' in text and '+0.07' in text and 'the control' in text
+
+
+def test_frames_that_would_be_too_much_are_coarser(monkeypatch):
+  noise = np.random.default_rng(0).integers(256, size=(16, 64, 64, 3))
+  clip = explorer.Clip('a', 0, range(16), noise.astype(np.uint8), {}, {})
+  shown = explorer.Explorer([clip], {})
+
+  def size(most):
+    monkeypatch.setattr(explorer, '_SHEET_BYTES', most)
+    return len(explorer.json_of(shown, {})['clips'][0]['sheet'])
+
+  assert size(10_000) < 0.6 * size(1_000_000)

@@ -44,24 +44,25 @@ def test_stills_are_lossless_unless_that_is_dear():
   assert np.abs(np.asarray(decoded(picture)) - noisy).mean() < 6
 
 
-def test_gif_keeps_length_speed_and_the_last_frame():
-  clip = np.zeros((90, 16, 16, 3), np.uint8)
-  for t in range(90):
-    clip[t, :, (t // 6) % 16] = (255, 40, 40)
-  animation = decoded(pictures.gif(clip, steps_per_second=30, max_frames=45))
-  assert animation.size == (16, 16)
-  total = 0
-  for i in range(animation.n_frames):
-    animation.seek(i)
-    total += animation.info['duration']
-  assert total == pytest.approx(44 * 70 + 1200, abs=100)
-  last = np.asarray(animation.convert('RGB'))
-  assert np.abs(last.astype(int) - clip[-1]).max() < 8
+def test_a_sprite_has_every_frame_in_its_place():
+  clip = np.zeros((10, 16, 24, 3), np.uint8)
+  for t in range(10):
+    clip[t] = 20 * t
+  picture, columns = pictures.sprite(clip)
+  assert (columns, picture.width, picture.height) == (8, 8 * 24, 2 * 16)
+  sheet = np.asarray(decoded(picture).convert('RGB')).astype(int)
+  for t in range(10):
+    y, x = 16 * (t // 8), 24 * (t % 8)
+    assert np.abs(sheet[y : y + 16, x : x + 24] - 20 * t).max() < 8
+  assert pictures.sprite(clip[:3])[1] == 3
+  assert pictures.sprite(clip)[0].data == picture.data
 
 
-def test_a_still_clip_is_a_gif_too():
-  clip = np.full((5, 8, 8, 3), 90, np.uint8)
-  assert decoded(pictures.gif(clip)).size == (8, 8)
+def test_frames_of_several_sizes_are_brought_to_that_of_the_first():
+  small, large = FRAMES[0], np.full((32, 64, 3), 90, np.uint8)
+  both = pictures.alike([small, large])
+  np.testing.assert_array_equal(both[0], small)
+  assert both.shape == (2, 8, 6, 3) and (both[1] == 90).all()
 
 
 def test_runs_cover_the_clip():

@@ -12,9 +12,9 @@ from rpt_jax.domains.measures import RETURN
 from rpt_jax.learning import scores
 from rpt_jax.reporting import (
   controls,
+  curves,
   html,
   page,
-  plots,
   variants,
   words,
   worth,
@@ -107,7 +107,8 @@ def test_controls_stand_beside_the_curves_and_in_no_other_place(scored):
   assert demos == [1, 4, 16, 64]
   few = {'scratch': results.select(scored, 'score', env='all', demos=4)[:1]}
   bare, with_controls = (
-    plots.demo_curves(few, each, '', (0, 1)).data for each in ({}, by_eyes)
+    curves.demo_curves(few, each, '', (0, 1)).picture.data
+    for each in ({}, by_eyes)
   )
   assert with_controls.count(b'stroke-dasharray') > bare.count(
     b'stroke-dasharray'
@@ -144,5 +145,6 @@ def test_a_probe_and_then_fine_tuning_is_a_method_everywhere(scored):
   )
   text = page.compose(content)
   # In the legends of curves and differences, and in the table of the rate.
-  assert text.count('probe, then fine-tuning') == 2 + len(fake.ENVS) + 1
+  seen = re.sub(r' data-plot="[^"]*"', '', text)
+  assert seen.count('probe, then fine-tuning') == 2 + len(fake.ENVS) + 1
   assert 'a probe followed by fine-tuning' in text

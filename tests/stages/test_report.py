@@ -7,7 +7,7 @@ import pytest
 
 from configs import rpt
 from rpt_jax import domains
-from rpt_jax.learning import cells, checks, pictures
+from rpt_jax.learning import cells, checks, exploring
 from rpt_jax.learning.runs import Runs
 from rpt_jax.stages import report
 
@@ -81,7 +81,7 @@ def test_a_config_without_units_has_a_page(config, inputs, tmp_path):
   assert report.run(config, inputs, tmp_path, pipeline='') == []
   page = (tmp_path / 'report.html').read_text()
   assert 'id="success"' in page and 'id="rollouts"' in page
-  assert 'id="timelines"' not in page and 'id="galleries"' not in page
+  assert 'id="explorer"' not in page
   assert 'drawer-open-v3. Never seen: door-open-v3.' in page
   assert page.count('>unseen</span>') == 2, 'a table a number of demos'
 
@@ -97,13 +97,12 @@ def test_units_of_a_page_whose_main_run_has_none(
   config.quantize.recipes = {'a': recipe, 'clip_mean': recipe}
   config.pretrain.main = main
   c = checks.experiment(config)
-  monkeypatch.setattr(pictures, 'timelines', lambda places, *_: places)
-  monkeypatch.setattr(pictures, 'gallery', lambda places, name, *_: name)
+  monkeypatch.setattr(exploring, 'gather', lambda places, *_: places)
   inputs = {'pretrain': tmp_path}
   trunks = report._trunks(c.pretrain, c.quantize, domains.of(c), inputs)
   assert trunks['futures'] == []  # No run generates units.
-  assert trunks['galleries'] == [shown]
-  assert [place.name for place in trunks['timelines']] == ['coffee-button-v3']
+  assert trunks['main_recipe'] == shown
+  assert [place.name for place in trunks['explored']] == ['coffee-button-v3']
   assert trunks['main_run'] == main and trunks['base_recipe'] is None
   assert trunks['unseen'] == ('plate-slide-v3',)
   described = report._described(Runs(c.pretrain, c.quantize))

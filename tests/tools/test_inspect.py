@@ -26,7 +26,7 @@ def test_a_page_and_a_summary(tmp_path, capsys):
   assert text.count('class="tile"') == 6  # Two cameras, three episodes.
   assert text.count('histogram of action[') == 2
   assert text.count('histogram of state[') == 3
-  assert '<script' not in text and 'src="http' not in text
+  assert 'push <script>' not in text and 'src="http' not in text
   assert 'Nothing suspicious' in text
   assert [p.name for p in page.parent.iterdir()] == ['dataset.html']
 
