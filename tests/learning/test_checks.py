@@ -149,20 +149,22 @@ def test_labelled_needs_what_is_told():
 
 
 @pytest.mark.parametrize(
-  'streams, cameras, fits',
+  'streams, cameras, words',
   [
-    (('latent',), [('image',), ('front',)], True),
-    (('latent',), [('image',), ('front', 'top')], False),
-    (('latent/image',), [('image',), ('front',)], False),
-    (('proprio',), [('image',), ('front', 'top')], True),
+    (('latent',), [('image',), ('front',)], ''),
+    (('latent',), [('image',), ('front', 'top')], 'as many cameras'),
+    (('latent/image',), [('image',), ('front',)], 'some that lab_1 has'),
+    (('latent/image', 'latent/front'), [('image',), ('front', 'top')], ''),
+    (('proprio',), [('image',), ('front', 'top')], ''),
   ],
 )
-def test_cameras_are_told_apart_where_streams_are(streams, cameras, fits):
+def test_cameras_are_told_apart_where_streams_are(streams, cameras, words):
   places = [
-    types.SimpleNamespace(cameras=names, fields=('state',)) for names in cameras
+    types.SimpleNamespace(name=f'lab_{i}', cameras=names, fields=('state',))
+    for i, names in enumerate(cameras)
   ]
   run = types.SimpleNamespace(streams=streams, targets=())
-  if fits:
+  if not words:
     return checks_pretrain._check_streams(places, run, 'config.run')
-  with pytest.raises(ValueError, match='config.run.streams.*same cameras'):
+  with pytest.raises(ValueError, match=f'config.run.streams.*{words}'):
     checks_pretrain._check_streams(places, run, 'config.run')
