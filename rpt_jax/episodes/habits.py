@@ -28,7 +28,9 @@ def habit(x_TA: np.ndarray) -> Habit:
   change_TA = np.diff(x_TA, axis=0)
   jerk_TA = np.diff(change_TA, n=2, axis=0)
   moves, jerks = (
-    np.abs(each).mean(0) if len(each) else np.zeros(x_TA.shape[1])
+    np.abs(each).mean(0).astype(np.float32)
+    if len(each)
+    else np.zeros(x_TA.shape[1], np.float32)
     for each in (change_TA, jerk_TA)
   )
   rests = (change_TA == 0).all(1).mean() if len(change_TA) else 0.0

@@ -51,5 +51,9 @@ def seen(image_THWC: np.ndarray) -> np.ndarray:
     np.unique(np.linspace(0, size, min(_GRID, size) + 1).astype(int)[:-1])
     for size in (height, width)
   )
-  sums = np.add.reduceat(image_THWC.sum(-1, dtype=np.float64), rows, axis=1)
-  return np.add.reduceat(sums, columns, axis=2).reshape(len(image_THWC), -1)
+
+  def few(image_HWC):
+    sums = np.add.reduceat(image_HWC.sum(-1, dtype=np.float64), rows)
+    return np.add.reduceat(sums, columns, axis=1).ravel()
+
+  return np.stack([few(image_HWC) for image_HWC in image_THWC])

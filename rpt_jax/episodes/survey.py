@@ -136,6 +136,7 @@ class _Numbers:
     try:
       arrays = self._source.read(index, self._fields, finite=False)
       self.instructions[self._source.metadata(index)['instruction']] += 1
+      time_T = self._source.times(index)
     except CorruptEpisode as error:
       self.corrupt[index] = str(error)
       return
@@ -145,7 +146,7 @@ class _Numbers:
       self._odd.append(index)
     self._compare(index, arrays)
     self._habits.add(index, self._lengths[index])
-    if (time_T := self._source.times(index)) is not None:
+    if time_T is not None:
       self._habits.timed(index, time_T)
     arrays = {
       name: x.reshape(len(x), -1).astype(np.float64)

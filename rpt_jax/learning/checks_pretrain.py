@@ -197,6 +197,19 @@ def _check_streams(places, run, where):
       )
   if ACTION in names:
     _check_actions(places, where)
+  for stream in {*names} & {*FELT}:
+    _check_width(places, stream, where)
+
+
+def _check_width(places, stream, where):
+  """What is felt or done is one stream of all that have it."""
+  apart = places if stream != ACTION else [d for d in places if not d.discrete]
+  widths = {d.name: d.widths[stream] for d in apart if stream in d.widths}
+  if len({*widths.values()}) > 1:
+    raise ValueError(
+      f'{where}.streams: found {stream!r} of {widths} numbers, expected as '
+      'many of every domain that has it'
+    )
 
 
 def _check_actions(places, where):

@@ -4,9 +4,8 @@ import os
 import pathlib
 
 from rpt_jax import episodes, files
-from rpt_jax.domains import section
 from rpt_jax.episodes import survey as survey_lib
-from rpt_jax.reporting import dataset
+from rpt_jax.reporting import dataset, section
 
 _NUMBERS = {'fps': float, 'clip_steps': int}
 _EXPECTED = {

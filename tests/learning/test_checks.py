@@ -149,19 +149,27 @@ def test_labelled_needs_what_is_told():
 
 
 @pytest.mark.parametrize(
-  'streams, cameras, words',
+  'streams, cameras, widths, words',
   [
-    (('latent',), [('image',), ('front',)], ''),
-    (('latent',), [('image',), ('front', 'top')], 'as many cameras'),
-    (('latent/image',), [('image',), ('front',)], 'some that lab_1 has'),
-    (('latent/image', 'latent/front'), [('image',), ('front', 'top')], ''),
-    (('proprio',), [('image',), ('front', 'top')], ''),
+    (('latent',), [('image',), ('front',)], (3, 4), ''),
+    (('latent',), [('image',), ('front', 'top')], (3, 3), 'as many cameras'),
+    (('latent/image',), [('image',), ('front',)], (3, 3), 'that lab_1 has'),
+    (('latent/image', 'latent/top'), [('image',), ('top', 'a')], (3, 3), ''),
+    (('proprio',), [('image',), ('front', 'top')], (3, 3), ''),
+    (('proprio',), [('image',), ('front',)], (3, 4), "'lab_1': 4} numbers"),
   ],
 )
-def test_cameras_are_told_apart_where_streams_are(streams, cameras, words):
+def test_cameras_are_told_apart_where_streams_are(
+  streams, cameras, widths, words
+):
   places = [
-    types.SimpleNamespace(name=f'lab_{i}', cameras=names, fields=('state',))
-    for i, names in enumerate(cameras)
+    types.SimpleNamespace(
+      name=f'lab_{i}',
+      cameras=names,
+      fields=('state',),
+      widths={'proprio': width},
+    )
+    for i, (names, width) in enumerate(zip(cameras, widths, strict=True))
   ]
   run = types.SimpleNamespace(streams=streams, targets=())
   if not words:

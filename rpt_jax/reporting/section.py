@@ -4,19 +4,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rpt_jax.episodes.source import Source
-from rpt_jax.episodes.survey import Survey
-
 _OWN = ('split', 'format')  # Keys of the section; others are of its mapping.
 _FELT = ('state', 'action')
 
 
-def write(source: Source, options: Mapping[str, Any], survey: Survey) -> str:
+def write(source, options: Mapping[str, Any], survey) -> str:
   """Statements on a `config`, with `settings` imported; and what suits it.
 
   Args:
-    options: what the source was opened with.
-    survey: of it; cameras that showed nothing are left out.
+    source: `episodes.Source` of the dataset.
+    options: what it was opened with.
+    survey: `episodes.survey.Survey` of it; cameras that showed nothing are
+      left out.
   """
   cameras = tuple(
     name
