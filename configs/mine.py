@@ -94,5 +94,5 @@ def _quicktest(config):
   config.pretrain.update(width=32, steps=4, batch_size=8)
   config.pretrain.trunk.depth = 1
   config.finetune.update(seeds=2, demos=(2,), run_demos=(2,), chunk=4)
-  config.finetune.batch_size = 8
+  config.finetune.update(methods=('finetune',), batch_size=8)
   settings.all_methods(config.finetune, steps=4)
