@@ -192,13 +192,14 @@ def _not_there(argv):
 
 def _no_such(name, section, where):
   """What to say of a key that a section lacks."""
-  if where != 'config.domains':
-    return reading.unknown(name, section)
-  return (
-    f'{name}: no such key; have {sorted(section)}; add one in the config file, '
-    f"as in {where}.{name} = settings.plugin('domains', 'recorded', path=...), "
-    'which --inspect=<dataset> prints whole'
-  )
+  said = f'{name}: no such key; have {sorted(section)}'
+  said += reading.closest(name, section)
+  if where == 'config.domains':
+    said += (
+      f'; add one in the config file, as in {where}.{name} = settings.plugin('
+      "'domains', 'recorded', path=...), which --inspect=<dataset> prints whole"
+    )
+  return said
 
 
 def configured(values: flags.FlagValues):

@@ -3,7 +3,8 @@
 An action is correlated with what the robot feels next (a target that it then
 reaches), with the change of that (a delta), with the change of the change, and
 with a change that the state was taken from again: the last two are what a
-delta of deltas looks like, and a policy on it goes astray.
+delta of deltas looks like, and a policy on it goes astray. A gripper that
+closes where its state opens is no such thing: it has a sign of its own.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ import numpy as np
 ABSOLUTE, DELTA = 'absolute', 'deltas'
 TWICE, LESS_STATE = 'deltas of deltas', 'deltas of deltas (less the state)'
 DOUBLE = (TWICE, LESS_STATE)
-KINDS = (ABSOLUTE, DELTA, *DOUBLE)
+NEGATED = 'absolute, with the other sign'
+KINDS = (ABSOLUTE, DELTA, *DOUBLE, NEGATED)
 UNCLEAR, STILL = 'unclear', 'never changing'
 LAGS = (0, 1, 2, -1)  # Steps by which an action is late, the usual first.
 _LEAST = 0.5  # Correlation below which nothing is said.
@@ -88,7 +90,7 @@ def candidates(state_TP: np.ndarray) -> np.ndarray:
   for lag in LAGS:
     now, after, before = at(lag), at(lag + 1), at(lag - 1)
     change = after - now
-    kinds = now, change, change - (now - before), change - now
+    kinds = now, change, change - (now - before), change - now, -now
     lagged.append(np.stack(kinds, axis=1))
   return np.stack(lagged, axis=2)
 

@@ -197,8 +197,9 @@ def _check_streams(places, run, where):
       )
   if ACTION in names:
     _check_actions(places, where)
-  for stream in {*names} & {*FELT}:
-    _check_width(places, stream, where)
+  for stream in FELT:
+    if stream in names:
+      _check_width(places, stream, where)
 
 
 def _check_width(places, stream, where):

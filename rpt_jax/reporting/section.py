@@ -1,8 +1,11 @@
 """The section of a config that reads a dataset, as Python to paste."""
 
+import keyword
 import re
 from collections.abc import Mapping
 from typing import Any
+
+import ml_collections
 
 _OWN = ('split', 'format')  # Keys of the section; others are of its mapping.
 _FELT = ('state', 'action')
@@ -58,4 +61,5 @@ def _mapping(source, options, cameras):
 def _name(text):
   """An identifier that resembles a name."""
   name = re.sub(r'\W', '_', text, flags=re.ASCII)
-  return name if name.isidentifier() else f'dataset_{name}'
+  taken = keyword.iskeyword(name) or hasattr(ml_collections.ConfigDict, name)
+  return f'dataset_{name}' if taken or not name.isidentifier() else name

@@ -8,6 +8,7 @@ from rpt_jax.episodes.action_kinds import (
   ABSOLUTE,
   DELTA,
   LESS_STATE,
+  NEGATED,
   STILL,
   TWICE,
   UNCLEAR,
@@ -32,6 +33,7 @@ def actions(kind, state_TP, lag):
     DELTA: after - now,
     TWICE: after - 2 * now + before,
     LESS_STATE: after - 2 * now,
+    NEGATED: -now,
   }[kind]
 
 
@@ -44,7 +46,7 @@ def told(make, episodes=4):
 
 
 @pytest.mark.parametrize('lag', [0, 1])
-@pytest.mark.parametrize('kind', [ABSOLUTE, DELTA, TWICE, LESS_STATE])
+@pytest.mark.parametrize('kind', [ABSOLUTE, DELTA, TWICE, LESS_STATE, NEGATED])
 def test_every_kind_is_told_with_its_lag(kind, lag):
   rng = np.random.default_rng(9)
 

@@ -5,7 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from rpt_jax import domains, settings
+from rpt_jax import domains, episodes, settings
+from rpt_jax.episodes import survey
+from rpt_jax.reporting import section
 from rpt_jax.tools import doctor, inspect
 from tests.episodes.rlds.test_tfrecord import BRIDGE, needs_bridge
 from tests.episodes.test_survey import clean
@@ -49,6 +51,17 @@ def test_the_printed_section_reads_the_dataset(tmp_path, capsys):
   assert domain.name == 'it_s__mine_' and domain.cameras == ('front',)
   assert domain.widths == {'proprio': 3, 'action': 2}
   assert domain.open().streams['front'].shape == (12, 16, 3)
+
+
+@pytest.mark.parametrize('name', ['class', 'items', '2 robots', 'a.b'])
+def test_a_section_has_a_name_that_python_takes(tmp_path, name):
+  (tmp_path / name).mkdir()
+  np.savez(tmp_path / name / '0.npz', **clean(0))
+  source = episodes.open(tmp_path / name)
+  text = section.write(source, {}, survey.survey(source))
+  config = settings.base(title='x')
+  exec(text, {'config': config, 'settings': settings})
+  assert len(settings.read(settings.Experiment, config).domains) == 1
 
 
 def test_settings_of_a_spec():
