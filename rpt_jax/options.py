@@ -12,6 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from rpt_jax import __version__, experiments, settings
+from rpt_jax.settings import reading
 
 
 def define_config(**how):
@@ -137,16 +138,48 @@ def _entry(name, text):
 
 def parse(argv: list[str]) -> None:
   """Parses flags; ValueError, in one line, for what they cannot mean."""
+  argv = _with_paths(argv)
   try:
-    positional = flags.FLAGS(_with_paths(argv))[1:]
+    positional = flags.FLAGS(argv)[1:]
   except (KeyError, IndexError) as error:
-    raise ValueError(
-      f'--config: a flag sets a key of what is not there: {error.args[0]}'
-    ) from error
+    why = f'--config: a flag sets a key of what is not there: {error.args[0]}'
+    raise ValueError(_not_there(argv) or why) from error
   except flags.IllegalFlagValueError as error:  # May hold a whole traceback.
     raise ValueError(re.sub(_TRACEBACK, '', str(error))) from error
   if positional:
     raise ValueError(_positional(positional))
+
+
+def _not_there(argv):
+  """Of the first flag whose section a config lacks, what there is; else ''."""
+  text = '\n'.join(argv)
+  file = re.search(r'(?m)^--?config[=\n](.+)$', text)
+  if not file:
+    return ''
+  values, argv = flags.FlagValues(), ['', f'--config={file[1]}']
+  define_config(flag_values=values, sys_argv=argv)
+  values(argv)
+  for path in re.findall(r'(?m)^--?config\.([^=\n]+)', text):
+    section, where = values['config'].value, 'config'
+    for name in path.split('.')[:-1]:
+      if not hasattr(section, 'keys'):
+        break
+      if name not in section:
+        return f'{where}.{_no_such(name, section, where)}'
+      section, where = section[name], f'{where}.{name}'
+  return ''
+
+
+def _no_such(name, section, where):
+  """What to say of a key that a section lacks."""
+  said = f'{name}: no such key; have {sorted(section)}'
+  said += reading.closest(name, section)
+  if where == 'config.domains':
+    said += (
+      f'; add one in the config file, as in {where}.{name} = settings.plugin('
+      "'domains', 'recorded', path=...), which --inspect=<dataset> prints whole"
+    )
+  return said
 
 
 def _positional(arguments):

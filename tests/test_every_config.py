@@ -5,6 +5,7 @@ import pytest
 from rpt_jax.envs.metaworld import scene
 from tests import selections
 from tests.commands import ROOT, finish
+from tests.learning import tiny
 from tests.reporting import fake_success
 
 RECORDED = ('mae', 'robot_video')
@@ -19,10 +20,15 @@ def skip_without_data(config):
     pytest.skip('no recorded data beside the repository')
 
 
+def given(config, folder):
+  """What a config wants to be given."""
+  return tiny.mine(folder) if config == 'mine' else ()
+
+
 # What `mae` does, `robot_video` does, too; `scale` is `rpt`, and `study` is
 # `hubert_units` with more runs. Of `robot_video` every stage has tests of its
 # own on recorded data, and two minutes are much.
-SLOW = ('mae', 'robot_video', 'scale', 'study')
+SLOW = ('mae', 'mine', 'robot_video', 'scale', 'study')
 
 
 @pytest.mark.parametrize(
@@ -35,8 +41,11 @@ SLOW = ('mae', 'robot_video', 'scale', 'study')
 )
 def test_every_config_has_a_quicktest(config, tmp_path):
   skip_without_data(config)
-  finish(config, tmp_path)
+  output = finish(config, tmp_path, *given(config, tmp_path))
   assert (tmp_path / 'report.html').exists()
+  if config == 'mine':  # Of videos there are no policies, as is said.
+    assert output.count('videos: left out, as it has no') == 3
+    assert (tmp_path / 'evaluate/robot/policy').exists()
   if config in selections.NOT_APPLICABLE:
     selections.check(config, tmp_path, tmp_path / 'again')
   if config == 'rpt':
@@ -47,5 +56,5 @@ def test_every_config_has_a_quicktest(config, tmp_path):
 @pytest.mark.parametrize('config', [c for c in CONFIGS if c != 'hubert_units'])
 def test_every_config_has_a_dry_run(config, tmp_path):
   skip_without_data(config)
-  output = finish(config, tmp_path, '--dry_run')
+  output = finish(config, tmp_path, '--dry_run', *given(config, tmp_path))
   assert 'encode one frame' in output

@@ -181,6 +181,13 @@ def acting(domains: Sequence[Domain]) -> tuple[Domain, ...]:
   return tuple(d for d in domains if 'action' in d.fields)
 
 
+def say_left_out(domains: Sequence[Domain]) -> None:
+  """A line on each domain that no policy can be of: a video, say."""
+  for domain in domains:
+    if 'action' not in domain.fields:
+      print(f'  {domain.name}: left out, as it has no actions', flush=True)
+
+
 def discrete_action(domains: Sequence[Domain]) -> StreamSpec | None:
   """What discrete actions of these domains are, which share a vocabulary."""
   return next((d.action(None) for d in domains if d.discrete), None)

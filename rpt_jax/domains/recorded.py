@@ -35,7 +35,7 @@ CACHE = listing.CACHE.with_name('statistics')
 class Settings:
   """A recorded dataset, read where it lies."""
 
-  path: str = key('', 'folder or file', match='.+')
+  path: str = key('', 'folder or file; empty: there is no such entry')
   split: str = key('all', 'which of its own splits')
   cameras: tuple[str, ...] = key(
     ('image',), 'observations that hold frames; (): none', distinct=True
@@ -68,9 +68,9 @@ class Settings:
 
 
 def domains(name: str, settings: Settings, seed: int) -> tuple['Recorded', ...]:
-  """The one dataset of an entry, which is called as it is."""
+  """The one dataset of an entry, which is called as it is; none of no path."""
   del seed  # It was drawn by those who recorded.
-  return (Recorded(name, settings),)
+  return (Recorded(name, settings),) if settings.path else ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +103,10 @@ class Recorded:
 
   @property
   def fields(self) -> tuple[str, ...]:
+    """As the mapping names them; all there are where it names no column."""
     mapping = self.settings.mapping
-    return tuple(k for k in ('state', 'action') if k in mapping)
+    columns = mapping if mapping.keys() - _NO_STREAMS else self.open().streams
+    return tuple(k for k in ('state', 'action') if k in columns)
 
   @property
   def widths(self) -> dict[str, int]:
@@ -242,7 +244,7 @@ class Recorded:
 
   def _check_actions(self, tables):
     """Raises ValueError where actions, asked for, are always the same."""
-    if 'action' not in self.settings.mapping:
+    if 'action' not in self.fields:
       return
     for what, table in zip(('training', 'held-out'), tables, strict=True):
       action = table.streams['action']
@@ -335,3 +337,5 @@ _MAPPED = {
     (lambda x: False, 'none here: it is a key of the dataset'),
   ),
 }
+# Of these none says which columns are streams.
+_NO_STREAMS = {*_MAPPED, 'card', 'instruction'}

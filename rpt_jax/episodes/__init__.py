@@ -40,11 +40,13 @@ def open(
   reader = formats.find(path, format)
   options = {'fps': fps, 'clip_steps': clip_steps}
   options = {k: v for k, v in options.items() if v is not None}
-  if others := options.keys() - formats.options(reader):
+  taken = formats.options(reader)
+  with files.reading(path):  # What is not there is said before all else.
+    own = {k: v for k, v in options.items() if k in taken}
+    store = reader.open(path, split, size, **own)
+  if others := options.keys() - taken:
     raise ValueError(
       f'{path}: found {sorted(others)}, which its format does not take; leave '
       'out clip_steps but for videos, fps but for videos and bags of ROS 2'
     )
-  with files.reading(path):
-    store = reader.open(path, split, size, **options)
   return Source(store, mapping, size, cards.find(card) if card else None)

@@ -18,6 +18,7 @@ and is picklable: workers open files again.
 
 import concurrent.futures
 import functools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,8 @@ from rpt_jax.episodes.errors import CorruptEpisode, blaming
 from rpt_jax.episodes.windows import Clips
 from rpt_jax.types import Episode
 
+# What datasets call the time of a step.
+_TIME = re.compile(r'(.*[/.])?(timestamps?|times?)', re.IGNORECASE)
 _OF_ONE = ('reward', 'discount', 'is_terminal')  # A number a step.
 
 
@@ -194,6 +197,18 @@ class Source:
       texts = self.store.read(index, [self._instruction])[self._instruction]
       values['instruction'] = text(texts[0])
     return values
+
+  def times(self, index: int) -> np.ndarray | None:
+    """When each step was, [T], in a unit of the dataset; None: nobody knows."""
+    named = (
+      name
+      for name, c in self.store.columns.items()
+      if c.kind == 'values' and np.prod(c.shape) == 1 and _TIME.fullmatch(name)
+    )
+    if (column := next(named, None)) is None:
+      return None
+    with files.reading(self.path, CorruptEpisode):
+      return self.store.read(index, [column])[column].reshape(-1)
 
   def read_all(
     self,

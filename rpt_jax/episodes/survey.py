@@ -10,17 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rpt_jax.episodes import decode
+from rpt_jax.episodes import action_kinds, advice, habits, stride
 from rpt_jax.episodes.columns import STEP_FIELDS
 from rpt_jax.episodes.errors import CorruptEpisode
 from rpt_jax.episodes.statistics import Moments, Statistics
+from rpt_jax.episodes.survey_frames import Pictures
 
-FRAMES = 8  # Sample frames an episode,
-_TALL = 128  # of at most so many pixels.
 _JUMP = 8.0  # Standard deviations of a stream's steps, and
 _REACH = 0.5  # of the range between its quantiles .01 and .99.
 _FEW = 3  # Distinct values of what is a switch, not a quantity.
-_NAMED = 8  # Dimensions in a warning.
 _SATURATED = 0.2  # Share of steps at the least or the largest value.
 
 
@@ -39,7 +37,11 @@ class Stream(NamedTuple):
 
 
 class Survey(NamedTuple):
-  """A dataset at a glance; `frames` is {camera: {episode: [F, H, W, 3]}}."""
+  """A dataset at a glance; `frames` is {camera: {episode: [F, H, W, 3]}}.
+
+  `black` are cameras that have shown nothing; `actions` says what actions are,
+  `advice` what suits them; `stride` is that of differences for units.
+  """
 
   name: str
   path: str
@@ -50,6 +52,10 @@ class Survey(NamedTuple):
   frames: dict[str, dict[int, np.ndarray]]
   corrupt: dict[int, str]
   warnings: list[str]
+  black: set[str]
+  actions: list[str]
+  advice: list[str]
+  stride: int | None
 
 
 def survey(source, image_episodes: int = 8) -> Survey:
@@ -62,7 +68,7 @@ def survey(source, image_episodes: int = 8) -> Survey:
   values = [k for k, c in columns.items() if c.kind == 'values']
   cameras = [k for k, c in columns.items() if c.kind == 'image']
   numbers = _Numbers(source, values)
-  pictures = _Pictures(source, cameras)
+  pictures = Pictures(source, cameras, alone=not values)
   for index in range(len(source)):
     numbers.read(index)
   count = min(len(source), image_episodes)
@@ -77,6 +83,9 @@ def survey(source, image_episodes: int = 8) -> Survey:
   warnings = [f'episode {i} cannot be read: {e}' for i, e in corrupt.items()]
   warnings += [f'{c} is left out: {why}' for c, why in source.left_out.items()]
   warnings += source.warnings + numbers.warnings() + pictures.warnings()
+  kinds, steps = numbers.kinds(), _stride(numbers, pictures)
+  warnings += action_kinds.warnings(kinds)
+  action = streams.get('action')
   return Survey(
     name=source.name,
     path=source.path,
@@ -87,7 +96,22 @@ def survey(source, image_episodes: int = 8) -> Survey:
     frames=pictures.frames,
     corrupt=corrupt,
     warnings=warnings,
+    black=pictures.black,
+    actions=action_kinds.lines(kinds),
+    advice=advice.lines(action.statistics if action else None, steps),
+    stride=steps,
   )
+
+
+def _stride(numbers, pictures):
+  """The proposed stride, of frames where there are some, or of the state."""
+  cameras = sum(pictures.products.values())
+  for products in (cameras, numbers.products):
+    if np.ndim(products):
+      steps = stride.propose(stride.autocorrelation(products))
+      if steps:
+        return steps
+  return None
 
 
 class _Numbers:
@@ -95,6 +119,8 @@ class _Numbers:
 
   def __init__(self, source, fields):
     self._source, self._fields = source, fields
+    action = source.streams.get('action')
+    self._discrete = action is not None and action.dtype.kind in 'biu'
     self.moments = {k: Moments() for k in fields}
     self._steps = {k: Moments() for k in fields}
     self._largest = {}  # {stream: (jump [A], episode [A], step [A])}
@@ -102,12 +128,15 @@ class _Numbers:
     self._first_seen, self._copies, self._odd = {}, [], []
     self._lengths = {}
     self.instructions = collections.Counter()
-    self.corrupt = {}
+    self.corrupt, self._habits = {}, habits.Habits()
+    self._correlations = action_kinds.Correlations()
+    self.products = 0.0  # Of the state, as `stride` sums them.
 
   def read(self, index):
     try:
       arrays = self._source.read(index, self._fields, finite=False)
       self.instructions[self._source.metadata(index)['instruction']] += 1
+      time_T = self._source.times(index)
     except CorruptEpisode as error:
       self.corrupt[index] = str(error)
       return
@@ -116,8 +145,31 @@ class _Numbers:
     if self._lengths[index] != length:
       self._odd.append(index)
     self._compare(index, arrays)
-    for name, x in arrays.items():
-      self._add(index, name, x.reshape(len(x), -1).astype(np.float64))
+    self._habits.add(index, self._lengths[index])
+    if time_T is not None:
+      self._habits.timed(index, time_T)
+    arrays = {
+      name: x.reshape(len(x), -1).astype(np.float64)
+      for name, x in arrays.items()
+    }
+    for name, x_TA in arrays.items():
+      self._add(index, name, x_TA)
+    self._relate(arrays.get('state'), arrays.get('action'))
+
+  def _relate(self, state_TP, action_TA):
+    """What the state says of itself, and of actions."""
+    if state_TP is None or not np.isfinite(state_TP).all():
+      return
+    self.products = self.products + stride.products(state_TP)
+    if action_TA is not None and np.isfinite(action_TA).all():
+      self._correlations.add(state_TP, action_TA)
+
+  def kinds(self) -> list[action_kinds.Kind]:
+    """What actions are, where there are numbers enough to tell."""
+    correlation_KLPA = self._correlations.result()
+    if correlation_KLPA is None or self._discrete:
+      return []
+    return action_kinds.kinds(correlation_KLPA)
 
   def lengths(self) -> np.ndarray:
     return np.array(list(self._lengths.values()), np.int64)
@@ -134,6 +186,8 @@ class _Numbers:
         f'episode {index} has {self._lengths[index]} steps, its metadata says '
         f'{self._source.lengths[index]}'
       )
+    std = {k: m.result().std for k, m in self._steps.items() if m.count}
+    lines += self._habits.warnings(std)
     for name in self._fields:
       lines += self._warnings_of(name)
     return lines
@@ -146,6 +200,8 @@ class _Numbers:
     if not x_TA.size:
       return
     self.moments[name].add(x_TA)
+    if name in ('state', 'action'):
+      self._habits.moved(name, index, x_TA)
     if len(x_TA) > 1:
       steps_TA = np.diff(x_TA, axis=0)
       self._steps[name].add(steps_TA)
@@ -177,7 +233,7 @@ class _Numbers:
       return []
     lines = []
     if (constant := np.flatnonzero(one.max == one.min)).size:
-      lines.append(f'{name}: constant dimensions {_few(constant)}')
+      lines.append(f'{name}: constant dimensions {advice.few(constant)}')
     switches = np.array([len(np.unique(x)) <= _FEW for x in rows.T])
     if name in self._largest:
       reach = _REACH * (one.q99 - one.q01)
@@ -204,64 +260,8 @@ class _Numbers:
     ]
 
 
-class _Pictures:
-  """What is gathered from the cameras of some episodes."""
-
-  def __init__(self, source, cameras):
-    self._source, self._cameras = source, cameras
-    self.moments = {k: Moments() for k in cameras}
-    self.frames = {k: {} for k in cameras}
-    self._frozen, self.corrupt = [], {}
-
-  def read(self, index):
-    if not self._cameras:
-      return
-    try:
-      images = self._source.read(index, self._cameras)
-    except CorruptEpisode as error:
-      self.corrupt[index] = str(error)
-      return
-    for name, image in images.items():
-      brightness = image.reshape(len(image), -1).mean(-1, dtype=np.float64)
-      self.moments[name].add(brightness[:, None])
-      if len(image) > 1 and (image == image[:1]).all():
-        self._frozen.append((name, index))
-      steps = np.linspace(0, len(image) - 1, min(FRAMES, len(image)))
-      self.frames[name][index] = _small(image[steps.round().astype(int)])
-
-  def warnings(self) -> list[str]:
-    lines, black = [], set()
-    for name, moments in self.moments.items():
-      one, _ = _numbers_of(moments)
-      if one is not None and not one.max.any():
-        black.add(name)
-        lines.append(f'{name}: every frame seen is black; leave it out')
-    return lines + [
-      f'{name}: all frames of episode {index} are equal'
-      for name, index in self._frozen
-      if name not in black
-    ]
-
-
 def _numbers_of(moments: Moments):
   """(statistics, sampled rows), or Nones where nothing was added."""
   if not moments.count:
     return None, None
   return moments.result(), moments.sample.rows()
-
-
-def _few(dims) -> str:
-  """Numbers of dimensions, of many the first."""
-  named = ', '.join(map(str, dims[:_NAMED]))
-  more = f' and {len(dims) - _NAMED} more' if len(dims) > _NAMED else ''
-  return f'[{named}]{more}'
-
-
-def _small(image_THWC):
-  """RGB frames, scaled down where they are tall."""
-  height, width, channels = image_THWC.shape[1:]
-  if channels == 1:
-    image_THWC = np.repeat(image_THWC, 3, axis=-1)
-  scale = min(1.0, _TALL / height)
-  size = (round(scale * height), max(round(scale * width), 1))
-  return decode.resize(np.ascontiguousarray(image_THWC[..., :3]), size)

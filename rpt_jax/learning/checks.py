@@ -79,9 +79,10 @@ def check_devices(config: Experiment) -> None:
 
 def _check_domains(config, places):
   if not places:
-    refuse('config.domains', {}, 'at least one entry, a section with a kind')
-  for domain in places:
-    domain.check()
+    _refuse_empty(config.domains)
+  wrong = [text for domain in places if (text := _wrong(domain))]
+  if wrong:
+    raise ValueError('; '.join(wrong))
   weights = {d.name: d.weight for d in domains.seen(places)}
   weighted = [d for d in domains.seen(places) if d.weight]
   if weighted and len(weighted) < len(weights):
@@ -90,6 +91,27 @@ def _check_domains(config, places):
       weighted[0].weight,
       f'0, or a weight of everything that pretraining sees, {list(weights)}',
     )
+
+
+def _refuse_empty(entries):
+  """Raises ValueError where nothing is there to learn from."""
+  if not entries:
+    refuse('config.domains', {}, 'at least one entry, a section with a kind')
+  paths = [f'config.domains.{name}.path' for name in entries]
+  refuse(
+    ', '.join(paths),
+    '',
+    f'a folder or file: give it, as in --{paths[0]}=path/to/dataset',
+  )
+
+
+def _wrong(domain):
+  """What is wrong with a domain; '' where nothing is."""
+  try:
+    domain.check()
+  except ValueError as error:
+    return str(error)
+  return ''
 
 
 def _check_encoder(config, places):

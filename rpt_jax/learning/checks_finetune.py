@@ -33,7 +33,12 @@ def check(
     refuse('config.finetune', 'a section', 'config.pretrain beside it')
   acting = domains.acting(places)
   if not acting:
-    refuse('config.finetune', 'a section', 'none, as no domain has actions')
+    names = [domain.name for domain in places]
+    refuse(
+      'config.finetune',
+      'a section',
+      f'none, as no domain of {names} has actions',
+    )
   if not set(c.run_demos) <= set(c.demos):
     refuse('config.finetune.run_demos', c.run_demos, f'some of demos={c.demos}')
   if c.scratch.demos:

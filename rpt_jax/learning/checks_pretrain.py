@@ -6,6 +6,7 @@ import re
 import jax
 
 from rpt_jax import domains, settings
+from rpt_jax.learning import streams
 from rpt_jax.learning.runs import PretrainingRun, Runs
 from rpt_jax.learning.streams import FELT
 from rpt_jax.models import sequence, trunks, visibility
@@ -165,17 +166,18 @@ def _check_recipe(config, run, where):
 
 
 def _check_streams(places, run, where):
-  cameras = {domain.cameras for domain in places}
   names = (*run.streams, *run.targets)
   # Side by side latents are told apart by their places, not by names.
-  apart = any(s.startswith(CAMERA) for s in names)
-  alike = len(cameras) == 1 if apart else len({*map(len, cameras)}) == 1
-  if any(s.startswith(LATENT) for s in names) and not alike:
+  cameras = {domain.name: domain.cameras for domain in places}
+  if LATENT in names and len({*map(len, cameras.values())}) > 1:
     refuse(
-      f'{where}.streams', run.streams, f'domains of the same cameras; {cameras}'
+      f'{where}.streams',
+      run.streams,
+      f'domains of as many cameras, {cameras}, or {CAMERA}<camera> of those '
+      'that some have: it is absent elsewhere',
     )
-  available = [LATENT, *(f'{CAMERA}{c}' for c in next(iter(cameras)))]
-  available += [s for d in places for s in domains.felt(d)]
+  by_domain = {domain.name: streams.of(domain) for domain in places}
+  available = [s for own in by_domain.values() for s in own]
   available = [*dict.fromkeys(available), UNIT]
   for key, chosen in (('streams', run.streams), ('targets', run.targets)):
     unknown = [s for s in chosen if s not in available]
@@ -184,10 +186,31 @@ def _check_streams(places, run, where):
       refuse(
         f'{where}.{key}',
         chosen,
-        f'each once of {available}, the action last',
+        f'each once of {available} of {list(by_domain)}, the action last',
+      )
+  for name, own in by_domain.items():
+    if not {*run.streams} & {*own, UNIT}:
+      refuse(
+        f'{where}.streams',
+        run.streams,
+        f'some that {name} has: {list(own)}; its windows would be empty',
       )
   if ACTION in names:
     _check_actions(places, where)
+  for stream in FELT:
+    if stream in names:
+      _check_width(places, stream, where)
+
+
+def _check_width(places, stream, where):
+  """What is felt or done is one stream of all that have it."""
+  apart = places if stream != ACTION else [d for d in places if not d.discrete]
+  widths = {d.name: d.widths[stream] for d in apart if stream in d.widths}
+  if len({*widths.values()}) > 1:
+    raise ValueError(
+      f'{where}.streams: found {stream!r} of {widths} numbers, expected as '
+      'many of every domain that has it'
+    )
 
 
 def _check_actions(places, where):

@@ -30,13 +30,13 @@ def model(
 ) -> sequence.SequenceModel:
   """The model of a policy on the trunk of a run.
 
-  It sees the run's streams, but never units, and all else that a robot feels
-  and does, so far as some run of the config was pretrained on it. One that sees
+  It sees the run's streams that its robot has, but never units, and all else
+  that it feels and does, so far as some run was pretrained on it. One that sees
   actions looks about as its trunk does; one that does not is causal, so that
   every step of a window teaches: a trunk pretrained in both directions adapts.
 
   Args:
-    specs: of all streams with a scale.
+    specs: of all streams with a scale that its domain has.
     action: what it gives.
     finetune: how.
   """
@@ -99,7 +99,8 @@ class Policies:
     specs = streams.specs(
       self.pretrained_scales, action if self._acted else None
     )
-    return model(self.run(cell), specs, action, self.finetune)
+    own = {name: specs[name] for name in streams.of(domain) if name in specs}
+    return model(self.run(cell), own, action, self.finetune)
 
   @property
   def _acted(self):

@@ -19,6 +19,12 @@ FELT = ('proprio', ACTION)  # What a video does not show.
 Inputs = Mapping[str, Path]
 
 
+def of(domain: Domain) -> tuple[str, ...]:
+  """The streams that a domain has, units apart, in the order of a step."""
+  cameras = (f'{CAMERA}{camera}' for camera in domain.cameras)
+  return (LATENT, *cameras, *rooms.felt(domain))
+
+
 def read(
   domain: Domain, inputs: Inputs, split: str, names: Iterable[str]
 ) -> windows.Clips:

@@ -9,11 +9,15 @@ _MAX_WARNINGS = 200
 _MAX_TOLD = 30
 
 
-def render(survey, footer: str) -> str:
-  """One self-contained HTML page of an `episodes.survey.Survey`."""
+def render(survey, section: str, footer: str) -> str:
+  """One self-contained HTML page of an `episodes.survey.Survey`.
+
+  `section` is the part of a config that reads the dataset.
+  """
   page = html.Document()
   page.section('streams', 'Streams', [_streams(page, survey)])
   page.section('warnings', 'Suspicious values', [_warnings(survey)])
+  page.section('config', 'For a config', _config(survey, section))
   page.section('frames', 'Sample frames', _frames(page, survey))
   page.section('values', 'Histograms', _histograms(page, survey))
   page.section('episodes', 'Episodes', _episodes(page, survey))
@@ -71,6 +75,24 @@ def _warnings(survey):
   return html.pre('\n'.join(lines))
 
 
+def _config(survey, section):
+  """What actions are, what follows from that, and what to paste."""
+  said = [html.paragraph(line) for line in (*survey.actions, *survey.advice)]
+  return [*said, html.pre(section)]
+
+
+def _ends(page, camera, episodes):
+  """The first frames of the episodes looked at, and their last."""
+  tiles = []
+  for at, word in ((0, 'first'), (-1, 'last')):
+    frames = np.stack([frames[at] for frames in episodes.values()])
+    sheet = pictures.contact_sheet(frames, len(frames))
+    alt = f'{camera}, {word} frames of {len(frames)} episodes'
+    tiles.append(html.tile(pictures.encode(sheet), alt, f'{word} frames'))
+  caption = f'Camera {camera}. How episodes begin and how they end, in order.'
+  return page.figure(''.join(tiles), caption)
+
+
 def _frames(page, survey):
   parts = []
   for camera, episodes in survey.frames.items():
@@ -81,6 +103,8 @@ def _frames(page, survey):
       under = html.escape(f'episode {index}')
       tiles.append(html.tile(pictures.encode(sheet), alt, under))
     if tiles:
+      if len({frames.shape[1:] for frames in episodes.values()}) == 1:
+        parts.append(_ends(page, camera, episodes))
       caption = f'Camera {camera}. Frames spread evenly over each episode.'
       parts.append(page.figure(''.join(tiles), caption))
   return parts

@@ -217,6 +217,11 @@ def _meaning(metadata):
 
 
 def unknown(name, expected):
-  close = difflib.get_close_matches(name, list(expected), 1, cutoff=0.5)
-  hint = f"; perhaps '{close[0]}'" if close else ''
+  hint = closest(name, expected)
   return f'{name}: no such key, expected {", ".join(expected)}{hint}'
+
+
+def closest(name, expected):
+  """ "; perhaps 'name'" of the most alike of what is expected; '' of none."""
+  close = difflib.get_close_matches(name, list(expected), 1, cutoff=0.5)
+  return f"; perhaps '{close[0]}'" if close else ''

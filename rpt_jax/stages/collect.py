@@ -12,8 +12,10 @@ from rpt_jax import domains, files
 def run(config, inputs, directory):
   """Write a folder a domain; rows: returns, sizes, how many were kept."""
   del inputs
-  rows = []
-  for domain in domains.of(config):
+  rows, places = [], domains.of(config)
+  for name in config.domains.keys() - {domain.entry for domain in places}:
+    print(f'  {name}: left out, as config.domains.{name}.path is empty')
+  for domain in places:
     done = directory / f'{domain.name}.json'
     if not done.exists():
       files.write_json(done, domain.collect(directory / domain.name))

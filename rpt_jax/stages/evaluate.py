@@ -36,6 +36,7 @@ def run(config, inputs, directory):
   )
   mesh = sharding.make_mesh(config.mesh.sizes)
   judged, rows, score = domains.acting(places), [], {}
+  domains.say_left_out(places)
   for domain in judged:
     _play(domain, actors, mesh, directory / domain.name)
   for domain in judged if distributed.is_first() else ():

@@ -35,6 +35,7 @@ def run(config, inputs, directory):
   learner = training.Learner(
     policies, every, encoder, config.mesh.sizes, config.seed
   )
+  domains.say_left_out(every)
   for domain in domains.acting(every):
     for cell in cells.cells(c, runs):
       done = path(directory, domain.name, cell).with_suffix('.json')

@@ -190,7 +190,10 @@ class _Training:
       tags = {'run': self.run.name}
       tags |= {} if env == results.ALL else {'env': env}
       row = functools.partial(results.row, results.Pretrain.STAGE, **tags)
-      rows += [row(m, np.nanmean([x[m] for x in metrics])) for m in metrics[0]]
+      for name in metrics[0]:
+        values = [x[name] for x in metrics if not np.isnan(x[name])]
+        # Of a stream that a domain has not there is nothing to say.
+        rows += [row(name, np.mean(values))] if values else []
     return rows
 
   def futures(self, params):

@@ -33,6 +33,7 @@ def run(config, inputs, directory):
   for domain in places:
     fields = domain.probed
     if not fields:
+      print(f'  {domain.name}: left out, as it has no state and no actions')
       continue
     clips = {s: streams.read(domain, inputs, s, names) for s in _SPLITS}
     chosen = {

@@ -39,6 +39,7 @@ def describe(config: Experiment) -> None:
     _pretraining_run(run, programs[f'pretrain {name}'])
   if config.finetune:
     _title('fine-tuning')
+    domains.say_left_out(domains.of(config))
     names = domains.acting(domains.of(config))
     count, seeds = (
       len(cells.cells(config.finetune, runs)),

@@ -5,7 +5,7 @@ import pathlib
 
 from rpt_jax import episodes, files
 from rpt_jax.episodes import survey as survey_lib
-from rpt_jax.reporting import dataset
+from rpt_jax.reporting import dataset, section
 
 _NUMBERS = {'fps': float, 'clip_steps': int}
 _EXPECTED = {
@@ -30,8 +30,10 @@ def run(spec: str, workdir: str | os.PathLike = '') -> pathlib.Path:
   folder.mkdir(parents=True, exist_ok=True)
   page = folder / 'dataset.html'
   command = f'python -m rpt_jax.main --inspect={spec}'
-  files.write_text(page, dataset.render(survey, f'Made by {command}'))
+  pasted = section.write(source, settings, survey)
+  files.write_text(page, dataset.render(survey, pasted, f'Made by {command}'))
   print('\n'.join(summary(survey)))
+  print(f'for a config:\n{pasted}')
   print(f'page: {page}')
   return page
 
@@ -70,6 +72,7 @@ def summary(survey: survey_lib.Survey) -> list[str]:
   instructions = [text for text in survey.instructions if text]
   lines.append(f'instructions: {len(instructions)} different')
   lines += [f'  {text}' for text in instructions[:_MAX_PRINTED]]
+  lines += [*survey.actions, *survey.advice]
   lines.append(f'suspicious: {len(survey.warnings)}')
   lines += [f'  {text}' for text in survey.warnings[:_MAX_PRINTED]]
   return lines

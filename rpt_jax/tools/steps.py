@@ -65,7 +65,7 @@ def named(config: Experiment) -> dict[str, Callable[[jax.sharding.Mesh], Step]]:
       steps[f'pretrain {name}'] = functools.partial(_pretrain, run, specs)
     if config.finetune:
       steps['finetune'] = functools.partial(
-        _finetune, config.finetune, runs, specs, _action(config)
+        _finetune, config.finetune, runs, specs, _robot(config)
       )
   return steps
 
@@ -100,10 +100,9 @@ def _image(config):
 
 def stream_specs(places, dim: int) -> dict[str, StreamSpec]:
   """All streams of domains whose latents have `dim` numbers a camera."""
-  cameras = max((domain.cameras for domain in places), key=len)
-  widths = {LATENT: dim * len(cameras)}
-  widths |= {f'{CAMERA}{camera}': dim for camera in cameras}
+  widths = {LATENT: dim * max(len(domain.cameras) for domain in places)}
   for domain in places:
+    widths |= {f'{CAMERA}{camera}': dim for camera in domain.cameras}
     widths |= domain.widths
   specs = {
     name: StreamSpec(name, 'continuous', dim=width)
@@ -113,12 +112,11 @@ def stream_specs(places, dim: int) -> dict[str, StreamSpec]:
   return specs | ({ACTION: discrete} if discrete else {})
 
 
-def _action(config):
-  """What a policy of the config gives."""
+def _robot(config):
+  """(what a policy of the config may see, what it gives)."""
   domain = domains.acting(domains.of(config))[0]
-  if domain.discrete:
-    return domain.action(None)
-  return StreamSpec(ACTION, 'continuous', dim=domain.widths[ACTION])
+  action = StreamSpec(ACTION, 'continuous', dim=domain.widths.get(ACTION, 0))
+  return streams.of(domain), domain.action(None) if domain.discrete else action
 
 
 def _trained(trainer, batch, model=None):
@@ -200,9 +198,11 @@ def _scales(specs):
   }
 
 
-def _finetune(c, runs, specs, action, mesh):
+def _finetune(c, runs, specs, robot, mesh):
   """The whole training of all seeds of a cell, which is one program."""
-  seen = {k: specs[k] for k in pretraining.needed(runs.of(1)) if k in specs}
+  own, action = robot
+  needed = pretraining.needed(runs.of(1))
+  seen = {k: specs[k] for k in needed if k in specs and k in own}
   model = policies.model(runs.main, seen, action, c)
   data = {
     s.name: _shape((_DEMONSTRATED, s.dim), streams.stored_type(s))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rpt_jax import episodes
-from rpt_jax.episodes import survey
+from rpt_jax.episodes import survey, survey_frames
 
 
 def clean(seed, steps=40):
@@ -44,7 +44,7 @@ def test_sample_frames_are_those_of_their_episode(tmp_path):
   found = look(tmp_path, parts, image_episodes=3)
   assert list(found.frames['wrist']) == [0, 2, 4]
   frames = found.frames['wrist'][2]
-  assert len(frames) == survey.FRAMES
+  assert len(frames) == survey_frames.FRAMES
   np.testing.assert_array_equal(frames[0], parts[2]['wrist'][0])
   np.testing.assert_array_equal(frames[-1], parts[2]['wrist'][-1])
 
@@ -86,9 +86,38 @@ def copied(parts):
   parts[4] = parts[1]
 
 
+def long(parts):
+  parts[5] = clean(5, 200)
+
+
+def stuck(parts):
+  parts[2]['state'][:] = parts[2]['state'][:1]
+
+
+def late(parts):
+  for part in parts:
+    part['timestamp'] = np.arange(40) / 10
+  parts[3]['timestamp'][21:] += 0.5
+
+
+def shaken(parts):
+  parts[1]['state'] += 9.0 * (-1.0) ** np.arange(40)[:, None]
+
+
+def twice(parts):
+  for part in parts:
+    part['action'] = np.diff(part['state'][:, :2], n=2, axis=0)
+    part['action'] = np.pad(part['action'], ((1, 1), (0, 0)))
+
+
 @pytest.mark.parametrize(
   'fault, words',
   [
+    (long, 'unusual length of episode 5: 200 steps; the median is 40'),
+    (stuck, 'state: hardly anything moves in episode 2'),
+    (late, 'time: 0.6 pass after step 20 of episode 3, usually 0.1'),
+    (shaken, 'state: unusual jerk in episode 1: '),
+    (twice, 'action [0-1]: a difference was taken twice'),
     (nan, 'state: 2 steps are NaN or infinite'),
     (constant, 'state: constant dimensions [2]'),
     (black, 'wrist: every frame seen is black'),
@@ -104,6 +133,12 @@ def test_a_planted_fault_is_the_one_that_is_named(tmp_path, fault, words):
   fault(parts)
   (warning,) = look(tmp_path, parts).warnings
   assert words in warning
+
+
+def test_frames_alone_are_compared_where_there_are_no_numbers(tmp_path):
+  parts = [{'front': clean(i)['front']} for i in (0, 1, 0)]
+  (warning,) = look(tmp_path, parts).warnings
+  assert warning == 'frames of episode 2 are those of episode 0'
 
 
 def test_unreadable_episodes_are_named_and_the_rest_is_read(tmp_path):

@@ -149,20 +149,30 @@ def test_labelled_needs_what_is_told():
 
 
 @pytest.mark.parametrize(
-  'streams, cameras, fits',
+  'streams, cameras, widths, words',
   [
-    (('latent',), [('image',), ('front',)], True),
-    (('latent',), [('image',), ('front', 'top')], False),
-    (('latent/image',), [('image',), ('front',)], False),
-    (('proprio',), [('image',), ('front', 'top')], True),
+    (('latent',), [('image',), ('front',)], (3, 4), ''),
+    (('latent',), [('image',), ('front', 'top')], (3, 3), 'as many cameras'),
+    (('latent/image',), [('image',), ('front',)], (3, 3), 'that lab_1 has'),
+    (('latent/image', 'latent/top'), [('image',), ('top', 'a')], (3, 3), ''),
+    (('proprio',), [('image',), ('front', 'top')], (3, 3), ''),
+    (('proprio',), [('image',), ('front',)], (3, 4), "'lab_1': 4} numbers"),
   ],
 )
-def test_cameras_are_told_apart_where_streams_are(streams, cameras, fits):
+def test_cameras_are_told_apart_where_streams_are(
+  streams, cameras, widths, words
+):
   places = [
-    types.SimpleNamespace(cameras=names, fields=('state',)) for names in cameras
+    types.SimpleNamespace(
+      name=f'lab_{i}',
+      cameras=names,
+      fields=('state',),
+      widths={'proprio': width},
+    )
+    for i, (names, width) in enumerate(zip(cameras, widths, strict=True))
   ]
   run = types.SimpleNamespace(streams=streams, targets=())
-  if fits:
+  if not words:
     return checks_pretrain._check_streams(places, run, 'config.run')
-  with pytest.raises(ValueError, match='config.run.streams.*same cameras'):
+  with pytest.raises(ValueError, match=f'config.run.streams.*{words}'):
     checks_pretrain._check_streams(places, run, 'config.run')

@@ -4,6 +4,7 @@ import pathlib
 
 import jax
 import numpy as np
+from PIL import Image
 
 from rpt_jax import domains, settings, sharing
 from rpt_jax.episodes import windows
@@ -117,6 +118,39 @@ def write_dataset(path: pathlib.Path) -> None:
       for frame, place in zip(arrays[camera], place_T, strict=True):
         frame[4:10, place : place + 6, camera == 'left' :] = 255
     np.savez(path / f'{seed}.npz', **arrays)
+
+
+def write_robot(path: pathlib.Path) -> None:
+  """Episodes of one camera that keeps its default name."""
+  path.mkdir()
+  for seed in range(8):
+    rng = np.random.default_rng(seed)
+    state = np.cumsum(rng.normal(size=(10 + seed, 3)), axis=0)
+    np.savez(
+      path / f'{seed}.npz',
+      image=rng.integers(256, size=(len(state), 16, 20, 3), dtype=np.uint8),
+      state=state.astype(np.float32),
+      action=np.diff(state, axis=0, append=state[-1:]).astype(np.float32),
+    )
+
+
+def write_videos(path: pathlib.Path) -> None:
+  """Films of noise, at ten frames a second."""
+  path.mkdir()
+  for seed in range(3):
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(256, size=(12, 16, 20, 3), dtype=np.uint8)
+    first, *others = map(Image.fromarray, noise)
+    how = {'save_all': True, 'append_images': others, 'duration': 100}
+    first.save(path / f'{seed}.gif', **how)
+
+
+def mine(folder: pathlib.Path) -> list[str]:
+  """The flags of `configs/mine.py`: a robot and videos, made in a folder."""
+  write_robot(folder / 'lab')
+  write_videos(folder / 'films')
+  named = {'robot': folder / 'lab', 'videos': folder / 'films'}
+  return [f'--config.domains.{k}.path={path}' for k, path in named.items()]
 
 
 def encoded(config: Experiment, workdir: pathlib.Path) -> dict:

@@ -133,7 +133,10 @@ def _leaves(config, prefix=''):
   [
     (['--config.finetune.sedes=3'], "finetune.sedes: no such key, expected "),
     (['--config.finetune.seeds=a'], '--config.finetune.seeds=a'),
-    (['--config.domains.metaworld.size=64'], "'metaworld'"),
+    (['--config.domains.lab.path=x'], "config.domains.lab: no such key; have "
+     "['gymnax']; add one in the config file, as in config.domains.lab = "),
+    (['--config.finetunes.seeds=3'], "perhaps 'finetune'"),
+    ([f'{_RUN}.streams[9]=3'], 'a flag sets a key of what is not there'),
     ([f'{_RUN}.objective.kind=masked_units', f'{_RUN}.objective.horizon=2'],
      'pretrain.runs.next.objective.horizon: no such key'),
   ],

@@ -15,6 +15,7 @@ DATA = ROOT.parent / 'shared/data'
 ARGUMENTS = {
   'hubert_units': ('', 'tune', 'quicktest'),
   'mae': ('', 'S', 'B', 'L', 'quicktest'),
+  'mine': ('', 'quicktest'),
   'robot_video': ('', 'mae', 'bridge', 'video', 'quicktest'),
   'rpt': (
     '',

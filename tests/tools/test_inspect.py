@@ -5,6 +5,9 @@ import re
 import numpy as np
 import pytest
 
+from rpt_jax import domains, episodes, settings
+from rpt_jax.episodes import survey
+from rpt_jax.reporting import section
 from rpt_jax.tools import doctor, inspect
 from tests.episodes.rlds.test_tfrecord import BRIDGE, needs_bridge
 from tests.episodes.test_survey import clean
@@ -23,12 +26,42 @@ def test_a_page_and_a_summary(tmp_path, capsys):
   printed = capsys.readouterr().out
   assert '3 episodes, 120 steps' in printed and '3 episodes' in text
   assert re.search(r'front +image +uint8\[12, 16, 3\]', printed)
-  assert text.count('class="tile"') == 6  # Two cameras, three episodes.
+  assert text.count('class="tile"') == 10  # Two cameras: ends, three episodes.
   assert text.count('histogram of action[') == 2
   assert text.count('histogram of state[') == 3
   assert 'push <script>' not in text and 'src="http' not in text
   assert 'Nothing suspicious' in text
   assert [p.name for p in page.parent.iterdir()] == ['dataset.html']
+
+
+def test_the_printed_section_reads_the_dataset(tmp_path, capsys):
+  data = tmp_path / "it's <mine>"
+  data.mkdir()
+  for i in range(4):
+    part = clean(i)
+    part['wrist'][:] = 0
+    np.savez(data / f'{i}.npz', **part)
+  inspect.run(f'{data},size=12x16', tmp_path / 'out')
+  printed = capsys.readouterr().out
+  section = printed.partition('for a config:\n')[2].partition('\npage: ')[0]
+  config = settings.base(title='x')
+  exec(section, {'config': config, 'settings': settings})  # As if pasted.
+  (domain,) = domains.of(settings.read(settings.Experiment, config))
+  domain.check(as_stream=True)
+  assert domain.name == 'it_s__mine_' and domain.cameras == ('front',)
+  assert domain.widths == {'proprio': 3, 'action': 2}
+  assert domain.open().streams['front'].shape == (12, 16, 3)
+
+
+@pytest.mark.parametrize('name', ['class', 'items', '2 robots', 'a.b'])
+def test_a_section_has_a_name_that_python_takes(tmp_path, name):
+  (tmp_path / name).mkdir()
+  np.savez(tmp_path / name / '0.npz', **clean(0))
+  source = episodes.open(tmp_path / name)
+  text = section.write(source, {}, survey.survey(source))
+  config = settings.base(title='x')
+  exec(text, {'config': config, 'settings': settings})
+  assert len(settings.read(settings.Experiment, config).domains) == 1
 
 
 def test_settings_of_a_spec():
