@@ -73,15 +73,18 @@ _CONVERT = flags.DEFINE_string(
 _TRACEBACK = r'(?s)Error whilst parsing config file:.*\n(?=\w)'
 
 
-def run(config, workdir, only=(), overwrite=False):
+def run(config, workdir, only=(), overwrite=False, profile=False):
   """Run the pipeline of a config in `workdir`; see `stages.pipeline.run`.
 
-  `config` is an `ml_collections.ConfigDict` as `configs/*.py` give it. Raises
-  ValueError, before any work, for one that nothing can mean.
+  `config` is an `ml_collections.ConfigDict` as `configs/*.py` give it; with
+  `profile` some steps of every training are traced to `<stage>/profile`. Raises
+  ValueError, before any work, for a config that nothing can mean.
   """
   from rpt_jax.learning import checks
+  from rpt_jax.training import profiling
 
   experiment = checks.experiment(config)
+  profiling.enable(profile)
   with target.rounding_to(experiment.precision):
     return _run(experiment, workdir, only, overwrite)
 

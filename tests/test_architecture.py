@@ -90,6 +90,15 @@ FILES = {
     'tools',
     'training',
   },
+  'notebook': {
+    'domains',
+    'episodes',
+    'files',
+    'reporting',
+    'results',
+    'types',
+    'vision',
+  },
   'precision': {'target'},
   'pretrained': {
     'episodes.scales',

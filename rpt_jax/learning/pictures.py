@@ -46,10 +46,7 @@ class _Heldout:
     return np.stack([shown[i] for i in range(len(rows_N))])
 
   def _small(self, image_NHWC):
-    height, width = image_NHWC.shape[1:3]
-    scale = min(1.0, self._SIDE / max(height, width))
-    size = (round(height * scale), round(width * scale))
-    return np.asarray(preprocessing.resize(image_NHWC, size, 'bilinear'))
+    return preprocessing.shrink(image_NHWC, self._SIDE)
 
 
 def timelines(domains, names, inputs) -> list[frames.Timeline]:

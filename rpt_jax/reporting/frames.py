@@ -71,20 +71,23 @@ def timelines(
   """Filmstrips with one coloured strip of units a recipe below each."""
   if not clips:
     return ''
-  body = []
-  for clip in clips:
-    strip, _ = pictures.filmstrip(clip.frames_THW3)
-    image = html.image(pictures.encode(strip), f'Frames of {clip.title}')
-    lines = [f'<span class="name"><b>{html.escape(clip.title)}</b></span>']
-    lines.append(image)
-    for recipe, units in clip.units.items():
-      units_TL = _units(units, clip, recipe)
-      for level in range(units_TL.shape[1]):
-        name = f'{recipe}, level {level + 1}' if level else recipe
-        lines.append(f'<span class="name">{html.escape(name)}</span>')
-        lines.append(pictures.unit_strip(units_TL[:, level]))
-    body.append(f'<div class="clip">{"".join(lines)}</div>')
-  return doc.figure(f'<div class="scroll">{"".join(body)}</div>', caption)
+  body = ''.join(timeline(clip) for clip in clips)
+  return doc.figure(f'<div class="scroll">{body}</div>', caption)
+
+
+def timeline(clip: Timeline) -> str:
+  """One filmstrip with its strips of units."""
+  strip, _ = pictures.filmstrip(clip.frames_THW3)
+  image = html.image(pictures.encode(strip), f'Frames of {clip.title}')
+  lines = [f'<span class="name"><b>{html.escape(clip.title)}</b></span>']
+  lines.append(image)
+  for recipe, units in clip.units.items():
+    units_TL = _units(units, clip, recipe)
+    for level in range(units_TL.shape[1]):
+      name = f'{recipe}, level {level + 1}' if level else recipe
+      lines.append(f'<span class="name">{html.escape(name)}</span>')
+      lines.append(pictures.unit_strip(units_TL[:, level]))
+  return f'<div class="clip">{"".join(lines)}</div>'
 
 
 def galleries(
@@ -93,24 +96,10 @@ def galleries(
   """For each recipe a tile a unit: the held-out frames nearest to it."""
   parts = []
   for gallery in recipe_galleries:
-    tiles = []
-    for i, unit in enumerate(gallery.units_K):
-      frames = np.asarray(gallery.frames_KNHW3[i])
-      columns = 4 if len(frames) > 4 else len(frames)
-      sheet = pictures.contact_sheet(frames, columns)
-      fill, ink = pictures.unit_colour(int(unit))
-      under = (
-        f'<span class="swatch" style="background:{fill};color:{ink}">'
-        f'{int(unit)}</span>'
-      )
-      if gallery.counts_K is not None:
-        under += f'{int(gallery.counts_K[i]):,} frames'.replace(',', '\u202f')
-      alt = f'Frames nearest to unit {int(unit)} of {gallery.recipe}'
-      tiles.append(html.tile(pictures.encode(sheet), alt, under))
-    if tiles:
+    if tiles := units_of(gallery):
       parts.append(
         doc.figure(
-          ''.join(tiles),
+          tiles,
           f'Frames nearest to units of “{gallery.recipe}”. Held-out frames, '
           'nearest first, with the number of frames the unit was given. A '
           'unit that means something for acting shows one pose or motion over '
@@ -119,6 +108,25 @@ def galleries(
         )
       )
   return parts
+
+
+def units_of(gallery: Gallery) -> str:
+  """A tile a unit: its frames, its number, how many frames it has."""
+  tiles = []
+  for i, unit in enumerate(gallery.units_K):
+    frames = np.asarray(gallery.frames_KNHW3[i])
+    columns = 4 if len(frames) > 4 else len(frames)
+    sheet = pictures.contact_sheet(frames, columns)
+    fill, ink = pictures.unit_colour(int(unit))
+    under = (
+      f'<span class="swatch" style="background:{fill};color:{ink}">'
+      f'{int(unit)}</span>'
+    )
+    if gallery.counts_K is not None:
+      under += f'{int(gallery.counts_K[i]):,} frames'.replace(',', '\u202f')
+    alt = f'Frames nearest to unit {int(unit)} of {gallery.recipe}'
+    tiles.append(html.tile(pictures.encode(sheet), alt, under))
+  return ''.join(tiles)
 
 
 def samples(doc: html.Document, shown: Samples | None) -> str:

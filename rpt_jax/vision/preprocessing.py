@@ -282,6 +282,16 @@ def centre_crop(image_NHWC: Array, size: int) -> Array:
   return image_NHWC[:, top : top + size, left : left + size]
 
 
+def shrink(image_NHWC: Array, side: int) -> np.ndarray:
+  """Frames whose longer side is `side` pixels at most; smaller ones stay."""
+  height, width = image_NHWC.shape[1:3]
+  scale = side / max(height, width)
+  if scale >= 1:
+    return np.asarray(image_NHWC)
+  size = max(1, round(height * scale)), max(1, round(width * scale))
+  return np.asarray(resize(image_NHWC, size, 'bilinear'))
+
+
 def resize(
   image_NHWC: Array, size: tuple[int, int], interpolation: str = 'bilinear'
 ) -> Array:
