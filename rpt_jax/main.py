@@ -89,6 +89,20 @@ def run(config, workdir, only=(), overwrite=False, profile=False):
     return _run(experiment, workdir, only, overwrite)
 
 
+def aot(config, topology, workdir, meshes=''):
+  """Compile every step of a config for a TPU slice; see `tools.aot.run`.
+
+  `topology` is as 'v5e:16x16'; nothing runs, and no TPU is needed. Raises
+  ValueError as `run`, and for a slice there is not.
+  """
+  from rpt_jax.learning import checks
+  from rpt_jax.tools import aot as tool
+
+  experiment = checks.experiment(config)
+  with target.rounding_to(experiment.precision):
+    return tool.run(experiment, topology, pathlib.Path(workdir), meshes)
+
+
 def _run(experiment, workdir, only, overwrite):
   """Runs an experiment that is checked."""
   from rpt_jax.learning import checks

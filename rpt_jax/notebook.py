@@ -149,19 +149,21 @@ def scores(
 ) -> Shown:
   """Results of these names: a row for the tags `down`, a column a domain.
 
-  `rows` are what `main.run` returns. Raises ValueError where none is called so
-  and has these tags.
+  `rows` are what `main.run` returns. Of one domain there is no column of all.
+  Raises ValueError where none is called so and has these tags.
   """
+  picked = [r for name in names for r in results.select(list(rows), name)]
+  if len({*results.unique(picked, 'env')} - {results.ALL}) == 1:
+    picked = [r for r in picked if results.tag(r, 'env') != results.ALL]
   cells = {}
-  for name in names:
-    for row in results.select(list(rows), name):
-      label = [results.tag(row, key) for key in down]
-      if None in label:
-        continue
-      column = [name] if len(names) > 1 else []
-      column += [results.tag(row, 'env') or results.ALL]
-      line = cells.setdefault(', '.join(map(str, label)), {})
-      line[', '.join(column)] = tidy.with_interval(row)
+  for row in picked:
+    label = [results.tag(row, key) for key in down]
+    if None in label:
+      continue
+    column = [row['name']] if len(names) > 1 else []
+    column += [results.tag(row, 'env') or results.ALL]
+    line = cells.setdefault(', '.join(map(str, label)), {})
+    line[', '.join(column)] = tidy.with_interval(row)
   if not cells:
     raise ValueError(
       f'rows: found none called {tuple(names)} with the tags {tuple(down)}, '

@@ -91,11 +91,14 @@ def test_scores_stand_under_their_domains():
     tags = {'method': 'probe', 'demos': 4} | tags
     return results.row('compare', 'score', value, (0.1, 0.2), 2, **tags)
 
-  rows = [row(0.15, env='Pendulum-v1'), row(0.3, env='all', method='scratch')]
+  rows = [row(0.15, env='Pendulum-v1'), row(0.3, env='all')]
   rows.append(results.row('evaluate', 'success', 1.0, env='all'))
   text = drawn(notebook.scores(rows))
   assert '>Pendulum-v1<' in text and 'probe, 4' in text
   assert '0.15 [0.10, 0.20]' in text and 'success' not in text
+  assert '>all<' not in text  # It says the same.
+  text = drawn(notebook.scores([*rows, row(0.4, env='Acrobot-v1')]))
+  assert text.index('>Pendulum-v1<') < text.index('>all<') and '0.30' in text
   with pytest.raises(ValueError, match=r"'nope'.*'score', 'success'"):
     notebook.scores(rows, ('nope',))
 
