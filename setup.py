@@ -62,8 +62,10 @@ EXTRAS = {
     *METAWORLD,
     *PARITY,
     'dm-pix>=0.4',
+    'ipykernel>=6.29',  # Runs notebooks; `nbclient` hands them to it.
     'jax[tpu]>=0.10',  # libtpu: its compiler needs no TPU.
     'mcap-ros2-support>=0.5.5',  # Writes what `ros` reads.
+    'nbclient>=0.10',
     'pytest>=8.0',
     'pytest-timeout>=2.3',
     'pytest-xdist>=3.5',

@@ -14,18 +14,36 @@ import traceback
 from rpt_jax import __version__, options, settings
 
 
-def run(config, workdir, only=(), overwrite=False):
+def run(config, workdir, only=(), overwrite=False, profile=False):
   """Run the pipeline of a config in `workdir`; see `stages.pipeline.run`.
 
-  `config` is an `ml_collections.ConfigDict` as `configs/*.py` give it. Raises
-  ValueError, before any work, for one that nothing can mean.
+  `config` is an `ml_collections.ConfigDict` as `configs/*.py` give it; with
+  `profile` some steps of every training are traced to `<stage>/profile`. Raises
+  ValueError, before any work, for a config that nothing can mean.
   """
   from rpt_jax import target
   from rpt_jax.learning import checks
+  from rpt_jax.training import profiling
+
+  experiment = checks.experiment(config)
+  profiling.enable(profile)
+  with target.rounding_to(experiment.precision):
+    return _run(experiment, workdir, only, overwrite)
+
+
+def aot(config, topology, workdir, meshes=''):
+  """Compile every step of a config for a TPU slice; see `tools.aot.run`.
+
+  `topology` is as 'v5e:16x16'; nothing runs, and no TPU is needed. Raises
+  ValueError as `run`, and for a slice there is not.
+  """
+  from rpt_jax import target
+  from rpt_jax.learning import checks
+  from rpt_jax.tools import aot as tool
 
   experiment = checks.experiment(config)
   with target.rounding_to(experiment.precision):
-    return _run(experiment, workdir, only, overwrite)
+    return tool.run(experiment, topology, pathlib.Path(workdir), meshes)
 
 
 def _run(experiment, workdir, only, overwrite, name=''):

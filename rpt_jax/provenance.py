@@ -19,13 +19,19 @@ def provenance() -> dict[str, Any]:
   git = ['git', '-C', str(_ROOT), 'describe', '--always', '--dirty']
   revision = subprocess.run(git, capture_output=True, text=True, check=False)
   return {
-    'command': ' '.join(sys.argv),
+    'command': _command(),
     'revision': revision.stdout.strip() or 'not a git checkout',
     'versions': {p: metadata.version(p) for p in PACKAGES},
     'python': platform.python_version(),
     'machine': f'{platform.machine()}, {os.cpu_count()} cores',
     'operands': target.operands(),
   }
+
+
+def _command():
+  """As it was typed; of a notebook there is none, but its kernel's."""
+  in_notebook = 'ipykernel' in pathlib.Path(sys.argv[0]).name
+  return 'a notebook' if in_notebook else ' '.join(sys.argv)
 
 
 def for_people() -> dict[str, Any]:

@@ -92,6 +92,15 @@ FILES = {
     'tools',
     'training',
   },
+  'notebook': {
+    'domains',
+    'episodes',
+    'files',
+    'reporting',
+    'results',
+    'types',
+    'vision',
+  },
   'options': {'__version__', 'experiments', 'settings'},
   'precision': {'target'},
   'pretrained': {

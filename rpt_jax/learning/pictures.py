@@ -25,7 +25,9 @@ class Heldout:
     self.lengths = self._source.lengths[self.episodes]
     self.starts = np.cumsum(self.lengths) - self.lengths
     sizes = domain.frame_sizes(inputs['collect'])
-    self.size = self._shrunk(*sizes[self._camera])  # (height, width) shown.
+    self.size = preprocessing.shrunk(
+      *sizes[self._camera], self._SIDE
+    )  # (height, width) shown.
 
   def frames(self, rows_N):
     """The frames at rows of all episodes end to end: [N, h, w, 3]."""
@@ -35,16 +37,9 @@ class Heldout:
       places = np.flatnonzero(clip_N == clip)
       episode = self._source.read(self.episodes[clip], (self._camera,))
       picked = episode[self._camera][rows_N[places] - self.starts[clip]]
-      shown |= dict(zip(places, self._small(picked), strict=True))
+      small = preprocessing.shrink(picked, self._SIDE)
+      shown |= dict(zip(places, small, strict=True))
     return np.stack([shown[i] for i in range(len(rows_N))])
-
-  def _small(self, image_NHWC):
-    size = self._shrunk(*image_NHWC.shape[1:3])
-    return np.asarray(preprocessing.resize(image_NHWC, size, 'bilinear'))
-
-  def _shrunk(self, height, width):
-    scale = min(1.0, self._SIDE / max(height, width))
-    return round(height * scale), round(width * scale)
 
 
 def futures(domains, name, recipe, path, inputs) -> list[frames.Timeline]:

@@ -28,7 +28,7 @@ class Gallery(NamedTuple):
   recipe: str
   units_K: Sequence[int]
   frames_KN: Sequence[Sequence[np.ndarray]]  # uint8 [H, W, 3], nearest first
-  counts_K: Sequence[int]  # Frames assigned to each unit.
+  counts_K: Sequence[int] | None = None  # Frames assigned to each unit.
 
 
 class Samples(NamedTuple):
@@ -69,20 +69,23 @@ def futures(doc: html.Document, clips: Sequence[Timeline]) -> str:
 
 def strips(clips: Sequence[Timeline]) -> str:
   """Filmstrips with one coloured strip of units a recipe below each."""
-  body = []
-  for clip in clips:
-    strip, _ = pictures.filmstrip(clip.frames_THW3)
-    image = html.image(pictures.encode(strip), f'Frames of {clip.title}')
-    lines = [f'<span class="name"><b>{html.escape(clip.title)}</b></span>']
-    lines.append(image)
-    for recipe, units in clip.units.items():
-      units_TL = _units(units, clip, recipe)
-      for level in range(units_TL.shape[1]):
-        name = f'{recipe}, level {level + 1}' if level else recipe
-        lines.append(f'<span class="name">{html.escape(name)}</span>')
-        lines.append(pictures.unit_strip(units_TL[:, level]))
-    body.append(f'<div class="clip">{"".join(lines)}</div>')
-  return f'<div class="scroll">{"".join(body)}</div>'
+  body = ''.join(map(timeline, clips))
+  return f'<div class="scroll">{body}</div>'
+
+
+def timeline(clip: Timeline) -> str:
+  """One filmstrip with its strips of units."""
+  strip, _ = pictures.filmstrip(clip.frames_THW3)
+  image = html.image(pictures.encode(strip), f'Frames of {clip.title}')
+  lines = [f'<span class="name"><b>{html.escape(clip.title)}</b></span>']
+  lines.append(image)
+  for recipe, units in clip.units.items():
+    units_TL = _units(units, clip, recipe)
+    for level in range(units_TL.shape[1]):
+      name = f'{recipe}, level {level + 1}' if level else recipe
+      lines.append(f'<span class="name">{html.escape(name)}</span>')
+      lines.append(pictures.unit_strip(units_TL[:, level]))
+  return f'<div class="clip">{"".join(lines)}</div>'
 
 
 def units_behind(clips: Sequence[Timeline]) -> str:
@@ -98,7 +101,16 @@ def units_behind(clips: Sequence[Timeline]) -> str:
 
 
 def tiles(gallery: Gallery) -> str:
-  """A tile a unit under the name of their recipe: the frames nearest to it."""
+  """The units of a recipe under its name."""
+  name = f'Frames nearest to units of “{gallery.recipe}”'
+  return (
+    f'<h3>{html.escape(name)}</h3>'
+    f'<div class="grid medium">{units_of(gallery)}</div>'
+  )
+
+
+def units_of(gallery: Gallery) -> str:
+  """A tile a unit: frames nearest to it, its number, how many it has."""
   parts = []
   for i, unit in enumerate(gallery.units_K):
     frames = pictures.alike(gallery.frames_KN[i])
@@ -107,15 +119,12 @@ def tiles(gallery: Gallery) -> str:
     under = (
       f'<span class="swatch" style="background:{fill};color:{ink}">'
       f'{int(unit)}</span>'
-      f'{_frames(int(gallery.counts_K[i]))}'
     )
+    if gallery.counts_K is not None:
+      under += _frames(int(gallery.counts_K[i]))
     alt = f'Frames nearest to unit {int(unit)} of {gallery.recipe}'
     parts.append(html.tile(pictures.encode(sheet), alt, under))
-  name = f'Frames nearest to units of “{gallery.recipe}”'
-  return (
-    f'<h3>{html.escape(name)}</h3>'
-    f'<div class="grid medium">{"".join(parts)}</div>'
-  )
+  return ''.join(parts)
 
 
 def _frames(count) -> str:

@@ -1,4 +1,8 @@
-"""The page's look: one style sheet, no external resource."""
+"""The page's look: one style sheet, no external resource.
+
+`PARTS` is of panels, tables, clips and tiles, wherever they stand; `CSS` is the
+page's, with them.
+"""
 
 _DARK = """
     color-scheme: dark;
@@ -9,72 +13,7 @@ _DARK = """
 # Plots are drawn in ink on white: turned over, their hues stay what they are.
 _DARK_PLOTS = """:is(img.plot, .legend svg, .tip i) {
     filter: invert(.9) hue-rotate(180deg); }"""
-CSS = """
-:root {
-  --ink: #1c1c1e; --soft: #5c5f66; --rule: #dcdcdf; --paper: #fdfdfc;
-  --panel: #ffffff; --tint: #f4f5f7; --accent: #0072b2; --best: #e3f0f8;
-  --good: #00795a; --mixed: #a36100; --bad: #b3261e;
-  --serif: 'Iowan Old Style', 'Palatino Linotype', Palatino, 'Book Antiqua',
-    'Source Serif 4', Georgia, 'Times New Roman', serif;
-  --sans: system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif;
-  --mono: ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono',
-    monospace;
-}
-* { box-sizing: border-box; }
-@media (prefers-reduced-motion: no-preference) {
-  html { scroll-behavior: smooth; }
-}
-html { -webkit-text-size-adjust: 100%; }
-body {
-  margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 var(--serif);
-}
-.page {
-  max-width: 1180px; margin: 0 auto; padding: 0 28px 80px;
-  display: grid; grid-template-columns: 176px minmax(0, 1fr); gap: 0 44px;
-}
-header { grid-column: 1 / -1; padding: 52px 0 20px; }
-header, section { max-width: 100%; }
-h1 { font-size: 33px; line-height: 1.18; margin: 0 0 8px; font-weight: 600;
-  letter-spacing: -.012em; }
-.subtitle { color: var(--soft); font-size: 17px; margin: 0; max-width: 62em; }
-nav {
-  font: 13.5px/1.35 var(--sans); position: sticky; top: 24px;
-  align-self: start; padding-top: 12px;
-}
-nav ol { list-style: none; margin: 0; padding: 0; counter-reset: toc; }
-nav li { counter-increment: toc; margin: 0; }
-nav a { color: var(--soft); text-decoration: none; display: block;
-  padding: 5px 0 5px 22px; position: relative; }
-nav a::before { content: counter(toc); position: absolute; left: 0;
-  color: var(--soft); opacity: .6; font-variant-numeric: tabular-nums; }
-nav a:hover, nav a:focus { color: var(--accent); }
-section { padding: 8px 0 28px; border-top: 1px solid var(--rule); }
-section:first-of-type { border-top: 0; }
-h2 { font-size: 22px; line-height: 1.25; margin: 22px 0 8px;
-  font-weight: 600; }
-h2 .no { color: var(--soft); font-weight: 400; margin-right: .55em; }
-h3 { font: 600 14.5px/1.3 var(--sans); margin: 26px 0 8px; }
-p { margin: 0 0 14px; max-width: 44em; }
-code, pre { font-family: var(--mono); font-size: .84em; }
-a { color: var(--accent); }
-
-.findings { list-style: none; margin: 0; padding: 0; }
-.findings li { padding: 11px 0 11px 136px; position: relative;
-  border-top: 1px solid var(--rule); max-width: 56em; font-size: 16.5px; }
-.findings li:first-child { border-top: 0; }
-.verdict { position: absolute; left: 0; top: 14px;
-  font: 600 12px/1.5 var(--sans); }
-.verdict::before { content: ''; display: inline-block; width: 8px; height: 8px;
-  border-radius: 50%; margin-right: 7px; background: currentColor; }
-.yes { color: var(--good); } .mixed { color: var(--mixed); }
-.no-effect { color: var(--bad); } .fact { color: var(--soft); }
-
-.findings + p { margin-top: 16px; color: var(--soft); font-size: 14.5px; }
-figure { margin: 18px 0 26px; }
-figcaption { font: 13.5px/1.5 var(--sans); color: var(--soft);
-  margin-top: 9px; max-width: 58em; }
-figcaption b { color: var(--ink); }
+PARTS = """
 .panel { background: var(--panel); border-radius: 4px;
   padding: 12px; border: 1px solid var(--rule); }
 .panel img, .panel svg { display: block; }
@@ -148,7 +87,77 @@ svg.strip path { stroke: var(--panel); stroke-width: 1; }
 .columns span { flex: 1; }
 .rowhead { grid-column: 1 / -1; font: 600 13.5px/1.3 var(--sans);
   margin: 0; }
+"""
+CSS = (
+  """
+:root {
+  --ink: #1c1c1e; --soft: #5c5f66; --rule: #dcdcdf; --paper: #fdfdfc;
+  --panel: #ffffff; --tint: #f4f5f7; --accent: #0072b2; --best: #e3f0f8;
+  --good: #00795a; --mixed: #a36100; --bad: #b3261e;
+  --serif: 'Iowan Old Style', 'Palatino Linotype', Palatino, 'Book Antiqua',
+    'Source Serif 4', Georgia, 'Times New Roman', serif;
+  --sans: system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif;
+  --mono: ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono',
+    monospace;
+}
+* { box-sizing: border-box; }
+@media (prefers-reduced-motion: no-preference) {
+  html { scroll-behavior: smooth; }
+}
+html { -webkit-text-size-adjust: 100%; }
+body {
+  margin: 0; background: var(--paper); color: var(--ink);
+  font: 16px/1.55 var(--serif);
+}
+.page {
+  max-width: 1180px; margin: 0 auto; padding: 0 28px 80px;
+  display: grid; grid-template-columns: 176px minmax(0, 1fr); gap: 0 44px;
+}
+header { grid-column: 1 / -1; padding: 52px 0 20px; }
+header, section { max-width: 100%; }
+h1 { font-size: 33px; line-height: 1.18; margin: 0 0 8px; font-weight: 600;
+  letter-spacing: -.012em; }
+.subtitle { color: var(--soft); font-size: 17px; margin: 0; max-width: 62em; }
+nav {
+  font: 13.5px/1.35 var(--sans); position: sticky; top: 24px;
+  align-self: start; padding-top: 12px;
+}
+nav ol { list-style: none; margin: 0; padding: 0; counter-reset: toc; }
+nav li { counter-increment: toc; margin: 0; }
+nav a { color: var(--soft); text-decoration: none; display: block;
+  padding: 5px 0 5px 22px; position: relative; }
+nav a::before { content: counter(toc); position: absolute; left: 0;
+  color: var(--soft); opacity: .6; font-variant-numeric: tabular-nums; }
+nav a:hover, nav a:focus { color: var(--accent); }
+section { padding: 8px 0 28px; border-top: 1px solid var(--rule); }
+section:first-of-type { border-top: 0; }
+h2 { font-size: 22px; line-height: 1.25; margin: 22px 0 8px;
+  font-weight: 600; }
+h2 .no { color: var(--soft); font-weight: 400; margin-right: .55em; }
+h3 { font: 600 14.5px/1.3 var(--sans); margin: 26px 0 8px; }
+p { margin: 0 0 14px; max-width: 44em; }
+code, pre { font-family: var(--mono); font-size: .84em; }
+a { color: var(--accent); }
 
+.findings { list-style: none; margin: 0; padding: 0; }
+.findings li { padding: 11px 0 11px 136px; position: relative;
+  border-top: 1px solid var(--rule); max-width: 56em; font-size: 16.5px; }
+.findings li:first-child { border-top: 0; }
+.verdict { position: absolute; left: 0; top: 14px;
+  font: 600 12px/1.5 var(--sans); }
+.verdict::before { content: ''; display: inline-block; width: 8px; height: 8px;
+  border-radius: 50%; margin-right: 7px; background: currentColor; }
+.yes { color: var(--good); } .mixed { color: var(--mixed); }
+.no-effect { color: var(--bad); } .fact { color: var(--soft); }
+
+.findings + p { margin-top: 16px; color: var(--soft); font-size: 14.5px; }
+figure { margin: 18px 0 26px; }
+figcaption { font: 13.5px/1.5 var(--sans); color: var(--soft);
+  margin-top: 9px; max-width: 58em; }
+figcaption b { color: var(--ink); }
+"""
+  + PARTS
+  + """
 .live { display: none; }
 .alive .live { display: revert; }
 .alive div.live, .alive canvas.live { display: block; }
@@ -254,6 +263,7 @@ footer { grid-column: 1 / -1; color: var(--soft); padding-top: 18px;
   figure, table { break-inside: avoid; }
 }
 """
+)
 
 # By the reader's system, unless `page.js` says which theme was chosen.
 CSS += f"""

@@ -8,6 +8,10 @@ or in one long step, is not waited for: the step that was saved last is kept.
 Signals of Python wait for the call that is going on, which may be minutes of
 XLA; so a thread waits for them, too. In a job of several processes JAX takes
 SIGTERM and has all save the same step; the other signals become one.
+
+In a notebook, or where somebody types, SIGINT stays Python's KeyboardInterrupt:
+it ends the cell and leaves all else as it is. The same cell goes on from what
+was saved.
 """
 
 import contextlib
@@ -45,7 +49,7 @@ class Training:
 
   def __enter__(self):
     if _alone():
-      self._handled.enter_context(_handled(self._receive))
+      self._handled.enter_context(_handled(self._receive, _signals()))
     _trainings.append(self)
     return self
 
@@ -61,7 +65,7 @@ class Training:
   def _receive(self, number, frame):
     del frame
     self.received = signal.Signals(number).name
-    for each in SIGNALS:
+    for each in _signals():
       signal.signal(each, signal.SIG_DFL)
 
   def __exit__(self, *_):
@@ -84,7 +88,7 @@ def watched(what: str) -> Iterator[None]:
   reading, writing = os.pipe()
   os.set_blocking(writing, False)
   thread = threading.Thread(target=_end, args=(reading, what), daemon=True)
-  with _handled(lambda *_: None):
+  with _handled(lambda *_: None, _signals()):
     woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     thread.start()
     try:
@@ -99,7 +103,7 @@ def watched(what: str) -> Iterator[None]:
 def _end(reading, what):
   """Waits for signals in a thread of its own."""
   while number := os.read(reading, 1):
-    if number[0] not in SIGNALS:  # Another library's, which has its own way.
+    if number[0] not in _signals():  # Others', who have their own way.
       continue
     name = signal.Signals(number[0]).name
     trainings = list(_trainings)
@@ -143,8 +147,14 @@ def _alone():
   return jax.process_count() == 1 and main
 
 
+def _signals():
+  """Those that a process that is alone handles itself."""
+  interactive = hasattr(sys, 'ps1')  # IPython's kernels have it, too.
+  return [s for s in SIGNALS if not (interactive and s == signal.SIGINT)]
+
+
 @contextlib.contextmanager
-def _handled(handler, numbers=SIGNALS):
+def _handled(handler, numbers):
   """Signals go to a handler meanwhile; only a main thread may ask for that."""
   if threading.current_thread() is not threading.main_thread():
     yield

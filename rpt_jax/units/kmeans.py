@@ -306,6 +306,24 @@ def assign(
   return n_N[: len(x_ND)]
 
 
+def examples(codebook: Codebook, x_ND: Array, count: int) -> np.ndarray:
+  """Returns rows of each unit, the nearest to its centroid first.
+
+  n_KC int64 with C = `count`, -1 where a unit has fewer rows. Raises ValueError
+  as `assign` does.
+  """
+  n_N = np.asarray(assign(codebook, x_ND))
+  c_KD, x_ND = np.asarray(codebook.c_KD), np.asarray(x_ND)
+  far_N = np.square(x_ND - c_KD[n_N]).sum(1)
+  order_N = np.lexsort((far_N, n_N))  # By unit, then by distance.
+  start_K = np.searchsorted(n_N[order_N], np.arange(len(c_KD)))
+  place_N = np.arange(len(n_N)) - start_K[n_N[order_N]]
+  n_KC = np.full((len(c_KD), count), -1)
+  kept_N = place_N < count
+  n_KC[n_N[order_N][kept_N], place_N[kept_N]] = order_N[kept_N]
+  return n_KC
+
+
 def _stream(run, x_ND, mesh) -> np.ndarray:
   """Assigns host rows slab by slab: files that are mapped are never loaded."""
   pieces, size = [], SLAB * mesh.shape[rows_lib.AXIS]

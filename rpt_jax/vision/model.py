@@ -27,9 +27,27 @@ class VisionModel:
   dim: int
   image_size: int | None
 
-  def encode(self, image_NHWC: Array) -> Array:
-    """uint8 frames [N, H, W, 3] to latents f32 [N, dim]."""
-    return self.apply(self.params, self.preprocess(image_NHWC))
+  def encode(self, image_NHWC: Array, batch_size: int = 64) -> Array:
+    """uint8 frames [N, H, W, 3] to latents f32 [N, dim], a batch at a time.
+
+    Compiled for a batch; what is missing of the last one is filled up.
+    """
+    run = functools.partial(_encode, self.apply, self.preprocess, self.params)
+    count = len(image_NHWC)
+    if count <= batch_size:
+      return run(image_NHWC)
+    parts = []
+    for first in range(0, count, batch_size):
+      part_BHWC = image_NHWC[first : first + batch_size]
+      if missing := batch_size - len(part_BHWC):
+        part_BHWC = jnp.pad(part_BHWC, ((0, missing), *[(0, 0)] * 3))
+      parts.append(run(part_BHWC))
+    return jnp.concatenate(parts)[:count]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _encode(apply, preprocess, params, image_NHWC):
+  return apply(params, preprocess(image_NHWC))
 
 
 def build(name, apply, params, preprocess, image_size) -> VisionModel:

@@ -77,6 +77,18 @@ def test_signals_are_given_back():
   assert [signal.getsignal(s) for s in stopping.SIGNALS] == before
 
 
+def test_an_interrupted_cell_is_no_end_of_the_notebook(monkeypatch):
+  """Where somebody types, SIGINT stays a KeyboardInterrupt."""
+  monkeypatch.setattr(sys, 'ps1', 'In : ', raising=False)
+  before = signal.getsignal(signal.SIGTERM)
+  with pytest.raises(KeyboardInterrupt), stopping.watched('a stage'):
+    with stopping.Training() as signals:
+      assert signal.getsignal(signal.SIGTERM) != before
+      signal.raise_signal(signal.SIGINT)
+  assert not signals.received
+  assert signal.getsignal(signal.SIGTERM) == before
+
+
 @contextlib.contextmanager
 def full_disk(size=512):
   """What is written beyond `size` bytes of a file fails."""

@@ -331,6 +331,16 @@ def test_assign_works_inside_jit_and_takes_float16():
   np.testing.assert_array_equal(inside_N, kmeans.assign(codebook, x_ND))
 
 
+def test_examples_are_the_nearest_rows_of_a_unit():
+  x_ND = np.array([[0.0], [9.0], [1.0], [10.5], [2.5], [10.0]], np.float32)
+  codebook = kmeans.Codebook(
+    np.array([[1.2], [10.0], [99.0]], np.float32), *[np.zeros(1, 'f4')] * 4
+  )
+  n_KC = kmeans.examples(codebook, x_ND, 4)
+  assert n_KC.tolist() == [[2, 0, 4, -1], [5, 3, 1, -1], [-1] * 4]
+  assert kmeans.examples(codebook, x_ND, 1).tolist() == [[2], [5], [-1]]
+
+
 def test_bad_input_says_what_to_do():
   x_ND, key = blobs()[:50], jax.random.key(0)
   codebook = small_codebook()
