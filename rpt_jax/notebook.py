@@ -104,7 +104,7 @@ def films(
   """Animations side by side, {title: uint8 [T, H, W, 3]}."""
   tiles = []
   for title, frames_THW3 in shown.items():
-    animation = pictures.gif(
+    animation = pictures.animation(
       preprocessing.shrink(frames_THW3, _FILM_SIDE), steps_per_second
     )
     tiles.append(html.tile(animation, str(title), html.escape(str(title))))
@@ -175,11 +175,11 @@ def scores(
 def page(path: str | os.PathLike, *, height: int = 720) -> Shown:
   """A page that was written, as `<workdir>/report.html`, in a frame of its own.
 
-  Nothing in it can run, or touch the notebook.
+  Its scripts run there alone: they cannot touch the notebook.
   """
   text = files.read_text(path)
   frame = (
-    f'<iframe sandbox srcdoc="{html.escape(text)}" width="100%" '
+    f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(text)}" width="100%" '
     f'height="{int(height)}" style="border:0"></iframe>'
   )
   return Shown(frame, 'page')

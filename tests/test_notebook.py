@@ -123,5 +123,7 @@ def test_a_page_cannot_leave_its_frame(tmp_path):
   page = tmp_path / 'report.html'
   page.write_text(f'<p title="a">{HOSTILE}</p>')
   text = drawn(notebook.page(page))
-  (inside,) = re.findall(r'<iframe sandbox srcdoc="([^"]*)"', text)
+  (inside,) = re.findall(
+    r'<iframe sandbox="allow-scripts" srcdoc="([^"]*)"', text
+  )
   assert '<' not in inside and '&lt;p title=&quot;a&quot;&gt;' in inside

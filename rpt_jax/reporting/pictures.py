@@ -86,6 +86,32 @@ def sprite(
   return Picture('image/webp', buffer.getvalue(), width, height), columns
 
 
+def animation(
+  frames_THW3, steps_per_second: float = 15.0, max_frames: int = 60
+) -> Picture:
+  """A WebP that plays at the clip's own speed, and rests at the end.
+
+  Longer clips are thinned to `max_frames` frames shown for longer.
+  """
+  frames = _checked(frames_THW3, 4, 'frames')
+  count = min(len(frames), max_frames)
+  steps = np.linspace(0, len(frames) - 1, count).round().astype(int)
+  shown = max(20, round(1000.0 * len(frames) / steps_per_second / count))
+  first, *others = (Image.fromarray(frames[t]) for t in steps)
+  buffer = io.BytesIO()
+  first.save(
+    buffer,
+    'WEBP',
+    save_all=True,
+    append_images=others,
+    duration=[shown] * (count - 1) + [max(shown, 1200)],  # ms
+    loop=0,
+    quality=80,
+  )
+  height, width = frames.shape[1:3]
+  return Picture('image/webp', buffer.getvalue(), width, height)
+
+
 def filmstrip(frames_THW3, count: int = 16) -> tuple[np.ndarray, np.ndarray]:
   """`count` evenly spaced frames side by side: (strip, their time steps).
 

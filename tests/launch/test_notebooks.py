@@ -158,7 +158,7 @@ def test_hubert_units(tmp_path):
   )
   assert 'report: done' in said
   assert shown.count('<div class="clip">') == 9  # Three clips, thrice.
-  assert 'trained, clip mean, change' in shown and 'image/gif' in shown
+  assert 'trained, clip mean, change' in shown and 'image/webp' in shown
   assert '<iframe sandbox srcdoc=' in shown
 
 
@@ -185,7 +185,7 @@ def test_your_data(tmp_path, clip):
     },
   )
   assert '6 episodes, 60 steps' in said
-  assert shown.count('image/gif') == 2 and 'Frames nearest to unit' in shown
+  assert shown.count('image/webp') == 2 and 'Frames nearest to unit' in shown
 
 
 def robot(folder, cameras, joints):

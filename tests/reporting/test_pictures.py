@@ -65,6 +65,26 @@ def test_frames_of_several_sizes_are_brought_to_that_of_the_first():
   assert both.shape == (2, 8, 6, 3) and (both[1] == 90).all()
 
 
+def test_an_animation_keeps_length_speed_and_the_last_frame():
+  clip = np.zeros((90, 16, 16, 3), np.uint8)
+  for t in range(90):
+    clip[t, :, (t // 6) % 16] = 200
+  animation = decoded(
+    pictures.animation(clip, steps_per_second=30, max_frames=45)
+  )
+  assert animation.size == (16, 16)
+  total = 0
+  for i in range(animation.n_frames):
+    animation.seek(i)
+    animation.load()
+    total += animation.info['duration']
+  assert total == pytest.approx(44 * 67 + 1200, abs=50)
+  last = np.asarray(animation.convert('RGB'))
+  assert np.abs(last.astype(int) - clip[-1]).mean() < 8
+  still = np.full((5, 8, 8, 3), 90, np.uint8)
+  assert decoded(pictures.animation(still)).size == (8, 8)
+
+
 def test_runs_cover_the_clip():
   units = [3, 3, 3, 1, 3, 3]
   assert pictures.runs(units) == [(3, 0, 3), (1, 3, 1), (3, 4, 2)]

