@@ -179,8 +179,8 @@ def page(path: str | os.PathLike, *, height: int = 720) -> Shown:
   """
   text = files.read_text(path)
   frame = (
-    f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(text)}" width="100%" '
-    f'height="{int(height)}" style="border:0"></iframe>'
+    f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(text)}" '
+    f'width="100%" height="{int(height)}" style="border:0"></iframe>'
   )
   return Shown(frame, 'page')
 

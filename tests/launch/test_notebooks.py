@@ -159,7 +159,7 @@ def test_hubert_units(tmp_path):
   assert 'report: done' in said
   assert shown.count('<div class="clip">') == 9  # Three clips, thrice.
   assert 'trained, clip mean, change' in shown and 'image/webp' in shown
-  assert '<iframe sandbox srcdoc=' in shown
+  assert '<iframe sandbox="allow-scripts" srcdoc=' in shown
 
 
 @pytest.fixture(scope='module')
