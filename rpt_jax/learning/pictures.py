@@ -5,10 +5,10 @@ import numpy as np
 from rpt_jax.episodes import store, windows
 from rpt_jax.learning import streams
 from rpt_jax.reporting import frames
+from rpt_jax.reporting import pictures as drawing
 from rpt_jax.training import checkpoint
 from rpt_jax.types import LATENT
 from rpt_jax.units import recipes
-from rpt_jax.vision import preprocessing
 
 _LOOKED_AT = 20_000  # Frames at most that one is chosen from.
 
@@ -39,8 +39,7 @@ class Heldout:
     return np.stack([shown[i] for i in range(len(rows_N))])
 
   def _small(self, image_NHWC):
-    size = self._shrunk(*image_NHWC.shape[1:3])
-    return np.asarray(preprocessing.resize(image_NHWC, size, 'bilinear'))
+    return drawing.resized(image_NHWC, self._shrunk(*image_NHWC.shape[1:3]))
 
   def _shrunk(self, height, width):
     scale = min(1.0, self._SIDE / max(height, width))
@@ -128,10 +127,4 @@ def _shown(domains, inputs, rows_N):
       pictures = heldout.frames(rows_N[places] - start)
       shown |= dict(zip(places, pictures, strict=True))
     start = stop
-  size = shown[0].shape[:2]
-  return np.stack(
-    [
-      np.asarray(preprocessing.resize(shown[i][None], size, 'bilinear'))[0]
-      for i in range(len(rows_N))
-    ]
-  )
+  return drawing.alike([shown[i] for i in range(len(rows_N))])
