@@ -17,7 +17,6 @@ from rpt_jax.episodes.windows import Clips
 from rpt_jax.reporting import frames, html, pictures, style, tidy
 from rpt_jax.results import Acting
 from rpt_jax.types import Array
-from rpt_jax.vision import preprocessing
 
 _SIDE, _FILM_SIDE = 96, 256  # Pixels of a frame at most: stills and films.
 _LONGEST = 64  # Steps of a clip that are drawn; longer ones are thinned.
@@ -72,7 +71,7 @@ def clips(
   for i, (low, high) in enumerate(itertools.pairwise(offsets[: most + 1])):
     picked = _thinned(low, high)
     own = {k: np.asarray(x)[picked] for k, x in (units or {}).items()}
-    still = preprocessing.shrink(image_NHWC[picked], _SIDE)
+    still = _small(image_NHWC[picked], _SIDE)
     body.append(frames.timeline(frames.Timeline(f'clip {i}', still, own)))
   return Shown(f'<div class="scroll">{"".join(body)}</div>', 'clips')
 
@@ -93,7 +92,7 @@ def gallery(
   tiles = []
   for unit in used[order][:most]:
     rows_C = rows_KC[unit][rows_KC[unit] >= 0]
-    still = preprocessing.shrink(image_NHWC[rows_C], _SIDE)
+    still = _small(image_NHWC[rows_C], _SIDE)
     tiles.append(frames.units_of(frames.Gallery('units', (unit,), [still])))
   return Shown(f'<div class="grid medium">{"".join(tiles)}</div>', 'gallery')
 
@@ -105,7 +104,7 @@ def films(
   tiles = []
   for title, frames_THW3 in shown.items():
     animation = pictures.animation(
-      preprocessing.shrink(frames_THW3, _FILM_SIDE), steps_per_second
+      _small(frames_THW3, _FILM_SIDE), steps_per_second
     )
     tiles.append(html.tile(animation, str(title), html.escape(str(title))))
   return Shown(f'<div class="grid small">{"".join(tiles)}</div>', 'films')
@@ -192,6 +191,12 @@ def _frames(shown, camera):
       f'it: source.read_all(({camera!r},))'
     )
   return shown.arrays[camera]
+
+
+def _small(image_NHWC, side):
+  """Frames whose longer side is `side` pixels at most."""
+  size = pictures.shrunk(*np.shape(image_NHWC)[1:3], side)
+  return pictures.resized(image_NHWC, size)
 
 
 def _thinned(low, high):

@@ -5,10 +5,10 @@ import numpy as np
 from rpt_jax.episodes import store, windows
 from rpt_jax.learning import streams
 from rpt_jax.reporting import frames
+from rpt_jax.reporting import pictures as drawing
 from rpt_jax.training import checkpoint
 from rpt_jax.types import LATENT
 from rpt_jax.units import recipes
-from rpt_jax.vision import preprocessing
 
 _LOOKED_AT = 20_000  # Frames at most that one is chosen from.
 
@@ -25,7 +25,7 @@ class Heldout:
     self.lengths = self._source.lengths[self.episodes]
     self.starts = np.cumsum(self.lengths) - self.lengths
     sizes = domain.frame_sizes(inputs['collect'])
-    self.size = preprocessing.shrunk(
+    self.size = drawing.shrunk(
       *sizes[self._camera], self._SIDE
     )  # (height, width) shown.
 
@@ -37,7 +37,7 @@ class Heldout:
       places = np.flatnonzero(clip_N == clip)
       episode = self._source.read(self.episodes[clip], (self._camera,))
       picked = episode[self._camera][rows_N[places] - self.starts[clip]]
-      small = preprocessing.shrink(picked, self._SIDE)
+      small = drawing.resized(picked, self.size)
       shown |= dict(zip(places, small, strict=True))
     return np.stack([shown[i] for i in range(len(rows_N))])
 
@@ -123,10 +123,4 @@ def _shown(domains, inputs, rows_N):
       pictures = heldout.frames(rows_N[places] - start)
       shown |= dict(zip(places, pictures, strict=True))
     start = stop
-  size = shown[0].shape[:2]
-  return np.stack(
-    [
-      np.asarray(preprocessing.resize(shown[i][None], size, 'bilinear'))[0]
-      for i in range(len(rows_N))
-    ]
-  )
+  return drawing.alike([shown[i] for i in range(len(rows_N))])

@@ -19,8 +19,9 @@ _STILL_UNITS, _STILL_FRAMES = 12, 6
 _CAPTION = (
   'Units of held-out clips. Choose a clip and move through its frames: beneath '
   'lie its units by every recipe, a colour for each, beside it what was done '
-  'and felt. Click on a unit to see where else it is: the held-out frames '
-  'nearest to its mean (of those within {ahead} steps of each other one), '
+  'and felt, at most eight numbers of each. Click on a unit to see where else '
+  'it is: the held-out frames nearest to its mean (of those within {ahead} '
+  'steps of each other one), '
   'each with the {ahead} frames after it; its mean action with the standard '
   'deviation over its frames; and how many of its frames lie in one clip, '
   'beside what units shuffled over the frames of their dataset have. One '

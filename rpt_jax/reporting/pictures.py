@@ -62,12 +62,23 @@ def contact_sheet(frames_NHW3, columns: int, gap: int = 2) -> np.ndarray:
 
 def alike(frames) -> np.ndarray:
   """Frames of any sizes at that of the first: uint8 [N, H, W, 3]."""
-  height, width = np.shape(frames[0])[:2]
+  return resized(frames, np.shape(frames[0])[:2])
+
+
+def shrunk(height: int, width: int, side: int) -> tuple[int, int]:
+  """Height and width of a frame whose longer side is `side` at most."""
+  scale = min(1.0, side / max(height, width))
+  return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resized(frames, size: tuple[int, int]) -> np.ndarray:
+  """Frames of any sizes at (height, width): uint8 [N, H, W, 3]."""
+  shape, bilinear = size[::-1], Image.Resampling.BILINEAR
   return np.stack(
     [
       frame
-      if np.shape(frame)[:2] == (height, width)
-      else np.asarray(Image.fromarray(frame).resize((width, height)))
+      if np.shape(frame)[:2] == tuple(size)
+      else np.asarray(Image.fromarray(frame).resize(shape, bilinear))
       for frame in frames
     ]
   )

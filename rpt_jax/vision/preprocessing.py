@@ -282,20 +282,6 @@ def centre_crop(image_NHWC: Array, size: int) -> Array:
   return image_NHWC[:, top : top + size, left : left + size]
 
 
-def shrink(image_NHWC: Array, side: int) -> np.ndarray:
-  """Frames whose longer side is `side` pixels at most; smaller ones stay."""
-  size = shrunk(*image_NHWC.shape[1:3], side)
-  if size == image_NHWC.shape[1:3]:
-    return np.asarray(image_NHWC)
-  return np.asarray(resize(image_NHWC, size, 'bilinear'))
-
-
-def shrunk(height: int, width: int, side: int) -> tuple[int, int]:
-  """Height and width of a frame whose longer side is `side` at most."""
-  scale = min(1.0, side / max(height, width))
-  return max(1, round(height * scale)), max(1, round(width * scale))
-
-
 def resize(
   image_NHWC: Array, size: tuple[int, int], interpolation: str = 'bilinear'
 ) -> Array:
