@@ -3,6 +3,7 @@
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -48,3 +49,8 @@ def typed(command: str) -> str:
   if program.endswith('main.py'):
     program = 'python -m rpt_jax.main'
   return f'{pathlib.PurePath(program).name} {arguments}'.strip()
+
+
+def finishing(command: str) -> str:
+  """The same for all stages, of which none is to be emptied first."""
+  return re.sub(r' --?(stages[= ]\S+|overwrite(=\S+)?)', '', typed(command))

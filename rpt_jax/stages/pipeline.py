@@ -158,7 +158,7 @@ def _check_finished(workdir, stages):
     run = files.read_json(workdir / 'run.json', 'command')
     raise ValueError(
       f'{workdir} is not finished ({"; ".join(faults)}); run first: '
-      f'{provenance.typed(run["command"])}'
+      f'{provenance.finishing(run["command"])}'
     )
 
 

@@ -51,13 +51,14 @@ def _read(path, name):
     )
   origin = files.read_json(path / 'run.json', 'command', 'revision')
   command = provenance.typed(str(origin['command']))
+  mend = f'run first: {provenance.finishing(str(origin["command"]))}'
   experiment = settings.saved(settings.Experiment, path / 'config.json')
   if not (path / 'results.jsonl').exists():
-    raise ValueError(f'{path}: not finished; run first: {command}')
+    raise ValueError(f'{path}: not finished; {mend}')
   acts = experiment.finetune and not experiment.tune
   places = domains.acting(domains.of(experiment)) if acts else ()
   seeds = plan.seeds(experiment)
-  scores = _scores(path, experiment, seeds, places, command) if places else {}
+  scores = _scores(path, experiment, seeds, places, mend) if places else {}
   whole, essence = (
     dict(settings.leaves(settings.plain(experiment, essence=each)))
     for each in (False, True)
@@ -91,7 +92,7 @@ def _rows(path):
   return rows
 
 
-def _scores(path, experiment, seeds, places, command):
+def _scores(path, experiment, seeds, places, mend):
   """Of every cell, by domain and by the seed of a pipeline."""
   runs = Runs(experiment.pretrain, experiment.quantize, experiment.iterations)
   entries = cells.cells(experiment.finetune, runs)
@@ -101,8 +102,7 @@ def _scores(path, experiment, seeds, places, command):
     file = folder / Acting.STAGE / Acting.SCORES
     if not file.exists():
       raise ValueError(
-        f'{path}: not finished (no {file.relative_to(path)}); run first: '
-        f'{command}'
+        f'{path}: not finished (no {file.relative_to(path)}); {mend}'
       )
     with files.reading(file), np.load(file) as arrays:
       for domain in places:

@@ -269,8 +269,15 @@ def test_a_page_of_what_is_not_whole_is_refused(reported, tmp_path):
   (tmp_path / 'config.json').write_text(json.dumps(saved))
   for name in ('b', 'd'):
     (tmp_path / name / 'artifact.json').unlink()
-  with pytest.raises(ValueError, match=r'without an artifact: b, d\); run'):
+  origin = json.loads((tmp_path / 'run.json').read_text())
+  command = 'a/main.py --config=x --stages=a,b --overwrite --workdir=y'
+  files.write_json(tmp_path / 'run.json', origin | {'command': command})
+  with pytest.raises(ValueError) as error:
     pipeline.report_again(tmp_path)
+  assert str(error.value).endswith(
+    '(stages without an artifact: b, d); run first: python -m rpt_jax.main '
+    '--config=x --workdir=y'
+  )
   assert (tmp_path / 'report' / 'report.html').read_bytes() == page
   with pytest.raises(ValueError, match='found no run'):
     pipeline.report_again(tmp_path / 'nowhere')
