@@ -25,9 +25,8 @@ class Heldout:
     self.lengths = self._source.lengths[self.episodes]
     self.starts = np.cumsum(self.lengths) - self.lengths
     sizes = domain.frame_sizes(inputs['collect'])
-    self.size = drawing.shrunk(
-      *sizes[self._camera], self._SIDE
-    )  # (height, width) shown.
+    # As they are shown: (height, width).
+    self.size = drawing.shrunk(*sizes[self._camera], self._SIDE)
 
   def frames(self, rows_N):
     """The frames at rows of all episodes end to end: [N, h, w, 3]."""
