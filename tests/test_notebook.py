@@ -23,8 +23,8 @@ def drawn(shown):
 
 def images(shown):
   """The pictures in it, as arrays."""
-  found = re.findall(r'src="data:image/\w+;base64,([^"]+)"', drawn(shown))
-  return [Image.open(io.BytesIO(base64.b64decode(x))) for x in found]
+  encoded = re.findall(r'src="data:image/\w+;base64,([^"]+)"', drawn(shown))
+  return [Image.open(io.BytesIO(base64.b64decode(x))) for x in encoded]
 
 
 def two_clips(side=8):
