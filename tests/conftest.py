@@ -1,8 +1,8 @@
 """Eight fake CPU devices and strict JAX, set before anything imports it.
 
 All processes of a test run share what they compile, without which the suite
-takes twice as long, and compile in a hurry, which halves the time of most tests. As
-users compile, by XLA_FLAGS=--xla_backend_optimization_level=3.
+takes twice as long, and compile in a hurry, which halves the time of most tests;
+XLA_FLAGS=--xla_backend_optimization_level=3 compiles as users do.
 """
 
 import atexit
