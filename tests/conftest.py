@@ -1,7 +1,7 @@
 """Eight fake CPU devices and strict JAX, set before anything imports it.
 
 All processes of a test run share what they compile, without which the suite
-takes twice as long, and compile in a hurry, which halves the time of most tests;
+takes twice as long, and compile in a hurry, which halves what most tests take;
 XLA_FLAGS=--xla_backend_optimization_level=3 compiles as users do.
 """
 
