@@ -8,13 +8,16 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDERS = ('.', 'configs', 'launch', 'tests/benchmarks', 'tests/faults')
 PAGES = [ROOT / folder / 'README.md' for folder in FOLDERS]
+PAGES.append(ROOT / 'CONTRIBUTING.md')
 
 
 def test_the_first_page_is_short():
   assert len((ROOT / 'README.md').read_text().splitlines()) <= 300
 
 
-@pytest.mark.parametrize('page', PAGES, ids=FOLDERS)
+@pytest.mark.parametrize(
+  'page', PAGES, ids=lambda p: f'{p.parent.name}-{p.stem}'
+)
 def test_links_lead_somewhere(page):
   for target in re.findall(r'\]\(([^)]+)\)', page.read_text()):
     path, _, anchor = target.partition('#')
