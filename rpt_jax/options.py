@@ -247,8 +247,8 @@ def experiment():
   """(config, workdir) that the flags ask for; ValueError where they do not."""
   if CONFIG.value is None:
     raise ValueError(
-      '--config is required: configs/<name>.py, or one of '
-      f'{experiments.names()}; --help says more'
+      f'--config=<name> is required: a file, or one of {experiments.names()}; '
+      '--help says more'
     )
   spec = _spec()
   try:

@@ -8,8 +8,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 # What is run once need not be fast: compiling is most of a quicktest. Runs that
-# are compared have all been compiled so.
-QUICKLY = '--xla_backend_optimization_level=1'
+# are compared have all been compiled so, also in the tests' own process.
+QUICKLY = '--xla_backend_optimization_level=0'
 
 
 def start(config, workdir, *flags):

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator
 from rpt_jax import files
 from rpt_jax.training import distributed, stopping
 
-_PAGE = b'<body>\n<div class="page">\n<header><h1>'  # As reporting.html has it.
+_PAGE = b'<div class="page">\n<header><h1>'  # As reporting.html has it.
 # Keys by which a file is known as ours. What empties a folder leaves these to
 # the end, in this order: killed meanwhile, it is still a stage's folder, and
 # with its artifact alone it is one that has to be made again.

@@ -23,6 +23,7 @@ from rpt_jax.episodes import store
 from rpt_jax.learning import checks
 from rpt_jax.stages import collect, encode
 from rpt_jax.training import memory
+from tests import commands
 
 ROOT = pathlib.Path(__file__).parents[2]
 LENGTHS = (7, 12, 5, 9, 11, 6, 8, 10)
@@ -120,7 +121,7 @@ def contents(directory):
 
 def start(*arguments):
   """This file as a program on one device, its output to be read."""
-  environment = {**os.environ, 'XLA_FLAGS': '', 'OMP_NUM_THREADS': '1'}
+  flags = {'XLA_FLAGS': commands.QUICKLY, 'OMP_NUM_THREADS': '1'}
   command = [
     sys.executable,
     '-m',
@@ -130,7 +131,7 @@ def start(*arguments):
   return subprocess.run(
     command,
     cwd=ROOT,
-    env=environment,
+    env=os.environ | flags,
     capture_output=True,
     text=True,
     check=False,

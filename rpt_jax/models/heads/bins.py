@@ -73,7 +73,10 @@ def fit(target_ND, spec):
       f'head of {spec.name!r}: no row of targets to fit bins to; give some'
     )
   low_A, high_A = _quantiles(target_ND, jnp.asarray(spec.settings.quantiles))
-  return {'low': low_A, 'high': high_A}
+  # What lies between two equal numbers may be rounded apart.
+  rounding_A = 4 * jnp.finfo(low_A.dtype).eps * jnp.abs(low_A)
+  flat_A = high_A - low_A <= rounding_A
+  return {'low': low_A, 'high': jnp.where(flat_A, low_A, high_A)}
 
 
 def encode(constants, x, bins):
