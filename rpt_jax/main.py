@@ -165,6 +165,9 @@ def _look_after_data():
 
 def _refuse(error, written=None):
   """Prints one line; `written` is where the traceback lies, if it was."""
+  if isinstance(error, BrokenPipeError):  # As of `| head`: it has seen enough.
+    sys.stdout = open(os.devnull, 'w')
+    return 141  # What a shell calls the signal of it.
   text = ' '.join(str(error).split())
   if not _is_ours(error):
     text = f'{type(error).__name__}: {text or "it gives no reason"}'

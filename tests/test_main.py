@@ -29,6 +29,20 @@ def command(*arguments, workdir):
   )
 
 
+def test_nothing_is_said_to_whoever_has_left():
+  """As `| head` has, which is no mistake."""
+  reading, writing = os.pipe()
+  os.close(reading)
+  with os.fdopen(writing, 'w') as left:
+    done = subprocess.run(
+      [sys.executable, '-m', 'rpt_jax.main', '--help'],
+      cwd=ROOT,
+      stdout=left,
+      stderr=subprocess.PIPE,
+    )
+  assert (done.returncode, done.stderr) == (141, b'')
+
+
 def test_a_platform_that_is_not_there_is_named(monkeypatch, capsys):
   """JAX's own error has no word in it."""
 
