@@ -80,9 +80,9 @@ def check_devices(config: Experiment) -> None:
 def _check_domains(config, places):
   if not places:
     _refuse_empty(config.domains)
-  wrong = [text for domain in places if (text := _wrong(domain))]
-  if wrong:
-    raise ValueError('; '.join(wrong))
+  faults = [*filter(None, map(checks_paths.wrong, places))]
+  if faults:
+    raise ValueError('; '.join(faults))
   weights = {d.name: d.weight for d in domains.seen(places)}
   weighted = [d for d in domains.seen(places) if d.weight]
   if weighted and len(weighted) < len(weights):
@@ -103,15 +103,6 @@ def _refuse_empty(entries):
     '',
     f'a folder or file: give it, as in --{paths[0]}=path/to/dataset',
   )
-
-
-def _wrong(domain):
-  """What is wrong with a domain; '' where nothing is."""
-  try:
-    domain.check()
-  except ValueError as error:
-    return str(error)
-  return ''
 
 
 def _check_encoder(config, places):

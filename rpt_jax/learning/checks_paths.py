@@ -30,10 +30,17 @@ def _datasets(entries, places) -> Iterator[str]:
   """Of those that are read: a path may also be the name of a dataset."""
   for domain in places:
     if _is_absent(getattr(entries[domain.entry], 'path', '')):
-      try:
-        domain.check()
-      except ValueError as error:
-        yield str(error)
+      if text := wrong(domain):
+        yield text
+
+
+def wrong(domain: Domain) -> str:
+  """What is wrong with a domain; '' where nothing is."""
+  try:
+    domain.check()
+  except ValueError as error:
+    return str(error)
+  return ''
 
 
 def _encoder(config) -> Iterator[str]:

@@ -34,7 +34,7 @@ class _Heldout:
     counts = [len(part.lengths) for part in self.parts]
     self.domain_C = np.repeat(np.arange(len(domains)), counts)
     self.firsts = np.cumsum(counts) - counts  # The first clip of a domain.
-    self.texts = [self._told(domain) for domain in domains]
+    self.texts = [self._sentences(domain) for domain in domains]
     self.clip_N = np.repeat(np.arange(len(self.lengths)), self.lengths)
     self.domain_N = self.domain_C[self.clip_N]
 
@@ -72,7 +72,7 @@ class _Heldout:
     read = rooms.labels(place, self.inputs, 'heldout', tuple(fields))
     return {field: np.asarray(x) for field, x in read.arrays.items()}
 
-  def _told(self, domain):
+  def _sentences(self, domain):
     """What each clip of a domain was told to do."""
     folder = self.inputs['label'] / domain.name / 'heldout'
     return files.read_json(folder / TEXTS, kind=list, most=files.MANIFEST)
@@ -106,15 +106,15 @@ def gather(domains, chosen, inputs) -> Explorer:
 
 def _units(heldout, felt, unit_N, nearest):
   """What each unit of a recipe's level is used for, the commonest first."""
-  there_N = unit_N >= 0  # Not all makers give all frames a unit.
-  if not there_N.any():
+  has_unit_N = unit_N >= 0  # Not all makers give all frames a unit.
+  if not has_unit_N.any():
     return []
-  clip_N, unit_M = heldout.clip_N[there_N], unit_N[there_N]
+  clip_N, unit_M = heldout.clip_N[has_unit_N], unit_N[has_unit_N]
   numbers, count_K, share_K = quality.clip_shares(unit_M, clip_N)
   chance_K = np.mean(
     [
       quality.clip_shares(shuffled, clip_N)[2]
-      for shuffled in quality.shuffles(unit_M, heldout.domain_N[there_N])
+      for shuffled in quality.shuffles(unit_M, heldout.domain_N[has_unit_N])
     ],
     axis=0,
   )
@@ -154,9 +154,9 @@ def _actions(heldout, felt, unit_N):
     if discrete:
       x_nA = np.eye(int(x_nA.max()) + 1)[x_nA.reshape(-1)]
     x_nA = np.float64(x_nA.reshape(len(x_nA), -1))
-    there_n = (own_n >= 0) & np.isfinite(x_nA).all(1)
-    numbers, unit_m = np.unique(own_n[there_n], return_inverse=True)
-    x_mA = x_nA[there_n]
+    counted_n = (own_n >= 0) & np.isfinite(x_nA).all(1)
+    numbers, unit_m = np.unique(own_n[counted_n], return_inverse=True)
+    x_mA = x_nA[counted_n]
     for k, rows in enumerate(_groups(unit_m, len(numbers))):
       x_kA = x_mA[rows]
       spread = None if discrete else x_kA.std(0)

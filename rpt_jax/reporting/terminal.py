@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from rpt_jax.reporting import tidy
 
 _WIDTH = 80
-_MAIN = 3  # Findings that are told.
-_MEASURED = 'measured'  # What supports or refutes nothing is told last.
+_MAIN = 3  # Findings that are shown.
+_MEASURED = 'measured'  # What supports or refutes nothing comes last.
 
 
 def plan(
@@ -33,11 +33,11 @@ def plan(
     kind if count == 1 else f'{count} x {kind}' for kind, count in kinds.items()
   )
   lines = [_filled(f'{about}; to do: {stages}')]
-  known = {kind: took[kind] for kind in kinds if kind in took}
-  if known:
-    each = ', '.join(f'{k} {tidy.duration(s)}' for k, s in known.items())
-    whole = tidy.duration(sum(s * kinds[k] for k, s in known.items()))
-    least = '' if len(known) == len(kinds) else ' at least'
+  timed = {kind: took[kind] for kind in kinds if kind in took}
+  if timed:
+    each = ', '.join(f'{k} {tidy.duration(s)}' for k, s in timed.items())
+    whole = tidy.duration(sum(s * kinds[k] for k, s in timed.items()))
+    least = '' if len(timed) == len(kinds) else ' at least'
     lines.append(
       _filled(f'last time on this machine: {each};{least} {whole} to go')
     )

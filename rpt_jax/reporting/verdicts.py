@@ -67,10 +67,10 @@ def lines(doc: html.Document, rows, base: str | None) -> str:
 
 
 def _verdict(values):
-  told = _told(values)
+  labels_of = _labels_of(values)
   few = values.get(Quantize.DISTINCT)
   has_collapsed = few is not None and few <= _COLLAPSED
-  named = {k: v for k, v in told.items() if max(map(_excess, v)) >= _LEAST}
+  named = {k: v for k, v in labels_of.items() if max(map(_excess, v)) >= _LEAST}
   order = sorted(named, key=lambda k: -max(map(_excess, named[k])))
   parts = []
   if has_collapsed:
@@ -81,17 +81,19 @@ def _verdict(values):
   if named:
     each = _and([f'{k} ({_numbers(named[k])})' for k in order])
     parts.append(f'These units name {each}.')
-  elif told:
+  elif labels_of:
     parts.append('These units name nothing that was asked for.')
-  rest = [f'{k} ({_numbers(v)})' for k, v in told.items() if k not in named]
+  rest = [
+    f'{k} ({_numbers(v)})' for k, v in labels_of.items() if k not in named
+  ]
   if rest:
     parts.append(f'Of {_and(rest)} they tell no more than shuffled units do.')
   return Verdict(tuple(order), has_collapsed, ' '.join(parts))
 
 
-def _told(values):
+def _labels_of(values):
   """{what: [(label, PNMI, threshold)]}, of what was measured."""
-  told = {}
+  labels_of = {}
   for name, labels in _NAMED.items():
     each = [
       (label, values[Quantize.pnmi(label)], values[Quantize.threshold(label)])
@@ -102,8 +104,8 @@ def _told(values):
       purity = values.get(Quantize.purity(Quantize.CLIP), 1.0)
       name = 'the clip' if purity > _MOSTLY else 'the scene'
     if each:
-      told[name] = each
-  return told
+      labels_of[name] = each
+  return labels_of
 
 
 def _excess(measured):

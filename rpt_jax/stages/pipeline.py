@@ -111,9 +111,9 @@ def _done_before(stages, workdir):
 
 def _tell_end(workdir):
   """What was found, and where the page of it is."""
-  found = workdir / 'report' / 'findings.json'
+  path = workdir / 'report' / 'findings.json'
   if distributed.is_first() and (workdir / 'report.html').exists():
-    findings = files.read_json(found, kind=list) if found.exists() else []
+    findings = files.read_json(path, kind=list) if path.exists() else []
     print(terminal.end(str(workdir / 'report.html'), findings), flush=True)
 
 
