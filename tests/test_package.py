@@ -36,7 +36,15 @@ for name in json.load(sys.stdin):
 print(json.dumps(outcomes))
 """
 # Of extras; what a machine without them may not import.
-EXTRAS = {'av', 'h5py', 'huggingface_hub', 'metaworld', 'mujoco', 'pyarrow'}
+EXTRAS = {
+  'av',
+  'dm_control',
+  'h5py',
+  'huggingface_hub',
+  'metaworld',
+  'mujoco',
+  'pyarrow',
+}
 EXTRAS |= {'tokenizers', 'torch', 'transformers'}
 
 

@@ -23,6 +23,7 @@ _EXTRAS = {
   'mcap': 'ros',
   'metaworld': 'metaworld',
   'mujoco': 'metaworld',
+  'dm_control': 'dm_control',
 }
 _ROOTS = (
   'data',
