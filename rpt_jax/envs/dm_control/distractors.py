@@ -96,10 +96,13 @@ def texture(source: int, size: int, frames: int = CLIP_FRAMES) -> np.ndarray:
   clip = np.zeros((size * size, frames * 3), np.float32)
   for _ in range(_LAYERS):
     wave_W2 = rng.normal(size=(_WAVES, 2)) * rng.uniform(1, 6, (_WAVES, 1))
-    height_W3 = rng.normal(size=(_WAVES, 3))
-    height_W3 /= 0.5 + np.linalg.norm(wave_W2, axis=1, keepdims=True)
+    # Light and dark more than colour, as in most of what is filmed.
+    height_W3 = rng.normal(size=(_WAVES, 1)) + 0.4 * rng.normal(
+      size=(_WAVES, 3)
+    )
+    height_W3 /= (0.5 + np.linalg.norm(wave_W2, axis=1, keepdims=True)) ** 1.5
     drift_2 = rng.normal(size=2) * 0.01  # Sides a frame.
-    boil_W = rng.normal(size=_WAVES) * 0.05  # Radians a frame.
+    boil_W = rng.normal(size=_WAVES) * 0.03  # Radians a frame.
     rate_W = boil_W + 2 * np.pi * wave_W2 @ drift_2
     phase_WT = rng.uniform(0, 2 * np.pi, (_WAVES, 1))
     phase_WT = phase_WT + rate_W[:, None] * np.arange(frames)

@@ -31,7 +31,7 @@ class Settings:
   """How much is labelled."""
 
   labelled: int = keys.key(
-    8, 'clips whose actions are read, evenly spread', low=1, high=1_000_000
+    4, 'clips whose actions are read, evenly spread', low=1, high=1_000_000
   )
   shift: int = keys.key(
     1, 'steps until latents show what an action did', low=0, high=1000
@@ -141,9 +141,11 @@ def _codes(settings, regression, clips):
   later_N = np.minimum(np.arange(count) + settings.shift, count - 1)
   parts = []
   for row_B in stack.blocks(later_N):
-    x_BD = np.asarray(clips.arrays[makers.LATENT][row_B], np.float32)
+    # Exact enough to be the same however many rows are read at once.
+    x_BD = np.asarray(clips.arrays[makers.LATENT][row_B], np.float64)
     x_BD = (x_BD - regression['mean_D']) / regression['scale_D']
-    parts.append(x_BD @ regression['weight_DA'])
+    code_BA = x_BD @ regression['weight_DA'].astype(np.float64)
+    parts.append(code_BA.astype(np.float32))
   return np.concatenate(parts)
 
 

@@ -36,10 +36,10 @@ class Settings:
   """Shapes of the models, and their training."""
 
   code_width: int = keys.key(
-    256, 'numbers of a code; published: 8192', low=1, high=65_536
+    128, 'numbers of a code; published: 8192', low=1, high=65_536
   )
   hidden_width: int = keys.key(
-    256, 'numbers of hidden layers; published: 1024', low=1, high=65_536
+    128, 'numbers of hidden layers; published: 1024', low=1, high=65_536
   )
   levels: int = keys.key(
     0, 'values of each number of a code; 0: continuous', low=0, high=256
@@ -53,10 +53,14 @@ class Settings:
   weight: float = keys.key(
     0.001, 'of the loss of their actions', low=0, high=1000
   )
-  steps: int = keys.key(2000, 'updates', low=1, high=1_000_000_000)
-  batch_size: int = keys.key(256, 'pairs', low=1, high=1_000_000)
+  steps: int = keys.key(
+    600, 'updates; published: 97 000', low=1, high=1_000_000_000
+  )
+  batch_size: int = keys.key(
+    128, 'pairs; published: 512', low=1, high=1_000_000
+  )
   labelled_batch: int = keys.key(
-    64, 'of them with an action, beside those', low=1, high=1_000_000
+    32, 'more, with an action; published: 128', low=1, high=1_000_000
   )
   learning_rate: float = keys.key(1e-3, 'of Adam, going to 0', above=0, high=1)
 
