@@ -72,6 +72,7 @@ def get_config(arg=''):
   config = settings.base('quantize', 'pretrain', 'finetune')
   config.title = 'Units in a moving world'
   config.question = 'Which way of making them survives distractors?'
+  config.pipelines = 3
   suite = {'tasks': TASKS[:1], 'horizon': 100, 'score_episodes': 8}
   config.domains.suite = settings.plugin('domains', 'dm_control', **suite)
   config.domains.suite.update(pretrain=60, heldout=20, demos=LABELLED)
@@ -110,8 +111,7 @@ def _run(recipe):
 
 
 def _units(config):
-  """Units alone, of three pipelines: no trunk, no policy."""
-  config.pipelines = 3
+  """Units alone: no trunk, no policy."""
   config.domains.suite.update(pretrain=48, heldout=16)
   del config['pretrain'], config['finetune']
 
@@ -123,8 +123,7 @@ def _clean(config):
 
 
 def _study(config):
-  """Two tasks, whole episodes of half their length, three pipelines."""
-  config.pipelines = 3
+  """Two tasks, episodes of half their length."""
   config.domains.suite.update(tasks=TASKS[:2], horizon=500)
   config.evaluate.episodes = 25
 
@@ -144,6 +143,7 @@ def _full(config):
 
 def _quicktest(config):
   """Every stage and maker on almost nothing: does it work?"""
+  config.pipelines = 2
   suite = config.domains.suite
   suite.update(horizon=12, pretrain=4, heldout=2, demos=2, score_episodes=2)
   suite.update(textures=4, videos='')
