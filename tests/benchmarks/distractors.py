@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rpt_jax import domains, settings
+from rpt_jax import artifacts, domains, settings
 from rpt_jax.episodes import store
 from rpt_jax.evals import intervals, probes
 from rpt_jax.stages import plan
@@ -44,13 +44,13 @@ class Truth(NamedTuple):
 
 
 def main(workdir: str) -> None:
-  """Prints the table of a workdir."""
+  """Prints the table of the pipelines of a workdir whose units are made."""
   workdir = pathlib.Path(workdir)
   config = settings.saved(settings.Experiment, workdir / 'config.json')
   folders = [
     (workdir / stage.name).parent
     for stage in plan.plan(config)
-    if stage.verb == 'quantize'
+    if stage.verb == 'quantize' and artifacts.read(workdir / stage.name)
   ]
   told = [told_of(config, folder) for folder in folders]
   print(f'{len(told)} pipelines; R^2 of actions, {", ".join(KEYS)}')
@@ -103,14 +103,15 @@ def _recipe(folder, recipe, shared, truth):
     guesses['code'] = _map(folder, units, truth)
   shown_N = units['heldout'] >= 0
   unseen_N = truth.clip['heldout'] % 2 == 1
+  varies_A = truth.action['pretrain'].std(0) > 1e-6  # Some stay at a limit.
   told = dict.fromkeys(KEYS)
   for what, guess_NA in guesses.items():
     for where, chosen_N in (('seen', ~unseen_N), ('unseen', unseen_N)):
       own_N = shown_N & chosen_N
       told[f'{what} {where}'] = probes.pooled_r2(
-        truth.action['pretrain'],
-        truth.action['heldout'][own_N],
-        guess_NA[own_N],
+        truth.action['pretrain'][:, varies_A],
+        truth.action['heldout'][own_N][:, varies_A],
+        guess_NA[own_N][:, varies_A],
       )
   return told
 
@@ -139,10 +140,10 @@ def _map(folder, units, truth):
   """What a linear map of codes gives for every held-out frame [N, A]."""
   code = {s: np.load(folder / f'{s}_code.npy') for s in SPLITS}
   shown_N = units['pretrain'] >= 0
-  fitted = probes.ridge(
+  fitted = probes.fit(
     code['pretrain'][shown_N],
     truth.action['pretrain'][shown_N],
-    1e-3 * shown_N.sum(),
+    1e-2 * shown_N.sum(),
   )
   return fitted(code['heldout'])
 

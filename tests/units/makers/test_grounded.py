@@ -42,7 +42,7 @@ def shared(maker):
 def small(**values):
   """LAOM of a second or less."""
   return laom.Settings(
-    code_width=8, hidden_width=32, steps=100, batch_size=64, **values
+    code_width=8, hidden_width=32, steps=20, batch_size=32, **values
   )
 
 
