@@ -100,6 +100,8 @@ def _recipes():
   for name, (maker, transforms, values) in RECIPES.items():
     every |= settings.recipes(maker, **{name: transforms})
     every[name].maker.update(values)
+    if maker == 'laom':
+      every[name].maker.steps = 600
   return every
 
 

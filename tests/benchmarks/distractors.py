@@ -54,7 +54,7 @@ def main(workdir: str) -> None:
   ]
   told = [told_of(config, folder) for folder in folders]
   print(f'{len(told)} pipelines; R^2 of actions, {", ".join(KEYS)}')
-  for name in config.quantize.recipes:
+  for name in config.quantize.recipes if told else ():
     cells = [_cell([each[name][key] for each in told]) for key in KEYS]
     print(f'{name:16}', *cells)
 

@@ -54,7 +54,7 @@ class Settings:
     0.001, 'of the loss of their actions', low=0, high=1000
   )
   steps: int = keys.key(
-    600, 'updates; published: 97 000', low=1, high=1_000_000_000
+    300, 'updates; published: 97 000', low=1, high=1_000_000_000
   )
   batch_size: int = keys.key(
     128, 'pairs; published: 512', low=1, high=1_000_000
