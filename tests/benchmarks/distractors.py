@@ -55,8 +55,7 @@ def main(workdir: str) -> None:
   told = [told_of(config, folder) for folder in folders]
   print(f'{len(told)} pipelines; R^2 of actions, {", ".join(KEYS)}')
   for name in config.quantize.recipes if told else ():
-    cells = [_cell([each[name][key] for each in told]) for key in KEYS]
-    print(f'{name:16}', *cells)
+    print(line(name, [each[name] for each in told]))
 
 
 def told_of(config, folder: pathlib.Path) -> dict[str, dict]:
@@ -66,6 +65,12 @@ def told_of(config, folder: pathlib.Path) -> dict[str, dict]:
     name: _recipe(folder / 'quantize' / name, recipe, config.quantize, truth)
     for name, recipe in config.quantize.recipes.items()
   }
+
+
+def line(name: str, told: list[dict]) -> str:
+  """A row of the table, over pipelines."""
+  cells = [_cell([each[key] for each in told]) for key in KEYS]
+  return ' '.join([f'{name:16}', *cells])
 
 
 def _cell(values):
@@ -92,15 +97,23 @@ def _truth(config, folder):
 
 
 def _recipe(folder, recipe, shared, truth):
-  """{key: R^2} of one recipe."""
+  """{key: R^2} of one recipe, of what the stage quantize has written."""
   units = {s: np.load(folder / f'{s}.npy')[:, 0] for s in SPLITS}
+  codes = None
+  if (folder / 'heldout_code.npy').exists():
+    codes = {s: np.load(folder / f'{s}_code.npy') for s in SPLITS}
+  return scores(recipe, shared, units, codes, truth)
+
+
+def scores(recipe, shared, units, codes, truth: Truth) -> dict:
+  """{key: R^2}; units [N] and codes [N, D] or None, by split."""
   if any(step.startswith(('delta', 'stack')) for step in recipe.transforms):
     if settings.kind(recipe.maker) == 'kmeans':
       units = {s: _before(n_N, truth.clip[s]) for s, n_N in units.items()}
   vocab, _ = recipes.sizes(recipe, shared)
   guesses = {'unit': _table(units, truth, vocab)}
-  if (folder / 'heldout_code.npy').exists():
-    guesses['code'] = _map(folder, units, truth)
+  if codes:
+    guesses['code'] = _map(codes, units, truth)
   shown_N = units['heldout'] >= 0
   unseen_N = truth.clip['heldout'] % 2 == 1
   varies_A = truth.action['pretrain'].std(0) > 1e-6  # Some stay at a limit.
@@ -136,16 +149,15 @@ def _table(units, truth, vocab):
   return (mean_A + total_KA / (count_K1 + SHRUNK))[units['heldout']]
 
 
-def _map(folder, units, truth):
+def _map(codes, units, truth):
   """What a linear map of codes gives for every held-out frame [N, A]."""
-  code = {s: np.load(folder / f'{s}_code.npy') for s in SPLITS}
   shown_N = units['pretrain'] >= 0
   fitted = probes.fit(
-    code['pretrain'][shown_N],
+    codes['pretrain'][shown_N],
     truth.action['pretrain'][shown_N],
     1e-2 * shown_N.sum(),
   )
-  return fitted(code['heldout'])
+  return fitted(codes['heldout'])
 
 
 if __name__ == '__main__':
