@@ -59,6 +59,7 @@ ALLOWED = {
   'models': {'settings'},
   'objectives': {'models', 'settings'},
   'policy': {
+    'episodes.decode',
     'episodes.scales',
     'models',
     'objectives',

@@ -11,17 +11,21 @@ from rpt_jax.types import LATENT
 from rpt_jax.units import recipes
 
 _LOOKED_AT = 20_000  # Frames at most that one is chosen from.
+_STRIP = 12  # Frames of a dataset.
 
 
 class Heldout:
-  """Frames of a domain's held-out episodes, decoded when they are shown."""
+  """Frames of a domain's held-out episodes, decoded when they are shown.
+
+  Or those of another split.
+  """
 
   _SIDE = 96  # Pixels of a picture at most.
 
-  def __init__(self, domain, inputs):
-    self._source = domain.source(inputs['collect'], 'heldout')
+  def __init__(self, domain, inputs, split='heldout'):
+    self._source = domain.source(inputs['collect'], split)
     self._camera = domain.cameras[0]
-    self.episodes = store.kept(inputs['encode'] / domain.name / 'heldout')
+    self.episodes = store.kept(inputs['encode'] / domain.name / split)
     self.lengths = self._source.lengths[self.episodes]
     self.starts = np.cumsum(self.lengths) - self.lengths
     sizes = domain.frame_sizes(inputs['collect'])
@@ -39,6 +43,20 @@ class Heldout:
       small = drawing.resized(picked, self.size)
       shown |= dict(zip(places, small, strict=True))
     return np.stack([shown[i] for i in range(len(rows_N))])
+
+
+def datasets(domains, inputs) -> list[frames.Timeline]:
+  """Some frames of the longest episode of every domain that has a camera."""
+  strips = []
+  for domain in (d for d in domains if d.cameras):
+    split = 'heldout' if 'heldout' in domain.splits else domain.demos
+    shown = Heldout(domain, inputs, split)
+    longest = int(np.argmax(shown.lengths))
+    steps = int(shown.lengths[longest])
+    rows_N = windows.spread(steps, _STRIP) + shown.starts[longest]
+    title = f'{domain.name}, {split} {shown.episodes[longest]}'
+    strips.append(frames.Timeline(title, shown.frames(rows_N), {}, steps))
+  return strips
 
 
 def futures(domains, name, recipe, path, inputs) -> list[frames.Timeline]:

@@ -69,6 +69,8 @@ def summary(survey: survey_lib.Survey) -> list[str]:
   for row in table:
     cells = (text.ljust(w) for text, w in zip(row, widths, strict=True))
     lines.append('  ' + '  '.join(cells).rstrip())
+  for stream, names in survey.labels.items():
+    lines.append(f'{stream}: {", ".join(names)}')
   instructions = [text for text in survey.instructions if text]
   lines.append(f'instructions: {len(instructions)} different')
   lines += [f'  {text}' for text in instructions[:_MAX_PRINTED]]

@@ -74,6 +74,11 @@ class LeRobotStore:
       for name, feature in self._features.items()
       if name not in self.left_out
     }
+    self.labels = {
+      name: lerobot_meta.labels(self._features[name])
+      for name, column in self.columns.items()
+      if column.kind == 'values'
+    }
     for name in self._depths():
       shape = self.columns[name].shape[:2]
       self.columns[name] = Column('values', (*shape, 1), np.dtype(np.uint16))
