@@ -112,18 +112,22 @@ def _without_an_experiment():
     with stopping.watched('its work'):
       _look_after_data()
     return True
+  if not (options.COMPARE.value or options.REPORT.value):
+    return False
+  if (
+    options.CONFIG.value is not None
+  ):  # Its kinds are trusted.
+    settings.read(settings.Experiment, options.experiment()[0])
   if options.COMPARE.value:
     from rpt_jax.tools import compare
 
     if distributed.is_first():
       compare.run(options.COMPARE.value, options.WORKDIR.value)
     return True
-  if options.REPORT.value:
-    from rpt_jax.stages import pipeline
+  from rpt_jax.stages import pipeline
 
-    print(f'page: {pipeline.report_again(options.REPORT.value)}')
-    return True
-  return False
+  print(f'page: {pipeline.report_again(options.REPORT.value)}')
+  return True
 
 
 def _do(experiment, workdir):
@@ -199,6 +203,7 @@ def _traceback(error, written):
 def command():
   """What a terminal runs, as `rpt-jax` or `python -m rpt_jax.main`."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  sys.path.append('')  # Packages that lie where one stands, as with -m.
   for stream in sys.stdout, sys.stderr:
     stream.reconfigure(errors='replace')  # A terminal may know ASCII alone.
   try:

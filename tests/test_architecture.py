@@ -81,7 +81,7 @@ ALLOWED = {
 FILES = {
   '__init__': {'pretrained'},
   'artifacts': {'files', 'provenance', 'results'},
-  'experiments': set(),
+  'experiments': {'settings'},
   'files': set(),
   'main': {
     '__version__',

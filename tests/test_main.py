@@ -65,7 +65,7 @@ def test_a_platform_that_is_not_there_is_named(monkeypatch, capsys):
   ],
 )
 def test_a_config_that_is_none_is_named(tmp_path, text, words):
-  path = tmp_path / 'none.py'
+  path = tmp_path / 'xyz.py'
   if text is not None:
     path.write_text(f'def get_config():\n  return {text}\n')
   words = words.format(path, names=experiments.names())
@@ -115,6 +115,17 @@ def test_a_config_is_found_by_its_name_from_anywhere(tmp_path, monkeypatch):
   ]
   (tmp_path / 'mae').write_text('')  # A file of the user's comes first.
   assert experiments.resolve('mae') == 'mae'
+
+
+@pytest.mark.parametrize('spec', ['hubert_unit', 'configs/hubert-units.py:x'])
+def test_a_config_that_is_none_has_one_like_it(spec):
+  with pytest.raises(ValueError, match="expected .*; perhaps 'hubert_units'"):
+    experiments.load(spec)
+
+
+def test_a_variant_that_is_none_has_one_like_it():
+  with pytest.raises(ValueError, match="'quicktst'.*; perhaps 'quicktest'"):
+    experiments.load('hubert_units:quicktst')
 
 
 def test_a_config_is_loaded_as_a_flag_would():

@@ -53,7 +53,8 @@ def datasets(domains, inputs) -> list[frames.Timeline]:
     shown = Heldout(domain, inputs, split)
     longest = int(np.argmax(shown.lengths))
     steps = int(shown.lengths[longest])
-    rows_N = windows.spread(steps, _STRIP) + shown.starts[longest]
+    rows_N = np.linspace(0, steps - 1, min(_STRIP, steps)).astype(int)
+    rows_N += shown.starts[longest]
     title = f'{domain.name}, {split} {shown.episodes[longest]}'
     strips.append(frames.Timeline(title, shown.frames(rows_N), {}, steps))
   return strips

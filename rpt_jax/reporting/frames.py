@@ -166,9 +166,8 @@ def _text(words) -> str:
 
 
 DATASETS = (
-  'What the data look like. Frames spread evenly over the longest episode of '
-  'every dataset that pretraining is not given, or of its demonstrations where '
-  'there is no such.'
+  'What the data look like. Frames spread evenly over the longest held-out '
+  'episode of every dataset, or over a demonstration where none is held out.'
 )
 
 

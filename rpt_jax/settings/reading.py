@@ -61,7 +61,8 @@ def saved(cls, path: str | os.PathLike):
       if kind not in sys.modules:
         raise ValueError(
           f'{path}: {place}: found {kind!r}, a module of another package; '
-          'import it before, if you trust it'
+          'import it before, if you trust it; beside --report and --compare '
+          'give the --config that names it'
         )
   try:
     return read(cls, config)
