@@ -114,9 +114,7 @@ def _without_an_experiment():
     return True
   if not (options.COMPARE.value or options.REPORT.value):
     return False
-  if (
-    options.CONFIG.value is not None
-  ):  # Its kinds are trusted.
+  if options.CONFIG.value is not None:  # Its kinds are trusted.
     settings.read(settings.Experiment, options.experiment()[0])
   if options.COMPARE.value:
     from rpt_jax.tools import compare
