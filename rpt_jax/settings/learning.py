@@ -198,6 +198,14 @@ class Finetune:
   batch_size: int = key(32, 'windows', low=1, high=1_000_000)
   weight_decay: float = key(0.01, 'of kernels', low=0, high=10)
   freeze: str = key('', 'pattern of parameters that stay as they are')
+  heldout: float = key(
+    0.0,
+    'share of its demonstrations that a policy is looked at by and does not '
+    'learn from: the parameters that do best there are kept; 0: the last',
+    low=0,
+    high=0.5,
+    absent=0.0,
+  )
   tuned: Tuned = key(Tuned(), 'through the image model')
 
   def check(self, where: str) -> None:
@@ -212,6 +220,12 @@ class Finetune:
             values,
             f'one number, or one for each of demos={self.demos}',
           )
+      if self.heldout and self.tuned.modes:
+        refuse(
+          f'{where}.heldout',
+          self.heldout,
+          '0, as policies that are tuned go on with all demonstrations',
+        )
       if not set(method.demos) <= set(self.demos):
         some = f'some of demos={self.demos}'
         refuse(f'{where}.{name}.demos', method.demos, some)

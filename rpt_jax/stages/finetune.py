@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from rpt_jax import domains, files, results
-from rpt_jax.learning import cells, encoders, training
+from rpt_jax.learning import cells, encoders, looks, training
 from rpt_jax.learning.policies import Policies, path
 from rpt_jax.learning.runs import Runs
 from rpt_jax.training import checkpoint, distributed
@@ -40,10 +40,12 @@ def run(config, inputs, directory):
     for cell in cells.cells(c, runs):
       done = path(directory, domain.name, cell).with_suffix('.json')
       if distributed.agree(not done.exists()):
-        params_S, loss_S = learner.fit(domain, cell)
+        params_S, loss_S, seen = learner.fit(domain, cell)
         _check_finite(domain, cell, params_S, loss_S)
         checkpoint.save_params(path(directory, domain.name, cell), params_S)
         if distributed.is_first():
+          if seen is not None:
+            looks.save(path(directory, domain.name, cell), seen)
           files.write_json(done, np.asarray(loss_S, float).tolist())
         distributed.wait(f'{domain.name} {cell.name}')
       rows.append(_loss_row(domain, cell, files.read_json(done, kind=list)))
