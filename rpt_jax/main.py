@@ -112,6 +112,11 @@ def _without_an_experiment():
     with stopping.watched('its work'):
       _look_after_data()
     return True
+  if options.RRD.value and not options.REPORT.value:
+    raise ValueError(
+      '--rrd: found no --inspect=<dataset> or --report=<workdir> beside it, '
+      'expected what is to be in the file'
+    )
   if not (options.COMPARE.value or options.REPORT.value):
     return False
   if options.CONFIG.value is not None:  # Its kinds are trusted.
@@ -125,6 +130,10 @@ def _without_an_experiment():
   from rpt_jax.stages import pipeline
 
   print(f'page: {pipeline.report_again(options.REPORT.value)}')
+  if options.RRD.value and distributed.is_first():
+    from rpt_jax.tools import rrd
+
+    print(f'rerun {rrd.of_run(options.REPORT.value, options.RRD.value)}')
   return True
 
 
@@ -162,7 +171,7 @@ def _look_after_data():
   if options.CONVERT.value:
     print(convert.run(options.CONVERT.value, options.WORKDIR.value or None))
   if options.INSPECT.value:
-    inspect.run(options.INSPECT.value, options.WORKDIR.value)
+    inspect.run(options.INSPECT.value, options.WORKDIR.value, options.RRD.value)
 
 
 def _refuse(error, written=None):

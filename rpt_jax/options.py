@@ -67,6 +67,12 @@ REPORT = flags.DEFINE_string(
   'Make the page of a finished workdir again; with kinds of a package of your '
   'own beside its --config, which names them.',
 )
+RRD = flags.DEFINE_string(
+  'rrd',
+  '',
+  'Beside --inspect: episodes in a file for rerun; beside --report: held-out '
+  'clips with their units, and rollouts (EXTRA=rerun).',
+)
 COMPARE = flags.DEFINE_list(
   'compare', [], 'Finished workdirs beside each other; writes compare.html.'
 )
@@ -87,6 +93,7 @@ OTHERS = (
   '--inspect=<path>[,<key>=<value>,...]',
   '--convert=<folder>',
   '--report=<workdir>',
+  '--rrd=<file>',
   '--compare=<workdir>,<workdir>,...',
   '--version',
   '--help',

@@ -124,6 +124,7 @@ BESIDE = {
   'tools/aot': {'steps'},
   'tools/compare': {'workdirs'},
   'tools/dry_run': {'steps'},
+  'tools/inspect': {'rrd'},
 }
 MOST_STAGES = 16  # Files of the verbs, `plan` and `pipeline` included.
 # Files whose functions may take the whole config, beside the verbs' `run`.
