@@ -70,7 +70,10 @@ class LeRobotStore:
     self._tasks = lerobot_meta.tasks(self._root)
     self.left_out = lerobot_meta.left_out(self._features)
     self.columns = {
-      name: lerobot_meta.column_of(feature, size)
+      # What is no video is scaled when it is read, by `Source`.
+      name: lerobot_meta.column_of(
+        feature, size if self._is_video(name) else None
+      )
       for name, feature in self._features.items()
       if name not in self.left_out
     }

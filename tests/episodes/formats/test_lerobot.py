@@ -295,7 +295,8 @@ def test_cameras_kept_as_images_in_the_table(tmp_path):
   found = episodes.open(tmp_path).read(1, ['image'])['image']
   np.testing.assert_array_equal(found, frames)
   small = episodes.open(tmp_path, size=(4, 6))
-  assert small.scaled_from == {}  # Of videos, too, files may hold images.
+  assert small.scaled_from == {'image': SIZE}
+  assert small.streams['image'].shape == (4, 6, 3)
 
 
 def write_many(root, episodes, steps=10, group=None):
