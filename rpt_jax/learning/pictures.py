@@ -8,7 +8,7 @@ from rpt_jax.reporting import frames
 from rpt_jax.reporting import pictures as drawing
 from rpt_jax.training import checkpoint
 from rpt_jax.types import LATENT
-from rpt_jax.units import recipes
+from rpt_jax.units import kmeans, recipes
 
 _LOOKED_AT = 20_000  # Frames at most that one is chosen from.
 _STRIP = 12  # Frames of a dataset.
@@ -112,20 +112,12 @@ def units(domains, name, recipe, inputs):
   x_MD = np.asarray(x_ND[looked_at], np.float32)
 
   def of_level(level):
-    unit_M = units_NL[looked_at, level]
-    order = np.argsort(unit_M, kind='stable')
-    numbers, first = np.unique(unit_M[order], return_index=True)
-    rows_of = dict(zip(numbers.tolist(), np.split(order, first[1:]),
-                       strict=True))  # fmt: skip
-
-    def nearest(unit):
-      own = rows_of.get(int(unit), order[:0])
-      if not len(own):
-        return own
-      far = np.square(x_MD[own] - x_MD[own].mean(0)[None]).sum(1)
-      return looked_at[own[np.argsort(far, kind='stable')]]
-
-    return nearest
+    numbers, own_M = np.unique(units_NL[looked_at, level], return_inverse=True)
+    means = [x_MD[own_M == k].mean(0) for k in range(len(numbers))]
+    rows = kmeans.nearest(x_MD, own_M, np.stack(means))
+    rows_of = dict(zip(numbers.tolist(), rows, strict=True))
+    nothing = np.zeros(0, int)
+    return lambda unit: looked_at[rows_of.get(int(unit), nothing)]
 
   return units_NL, of_level
 
