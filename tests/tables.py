@@ -122,13 +122,14 @@ def digest(files: dict[str, bytes]) -> str:
 
 def meaning(source: str) -> tuple:
   """A program without comments, docstrings, layout and names of locals."""
-  tree = ast.parse(source)
+  tree, inner = ast.parse(source), set()
   for node in ast.walk(tree):
     body = getattr(node, 'body', None)
     if isinstance(body, list) and body and _is_text(body[0]):
       del body[0]
-    if isinstance(node, ast.FunctionDef):
+    if isinstance(node, ast.FunctionDef) and node not in inner:
       _forget_locals(node)
+      inner |= {n for n in ast.walk(node) if isinstance(n, ast.FunctionDef)}
   return _plain(tree)
 
 
@@ -140,11 +141,27 @@ def _is_text(statement):
 
 
 def _forget_locals(function):
-  names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
-  stored = dict.fromkeys(n.id for n in names if isinstance(n.ctx, ast.Store))
-  numbers = {name: f'local {i}' for i, name in enumerate(stored)}
-  for node in names:
-    node.id = numbers.get(node.id, node.id)
+  """Numbers what is named in it, but for parameters that others may name."""
+  own = {id(a) for a in ast.walk(function.args) if isinstance(a, ast.arg)}
+  if function.name.startswith('_'):
+    own = set()
+  nodes = [
+    n
+    for n in ast.walk(function)
+    if isinstance(n, (ast.Name, ast.arg)) and id(n) not in own
+  ]
+  bound = [
+    n for n in nodes if not isinstance(getattr(n, 'ctx', None), ast.Load)
+  ]
+  names = dict.fromkeys(map(_name, bound))
+  numbers = {name: f'local {i}' for i, name in enumerate(names)}
+  for node in nodes:
+    name = numbers.get(_name(node), _name(node))
+    setattr(node, 'id' if isinstance(node, ast.Name) else 'arg', name)
+
+
+def _name(node):
+  return node.id if isinstance(node, ast.Name) else node.arg
 
 
 def _plain(node):

@@ -83,10 +83,15 @@ def test_a_digest_is_of_what_runs():
     (source.replace('1', '2'), False),
     (source.replace('def f', 'def g'), False),
     (source.replace('f(x)', 'f(x, z=1)'), False),
+    (source.replace('x', 'z'), False),  # Callers may name it.
   ):
     digests = {tables.digest({'a.py': s.encode()}) for s in (source, other)}
     assert (len(digests) == 1) == same
   assert tables.digest({}) == tables.ABSENT
+  nested = 'def _f(x):\n  def g(y):\n    return x - y\n  return g\n'
+  own = tables.meaning(nested)
+  assert tables.meaning(nested.replace('x', 'z').replace('y', 'x')) == own
+  assert tables.meaning(nested.replace('x - y', 'y - x')) != own
 
 
 def test_a_revision_that_is_not_there_is_no_digest():

@@ -129,9 +129,9 @@ def actors(
 ) -> Actors:
   """Those of a config, which sees frames through the image model `encoder`."""
   image = encoders.load_model(encoder, encode, policies.inputs)
-  made_of, sight = None, ''
+  image_from, sight = None, ''
   if image is not None:
-    made_of = encoders.image_from(encoder, encode, policies.inputs)
+    image_from = encoders.image_from(encoder, encode, policies.inputs)
   else:
     sight = encoder
-  return Actors(policies, evaluate, image, made_of, encode.batch_size, sight)
+  return Actors(policies, evaluate, image, image_from, encode.batch_size, sight)
