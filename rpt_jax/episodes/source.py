@@ -79,10 +79,12 @@ class Source:
 
   @property
   def name(self) -> str:
+    """What messages call it."""
     return self.store.name
 
   @property
   def path(self) -> str:
+    """Where it lies."""
     return self.store.path
 
   @property
@@ -162,6 +164,7 @@ class Source:
 
   @property
   def observations(self) -> tuple[str, ...]:
+    """Names of what is seen and felt."""
     return tuple(k for k in self._columns if k not in STEP_FIELDS)
 
   @property

@@ -31,6 +31,7 @@ class Settings:
   )
 
   def check(self, where: str) -> None:
+    """Raises ValueError where the least share is above the largest."""
     if self.ratio[0] > self.ratio[1]:
       raise ValueError(
         f'{where}.ratio: found {self.ratio}, expected (low, high)'

@@ -76,6 +76,7 @@ class Pretrain:
   main: str = key('', 'the run that gets the whole demo curve')
 
   def check(self, where: str) -> None:
+    """Raises ValueError for a batch that cannot be cut so."""
     if self.batch_size % self.accumulate:
       refuse(
         f'{where}.accumulate',
@@ -105,6 +106,7 @@ class Augment:
   same_over_time: bool = key(True, 'all frames of a window alike')
 
   def check(self, where: str) -> None:
+    """Raises ValueError for ranges whose ends are the wrong way round."""
     ordered(self.crop_scale, f'{where}.crop_scale')
     ordered(self.crop_ratio, f'{where}.crop_ratio')
 
@@ -209,6 +211,7 @@ class Finetune:
   tuned: Tuned = key(Tuned(), 'through the image model')
 
   def check(self, where: str) -> None:
+    """Raises ValueError for methods and numbers that do not go together."""
     methods = {m: getattr(self, m) for m in METHODS}
     methods |= {f'eyes.{name}': each for name, each in self.eyes.items()}
     for name, method in methods.items():

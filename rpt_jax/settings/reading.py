@@ -78,6 +78,7 @@ def _required(field):
 
 @functools.cache
 def types_of(cls):
+  """{key: its type} of a section."""
   return typing.get_type_hints(cls)
 
 
@@ -218,6 +219,7 @@ def _meaning(metadata):
 
 
 def unknown(name, expected):
+  """What is said of a key that there is not."""
   hint = closest(name, expected)
   return f'{name}: no such key, expected {", ".join(expected)}{hint}'
 
