@@ -176,3 +176,35 @@ def test_help_has_every_flag_and_config():
 def test_what_is_no_flag_gets_the_flag_to_use(argument, words):
   with flagsaver.flagsaver(), pytest.raises(ValueError, match=words):
     options.parse(['main', argument])
+
+
+def test_kinds_of_ones_own_are_those_of_the_config_beside(tmp_path):
+  """A workdir imports nothing by itself; the config that is given does."""
+  (tmp_path / 'mylab').mkdir()
+  (tmp_path / 'mylab' / 'own.py').write_text(
+    'import dataclasses\n\n\n@dataclasses.dataclass(frozen=True)\n'
+    'class Settings:\n  """None."""\n\n\n'
+    'def domains(name, settings, seed):\n  return ()\n'
+  )
+  (tmp_path / 'own.py').write_text(
+    'from rpt_jax import settings\n\n\ndef get_config():\n'
+    "  config = settings.base(title='x')\n"
+    "  config.domains.a = settings.plugin('domains', 'mylab.own')\n"
+    '  return config\n'
+  )
+  (tmp_path / 'work').mkdir()
+  saved = tmp_path / 'work' / 'config.json'
+  saved.write_text('{"domains": {"a": {"kind": "mylab.own"}}}')
+  (tmp_path / 'work' / 'run.json').write_text('{"command": "x"}')
+  with pytest.raises(ValueError, match='give the --config that names it'):
+    settings.saved(settings.Experiment, saved)
+  command = [sys.executable, '-c', 'from rpt_jax import main; main.command()']
+  done = subprocess.run(
+    [*command, '--report=work', '--config=own.py'],
+    cwd=tmp_path,
+    env=os.environ | {'PYTHONPATH': ROOT},
+    capture_output=True,
+    text=True,
+  )
+  assert 'is not finished (stages without an artifact: ' in done.stderr
+  assert done.returncode == 2
