@@ -60,7 +60,7 @@ def trainer(
   whatever their number. Windows are split over the mesh; policies are whole on
   every device. `frozen` trains the head alone; else `c.freeze` says what stays.
   """
-  begin = functools.partial(lesson, model, c, frozen, mesh)
+  begin = functools.partial(loop, model, c, frozen, mesh)
 
   def train(*own):
     one = begin(*own)
@@ -76,7 +76,7 @@ def trainer(
 LANES = (0, 0, None, None, 0, 0, 0, None, 0)
 
 
-class Lesson(NamedTuple):
+class Loop(NamedTuple):
   """The training of one seed, taken apart.
 
   `body(i, carry)` is step i, `learned(carry)` (parameters, loss of the last
@@ -90,7 +90,7 @@ class Lesson(NamedTuple):
   judge: Callable
 
 
-def lesson(
+def loop(
   model: sequence.SequenceModel,
   c: settings.Finetune,
   frozen: bool,
@@ -104,7 +104,7 @@ def lesson(
   key: Array,
   steps: Array,
   rate: Array,
-) -> Lesson:
+) -> Loop:
   """One seed's lane of what `trainer` trains; arguments as there."""
   freeze = '' if frozen else c.freeze
   names = tuple(stream.name for stream in model.streams)
@@ -137,7 +137,7 @@ def lesson(
     return loss_fn(trained, windows(picks_B), key)[0]
 
   start = step.init_state(trained, tx, key), jnp.float32(0.0)
-  return Lesson(steps, start, body, learned, judge)
+  return Loop(steps, start, body, learned, judge)
 
 
 def scaled(batch: dict, measured: dict) -> dict:

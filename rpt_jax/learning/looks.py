@@ -33,7 +33,7 @@ class Looks(NamedTuple):
 
   Attributes:
     step: after which the parameters are kept.
-    loss: theirs on the held-out windows, infinite where there are none.
+    loss: theirs on the held-out windows.
     last: the same after the last step.
   """
 
@@ -78,13 +78,13 @@ def trainer(
   frozen: bool,
   mesh: jax.sharding.Mesh,
 ):
-  """As `cloning.trainer`, with held-out windows [S, W] after the others.
+  """As `cloning.trainer`, with held-out windows [S, W] before its arguments.
 
   It returns (params, loss of the last tenth, Looks)_S.
   """
 
   def train(look_W, *own):
-    one = cloning.lesson(model, c, frozen, mesh, *own)
+    one = cloning.loop(model, c, frozen, mesh, *own)
     every = one.steps // _LOOKS
 
     def look(i, carry):

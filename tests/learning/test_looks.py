@@ -43,20 +43,20 @@ def trained(change=lambda look_SW, data: data):
   rates_S = np.full(2, 3e-2, np.float32)
   scales = {'latent': test_cloning.SCALE}
   own = before, {}, data, scales, picks_SN, count_S, keys_S, STEPS, rates_S
-  lesson = cloning.lesson(
+  loop = cloning.loop(
     model, finetune, False, mesh, *jax.tree.map(lambda x: x[0], own[:2]),
     data, scales, picks_SN[0], count_S[0], keys_S[0], STEPS, rates_S[0],
   )  # fmt: skip
-  return *run(look_SW, *own), lesson, look_SW
+  return *run(look_SW, *own), loop, look_SW
 
 
 def test_the_parameters_kept_are_the_best_of_the_looks():
-  params_S, loss_S, seen, lesson, look_SW = trained()
+  params_S, loss_S, seen, loop, look_SW = trained()
   assert (seen.loss < seen.last).all()  # Random labels: it learns by heart.
   assert (seen.step > 0).all() and (seen.step < STEPS).all()
   assert (seen.step % (STEPS // 10) == 0).all()
   first = jax.tree.map(lambda x: x[0], params_S)
-  judged = jax.jit(lesson.judge)(first, look_SW[0])
+  judged = jax.jit(loop.judge)(first, look_SW[0])
   np.testing.assert_allclose(judged, seen.loss[0], rtol=1e-5)
   assert np.isfinite(loss_S).all()
 
