@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from rpt_jax import experiments, main, options, settings
+from rpt_jax import experiments, files, main, options, provenance, settings
 from rpt_jax.tools import doctor
 from rpt_jax.training import distributed
 
@@ -195,7 +195,8 @@ def test_kinds_of_ones_own_are_those_of_the_config_beside(tmp_path):
   (tmp_path / 'work').mkdir()
   saved = tmp_path / 'work' / 'config.json'
   saved.write_text('{"domains": {"a": {"kind": "mylab.own"}}}')
-  (tmp_path / 'work' / 'run.json').write_text('{"command": "x"}')
+  origin = provenance.provenance()
+  files.write_json(tmp_path / 'work' / 'run.json', origin)
   with pytest.raises(ValueError, match='give the --config that names it'):
     settings.saved(settings.Experiment, saved)
   command = [sys.executable, '-c', 'from rpt_jax import main; main.command()']

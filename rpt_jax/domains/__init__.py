@@ -8,7 +8,7 @@ reads episodes or judges policies need not know which. A file of this room has
 
 each with the attributes and methods of `Domain`. Those that read what others
 recorded may also say how that names things: `number_names` {stream: names of
-its numbers} and `as_recorded` (`policy.observed.Recorded`).
+its numbers} and `as_recorded` (`types.DatasetNames`).
 """
 
 import contextlib
@@ -24,9 +24,8 @@ from rpt_jax import files, settings
 from rpt_jax.domains.playing import Played, Scored, SeedWeights
 from rpt_jax.episodes import store, windows
 from rpt_jax.episodes.scales import Scale
-from rpt_jax.policy.observed import Recorded
 from rpt_jax.results import Measure, Row
-from rpt_jax.types import StreamSpec
+from rpt_jax.types import DatasetNames, StreamSpec
 
 TEXTS = 'texts.json'  # Of a split: what each of its episodes was told to do.
 
@@ -212,9 +211,9 @@ def number_names(domain: Domain) -> dict[str, tuple[str, ...]]:
   return getattr(domain, 'number_names', {})
 
 
-def as_recorded(domain: Domain) -> Recorded:
+def as_recorded(domain: Domain) -> DatasetNames:
   """How what a policy sees is called, and how large, where it was recorded."""
-  return getattr(domain, 'as_recorded', Recorded())
+  return getattr(domain, 'as_recorded', DatasetNames())
 
 
 def labels(

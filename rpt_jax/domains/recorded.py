@@ -22,9 +22,8 @@ from rpt_jax.domains import measures
 from rpt_jax.domains.playing import Played, Scored
 from rpt_jax.episodes import listing, scales, statistics, subset
 from rpt_jax.episodes.split import hold_out
-from rpt_jax.policy import observed
 from rpt_jax.settings import key, refuse
-from rpt_jax.types import StreamSpec
+from rpt_jax.types import DatasetNames, StreamSpec
 
 INDEX, STATISTICS = 'index.json', 'statistics.json'
 UNREADABLE = 'unreadable'  # {episode: why} of an index.
@@ -126,7 +125,7 @@ class Recorded:
     return {s: names[field] for s, field in streams.items() if field in names}
 
   @property
-  def as_recorded(self) -> observed.Recorded:
+  def as_recorded(self) -> DatasetNames:
     """What a robot that recorded it calls what a policy sees."""
     source = self.open()
     entries = {c: c for c in self.cameras}
@@ -134,7 +133,7 @@ class Recorded:
       entries['proprio'] = 'state'
     columns = source.columns_of([*entries.values()])
     sizes = source.scaled_from
-    return observed.Recorded(
+    return DatasetNames(
       {name: tuple(columns[field]) for name, field in entries.items()},
       {c: sizes[c] for c in self.cameras if c in sizes},
     )

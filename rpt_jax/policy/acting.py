@@ -18,9 +18,8 @@ import numpy as np
 from rpt_jax.models.sequence import SequenceModel
 from rpt_jax.policy import checks, observed, program, saved
 from rpt_jax.policy.execution import Execution
-from rpt_jax.policy.observed import Recorded
 from rpt_jax.policy.program import Program, Weights
-from rpt_jax.types import ACTION, Array, PyTree
+from rpt_jax.types import ACTION, Array, DatasetNames, PyTree
 
 
 class Policy:
@@ -69,13 +68,13 @@ class Policy:
     action_limit: tuple[Array, Array] | None = None,
     labels: dict[str, tuple[str, ...]] | None = None,
     num_actions: int = 0,
-    recorded: Recorded | None = None,
+    recorded: DatasetNames | None = None,
   ):
     self.frames = {
       camera: tuple(map(int, size)) for camera, size in (frames or {}).items()
     }
     self.labels = {k: tuple(names) for k, names in (labels or {}).items()}
-    self.recorded = recorded or Recorded()
+    self.recorded = recorded or DatasetNames()
     self.program = Program(
       model,
       image and image.apply,

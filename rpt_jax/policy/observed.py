@@ -5,35 +5,17 @@ of each, and frames of the size its cameras have. What training made of the
 dataset is done to them here, and nothing else: no name and no size is guessed.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from rpt_jax.policy.checks import Field
-
-
-class Recorded(NamedTuple):
-  """How a dataset has what a policy sees.
-
-  Attributes:
-    columns: {entry of an observation: columns that it is made of, in order};
-      vectors of several are joined along the last axis.
-    sizes: {camera: (height, width) of recorded frames}, where training saw
-      them scaled by `episodes.decode.resize`.
-  """
-
-  columns: Mapping[str, tuple[str, ...]] = {}
-  sizes: Mapping[str, tuple[int, int]] = {}
-
-  def only(self, entries: Collection[str]) -> 'Recorded':
-    """Of some entries alone."""
-    chosen = ({k: v for k, v in x.items() if k in entries} for x in self)
-    return Recorded(*chosen)
+from rpt_jax.types import DatasetNames
 
 
 def taken(
-  given: Any, fields: Mapping[str, Field], recorded: Recorded, batch: int
+  given: Any, fields: Mapping[str, Field], recorded: DatasetNames, batch: int
 ) -> tuple[Any, bool]:
   """(the observation with the names, axes and sizes of `fields`, is it of one).
 

@@ -18,12 +18,12 @@ import numpy as np
 
 from rpt_jax import files, vision
 from rpt_jax.policy.execution import Execution
-from rpt_jax.policy.observed import Recorded
 from rpt_jax.sharing import card as cards
 from rpt_jax.sharing import folder as folders
 from rpt_jax.sharing.folder import CONFIG, ENCODER, IMAGE
 from rpt_jax.training import checkpoint, distributed
 from rpt_jax.training.optimizer import path_name
+from rpt_jax.types import DatasetNames
 from rpt_jax.vision import hub, weights
 
 _ENCODER_FILE = f'{ENCODER}.safetensors'
@@ -111,7 +111,7 @@ def acting(folder: pathlib.Path, entry: dict | None) -> dict:
 def _recorded(entry):
   """What is known of the dataset; policies of old say nothing of it."""
   columns, sizes = entry.get('columns', {}), entry.get('sizes', {})
-  return Recorded(
+  return DatasetNames(
     {name: tuple(map(str, own)) for name, own in columns.items()},
     {camera: (int(h), int(w)) for camera, (h, w) in sizes.items()},
   )

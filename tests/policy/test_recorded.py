@@ -6,9 +6,9 @@ import robots
 
 from rpt_jax.episodes import decode
 from rpt_jax.policy import Policy
-from rpt_jax.policy.observed import Recorded
+from rpt_jax.types import DatasetNames
 
-RECORDED = Recorded(
+RECORDED = DatasetNames(
   {
     'front': ('observation.images.front',),
     'corner2': ('observation.images.corner2',),
