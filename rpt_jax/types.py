@@ -12,6 +12,7 @@ Dimension glossary (`x_BTD` is an array of shape [B, T, D]):
 """
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
@@ -54,6 +55,25 @@ class StreamSpec:
   def timed(self) -> bool:
     """Has it a value at every step, and so a place among the M?"""
     return self.kind != 'prefix'
+
+
+class DatasetNames(NamedTuple):
+  """How a dataset has what a policy sees.
+
+  Attributes:
+    columns: {entry of an observation: columns that it is made of, in order};
+      vectors of several are joined along the last axis.
+    sizes: {camera: (height, width) of recorded frames}, where training saw
+      them scaled by `episodes.decode.resize`.
+  """
+
+  columns: Mapping[str, tuple[str, ...]] = {}
+  sizes: Mapping[str, tuple[int, int]] = {}
+
+  def only(self, entries: Collection[str]) -> 'DatasetNames':
+    """Of some entries alone."""
+    chosen = ({k: v for k, v in x.items() if k in entries} for x in self)
+    return DatasetNames(*chosen)
 
 
 class Batch(TypedDict):

@@ -59,6 +59,7 @@ ALLOWED = {
   'models': {'settings'},
   'objectives': {'models', 'settings'},
   'policy': {
+    'episodes.decode',
     'episodes.scales',
     'models',
     'objectives',
@@ -80,7 +81,7 @@ ALLOWED = {
 FILES = {
   '__init__': {'pretrained'},
   'artifacts': {'files', 'provenance', 'results'},
-  'experiments': set(),
+  'experiments': {'settings'},
   'files': set(),
   'main': {
     '__version__',
@@ -123,6 +124,7 @@ BESIDE = {
   'tools/aot': {'steps'},
   'tools/compare': {'workdirs'},
   'tools/dry_run': {'steps'},
+  'tools/inspect': {'rrd'},
 }
 MOST_STAGES = 16  # Files of the verbs, `plan` and `pipeline` included.
 # Files whose functions may take the whole config, beside the verbs' `run`.

@@ -6,7 +6,9 @@ reads episodes or judges policies need not know which. A file of this room has
 
     domains(name, settings, seed) -> the domains of an entry, in its order
 
-each with the attributes and methods of `Domain`.
+each with the attributes and methods of `Domain`. Those that read what others
+recorded may also say how that names things: `number_names` {stream: names of
+its numbers} and `as_recorded` (`types.DatasetNames`).
 """
 
 import contextlib
@@ -23,7 +25,7 @@ from rpt_jax.domains.playing import Played, Scored, SeedWeights
 from rpt_jax.episodes import store, windows
 from rpt_jax.episodes.scales import Scale
 from rpt_jax.results import Measure, Row
-from rpt_jax.types import StreamSpec
+from rpt_jax.types import DatasetNames, StreamSpec
 
 TEXTS = 'texts.json'  # Of a split: what each of its episodes was told to do.
 
@@ -202,6 +204,16 @@ def felt(domain: Domain) -> dict[str, str]:
   proprio = 'proprio' if 'proprio' in fields else 'state'
   chosen = {'proprio': proprio, 'action': 'action'}
   return {s: field for s, field in chosen.items() if field in fields}
+
+
+def number_names(domain: Domain) -> dict[str, tuple[str, ...]]:
+  """{stream: what its numbers are called}, of those that are known."""
+  return getattr(domain, 'number_names', {})
+
+
+def as_recorded(domain: Domain) -> DatasetNames:
+  """How what a policy sees is called, and how large, where it was recorded."""
+  return getattr(domain, 'as_recorded', DatasetNames())
 
 
 def labels(

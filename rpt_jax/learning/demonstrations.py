@@ -86,16 +86,17 @@ def _only(clips, episodes):
 
 
 def picks(
-  demos: Demos, num_demos: int, size: int, seed: int, seeds: int
+  demos: Demos, num_demos: int, size: int, seed: int, seeds: int, first=0
 ) -> tuple[np.ndarray, np.ndarray]:
   """Windows of each seed's first demonstrations: [S, N], and their count [S].
 
   Every seed draws its own order of the demonstrations; fewer demonstrations
-  are a part of more. Rows beyond the count repeat and are never drawn.
+  are a part of more. Those before the `first` are left out. Rows beyond the
+  count repeat and are never drawn.
   """
   episode_N, picks_SN, counts = demos.episodes[demos.table.clip], [], []
   for each in range(seeds):
-    chosen = _order(demos.total, seed, each)[:num_demos]
+    chosen = _order(demos.total, seed, each)[first:num_demos]
     own = np.flatnonzero(np.isin(episode_N, chosen))
     picks_SN.append(np.resize(own, size))
     counts.append(len(own))

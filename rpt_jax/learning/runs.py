@@ -151,6 +151,7 @@ class Runs:
 
   @property
   def main(self) -> PretrainingRun:
+    """The one that gets the whole demo curve."""
     return self.of(1)[self.shared.main]
 
   def _run(self, name, run):

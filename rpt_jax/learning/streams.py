@@ -127,11 +127,11 @@ def join(
   ]
 
   def present(rows_N):
-    there_NM = np.stack([each[rows_N] for each in recorded], axis=-1)
+    recorded_NM = np.stack([each[rows_N] for each in recorded], axis=-1)
     seen_M = np.array([spec.name not in FELT for spec in inputs], bool)
     clip_N = np.searchsorted(offsets, rows_N, side='right') - 1
     labelled_N1 = labelled_E[clip_N][..., None]
-    return there_NM & (labelled_N1 | seen_M)
+    return recorded_NM & (labelled_N1 | seen_M)
 
   shape = int(lengths.sum()), len(inputs)
   arrays['present'] = stack.Derived(present, shape, bool)

@@ -31,6 +31,7 @@ class Settings:
   )
 
   def check(self, where: str) -> None:
+    """Raises ValueError where the least share is above the largest."""
     if self.ratio[0] > self.ratio[1]:
       raise ValueError(
         f'{where}.ratio: found {self.ratio}, expected (low, high)'
@@ -86,30 +87,30 @@ def mask(
   ratio_key, key = jax.random.split(key)
   shape = (len(valid_BT), 1, 1)
   r_B11 = jax.random.uniform(ratio_key, shape, minval=low, maxval=high)
-  there_BTM = present_BTM & valid_BT[..., None]
+  real_BTM = present_BTM & valid_BT[..., None]
   if kind == 'causal':
-    return _suffix(r_B11, there_BTM)
-  return _drawn(kind, key, r_B11, there_BTM) & (r_B11 > 0) & there_BTM
+    return _suffix(r_B11, real_BTM)
+  return _drawn(kind, key, r_B11, real_BTM) & (r_B11 > 0) & real_BTM
 
 
-def _suffix(r_B11, there_BTM):
-  there_BN = there_BTM.reshape(len(there_BTM), -1)
-  left_BN = jnp.cumsum(there_BN[:, ::-1], axis=1)[:, ::-1]  # Itself included.
+def _suffix(r_B11, real_BTM):
+  real_BN = real_BTM.reshape(len(real_BTM), -1)
+  left_BN = jnp.cumsum(real_BN[:, ::-1], axis=1)[:, ::-1]  # Itself included.
   r_B1 = r_B11[..., 0]
-  hidden_B1 = jnp.round(r_B1 * there_BN.sum(1, keepdims=True))
+  hidden_B1 = jnp.round(r_B1 * real_BN.sum(1, keepdims=True))
   hidden_B1 = jnp.maximum(hidden_B1, (r_B1 > 0).astype(hidden_B1.dtype))
-  return (there_BN & (left_BN <= hidden_B1)).reshape(there_BTM.shape)
+  return (real_BN & (left_BN <= hidden_B1)).reshape(real_BTM.shape)
 
 
-def _drawn(kind, key, r_B11, there_BTM):
+def _drawn(kind, key, r_B11, real_BTM):
   """One draw for all of what is hidden together; the others' size is 1."""
   together = {'token': (), 'timestep': (2,), 'modality': (1,)}[kind]
-  there = there_BTM.any(together, keepdims=True) if together else there_BTM
-  draw = jax.random.uniform(key, there.shape)
-  nearest = jnp.where(there, draw, 2.0).min((1, 2), keepdims=True)
+  groups = real_BTM.any(together, keepdims=True) if together else real_BTM
+  draw = jax.random.uniform(key, groups.shape)
+  nearest = jnp.where(groups, draw, 2.0).min((1, 2), keepdims=True)
   hide = (draw < r_B11) | (draw == nearest)
   if kind == 'modality':
-    farthest = jnp.where(there, draw, -1.0).max((1, 2), keepdims=True)
+    farthest = jnp.where(groups, draw, -1.0).max((1, 2), keepdims=True)
     hide &= (draw != farthest) | (farthest == nearest)
   return hide
 
@@ -127,18 +128,18 @@ def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
     'interpolation/<stream>', see `tokens.metrics` and `guesses`.
   """
   del teacher
-  timed, there_BTM = tokens.inputs(batch, apply.streams)
-  hide_BTM = mask(settings.mask, key, settings.ratio, batch['valid'], there_BTM)
-  reads = apply(batch['inputs'], batch['valid'], hide_BTM, there_BTM)['reads']
+  timed, real_BTM = tokens.inputs(batch, apply.streams)
+  hide_BTM = mask(settings.mask, key, settings.ratio, batch['valid'], real_BTM)
+  reads = apply(batch['inputs'], batch['valid'], hide_BTM, real_BTM)['reads']
   metrics = {
     'masked_fraction': (
       hide_BTM.sum().astype(jnp.float32),
-      there_BTM.sum().astype(jnp.float32),
+      real_BTM.sum().astype(jnp.float32),
     )
   }
   for m, (name, x) in enumerate(timed.items()):
     hide_BT = hide_BTM[..., m]
-    seen_BT = there_BTM[..., m] & ~hide_BT
+    seen_BT = real_BTM[..., m] & ~hide_BT
     own_key = jax.random.fold_in(key, m)
     metrics |= tokens.metrics(
       apply.head(name), reads[name], x, seen_BT, hide_BT, GUESSES, own_key

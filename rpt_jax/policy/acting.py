@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from rpt_jax.models.sequence import SequenceModel
-from rpt_jax.policy import checks, program, saved
+from rpt_jax.policy import checks, observed, program, saved
 from rpt_jax.policy.execution import Execution
 from rpt_jax.policy.program import Program, Weights
-from rpt_jax.types import ACTION, Array, PyTree
+from rpt_jax.types import ACTION, Array, DatasetNames, PyTree
 
 
 class Policy:
@@ -48,6 +48,8 @@ class Policy:
       vectors; kept with the policy and named in errors.
     num_actions: discrete actions of this robot, the first of the head's; 0:
       actions are continuous.
+    recorded: how its dataset calls what it sees, and how large frames were;
+      `act` takes that, too.
 
   Raises ValueError where parts do not fit each other.
   """
@@ -66,11 +68,13 @@ class Policy:
     action_limit: tuple[Array, Array] | None = None,
     labels: dict[str, tuple[str, ...]] | None = None,
     num_actions: int = 0,
+    recorded: DatasetNames | None = None,
   ):
     self.frames = {
       camera: tuple(map(int, size)) for camera, size in (frames or {}).items()
     }
     self.labels = {k: tuple(names) for k, names in (labels or {}).items()}
+    self.recorded = recorded or DatasetNames()
     self.program = Program(
       model,
       image and image.apply,
@@ -151,11 +155,14 @@ class Policy:
   def act(self, observation: dict[str, Array]) -> np.ndarray:
     """The action of this step, float32 [B, A] in the robot's units.
 
-    Of discrete actions int32 [B].
+    Of discrete actions int32 [B]. Of an observation without a batch, after
+    `reset(1)`, the action has none either.
 
     Args:
       observation: {camera: uint8 [B, H, W, 3]} and the vectors f32 [B, P],
-        exactly those the policy was trained on.
+        exactly those the policy was trained on, under its names or under
+        those of its dataset (`recorded.columns`); frames also of the size
+        they were recorded at (`recorded.sizes`).
 
     Raises:
       ValueError: `reset` was not called, something is missing, unknown,
@@ -166,16 +173,20 @@ class Policy:
         'policy: act before reset; call policy.reset(batch) when an episode '
         'begins'
       )
-    seen = checks.observation(observation, self._fields, self._batch)
+    seen, is_single = observed.taken(
+      observation, self._fields, self.recorded, self._batch
+    )
+    seen = checks.observation(seen, self._fields, self._batch)
     memory, self._memory = self._memory, None  # It is donated.
     self._memory, action = program.step(
       self.program, self.weights, memory, seen, self._keys
     )
     self._acted = True
-    return self._checked(
+    action = self._checked(
       np.asarray(action),
       'the parameters or the statistics are not sound; do not move the robot',
     )
+    return action[0] if is_single else action
 
   def executed(self, action: Array) -> None:
     """Tells the policy what was done in place of the last action it gave.
@@ -184,7 +195,8 @@ class Policy:
     `act` returned.
 
     Args:
-      action: [B, A] in the robot's units, or integers [B].
+      action: [B, A] in the robot's units, or integers [B]; of one robot also
+        without B.
 
     Raises:
       ValueError: before `act`, or for another shape, a number not finite or an
@@ -193,6 +205,8 @@ class Policy:
     if self._memory is None or not self._acted:
       raise ValueError('policy: executed before act; there is no action yet')
     done = np.asarray(action)
+    if self._batch == 1 and done.ndim == (0 if self.num_actions else 1):
+      done = done[None]
     shape = (self._batch, *([] if self.num_actions else [self.action_dim]))
     if done.shape != shape:
       raise ValueError(

@@ -76,6 +76,7 @@ class Pretrain:
   main: str = key('', 'the run that gets the whole demo curve')
 
   def check(self, where: str) -> None:
+    """Raises ValueError for a batch that cannot be cut so."""
     if self.batch_size % self.accumulate:
       refuse(
         f'{where}.accumulate',
@@ -105,6 +106,7 @@ class Augment:
   same_over_time: bool = key(True, 'all frames of a window alike')
 
   def check(self, where: str) -> None:
+    """Raises ValueError for ranges whose ends are the wrong way round."""
     ordered(self.crop_scale, f'{where}.crop_scale')
     ordered(self.crop_ratio, f'{where}.crop_ratio')
 
@@ -198,9 +200,18 @@ class Finetune:
   batch_size: int = key(32, 'windows', low=1, high=1_000_000)
   weight_decay: float = key(0.01, 'of kernels', low=0, high=10)
   freeze: str = key('', 'pattern of parameters that stay as they are')
+  heldout: float = key(
+    0.0,
+    'share of its demonstrations that a policy is looked at by and does not '
+    'learn from: the parameters that do best there are kept; 0: the last',
+    low=0,
+    high=0.5,
+    absent=0.0,
+  )
   tuned: Tuned = key(Tuned(), 'through the image model')
 
   def check(self, where: str) -> None:
+    """Raises ValueError for methods and numbers that do not go together."""
     methods = {m: getattr(self, m) for m in METHODS}
     methods |= {f'eyes.{name}': each for name, each in self.eyes.items()}
     for name, method in methods.items():
@@ -212,6 +223,12 @@ class Finetune:
             values,
             f'one number, or one for each of demos={self.demos}',
           )
+      if self.heldout and self.tuned.modes:
+        refuse(
+          f'{where}.heldout',
+          self.heldout,
+          '0, as policies that are tuned go on with all demonstrations',
+        )
       if not set(method.demos) <= set(self.demos):
         some = f'some of demos={self.demos}'
         refuse(f'{where}.{name}.demos', method.demos, some)

@@ -36,6 +36,7 @@ def text(
   data: Sequence[str] = (),
   provenance: Mapping[str, object] | None = None,
   results: Iterable[dict] = (),
+  chosen: str = '',
   acts: bool = False,
 ) -> str:
   """Markdown of a card.
@@ -44,6 +45,7 @@ def text(
     data: a line for each set of episodes it learned from.
     provenance: how: command, revision, versions, settings.
     results: rows as of `results.jsonl`.
+    chosen: which of those that were made it is, and by what.
     acts: is it a policy?
   """
   listed = [f'- {line}' for line in data] or ['Not told.']
@@ -54,10 +56,13 @@ def text(
     'Model': _model(model),
     'Data': listed,
     'Made by': _table('what | how', how),
+    'Which it is': [chosen],
     'Results': _table('measure | of | value | interval | seeds', rows),
     'Intended use and limits': [_USE, *(['', _POLICY] if acts else [])],
   }
   lines = [_HEADER + f'\n# {title}']
+  if not chosen:
+    del sections['Which it is']
   for name, content in sections.items():
     lines += [f'\n## {name}\n', *(content or ['Not told.'])]
   return '\n'.join(lines) + '\n'

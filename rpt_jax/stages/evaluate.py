@@ -4,8 +4,8 @@ All cells of a domain meet the same episodes. `<domain>/<cell>.npz` is what came
 of them (`domains.playing.Played`), written as soon as it is played, so that a
 killed evaluation goes on at the next cell; `scores.npz` has the scores of all
 cells, which the stage compare takes together. `<domain>/policy` is of the seeds
-fine-tuned on most demonstrations the first one's policy, as
-`policy.Policy.load` reads it.
+fine-tuned on most demonstrations the first one's policy (or of all methods the
+best on held-out ones: `learning/looks.py`), as `policy.Policy.load` reads it.
 
 Where a domain is `sequential`, a cell ends as soon as its episodes decide
 whether it does better than scratch on as many demonstrations, which is played
@@ -23,11 +23,12 @@ from rpt_jax.learning import (
   acting,
   cards,
   cells,
+  looks,
   scores,
   streams,
   two_at_once,
 )
-from rpt_jax.learning.policies import Policies
+from rpt_jax.learning.policies import Policies, path
 from rpt_jax.learning.runs import Runs
 from rpt_jax.results import Acting
 from rpt_jax.training import distributed, sharding
@@ -49,17 +50,17 @@ def run(config, inputs, directory):
   for domain in judged if distributed.is_first() else ():
     folder = directory / domain.name
     scored = _scored(domain, policies, folder)
-    own, kept = _own_rows(domain, scored), cells.kept(config.finetune, runs)
+    own, kept = _own_rows(domain, scored), _kept(domain, policies)
     rows += own
     score |= {f'{domain.name}/{c.name}': s.score_SN for c, s in scored.items()}
     if not (folder / 'policy').exists():
-      policy, _ = actors[kept.eyes].seeds(domain, kept)
+      policy, _ = actors[''].seeds(domain, kept.cell)
       card = cards.policy(
         domain,
         kept,
         config.finetune,
         policy.model,
-        _rows_of_kept(domain, kept, scored, own),
+        _rows_of_kept(domain, kept.cell, scored, own),
         domains.seen(places),
         config.seed,
       )
@@ -172,6 +173,18 @@ def _decision(cell, success_SN, scratch_SN, where):
     results.row(Acting.STAGE, name, value, None, seeds, **tags)
     for name, value in ((Acting.DECIDED, better), (Acting.PAIRS, pairs))
   ]
+
+
+def _kept(domain, policies):
+  """Whose first policy is saved, by what was seen as policies learned."""
+  finetune, runs = policies.finetune, policies.runs
+  folder = policies.inputs['finetune']
+  seen = {
+    cell: looks.load(path(folder, domain.name, cell))
+    for cell in cells.cells(finetune, runs)
+  }
+  seen = {cell: each for cell, each in seen.items() if each is not None}
+  return looks.kept(finetune, runs, seen)
 
 
 def _rows_of_kept(domain, kept, scored, own):

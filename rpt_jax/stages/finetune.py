@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from rpt_jax import domains, files, results
-from rpt_jax.learning import cells, encoders, training, two_at_once
+from rpt_jax.learning import cells, encoders, looks, training, two_at_once
 from rpt_jax.learning.policies import Policies, path
 from rpt_jax.learning.runs import Runs
 from rpt_jax.training import checkpoint, distributed
@@ -52,10 +52,12 @@ def _train(learner, domain, directory, cell):
   """Writes the policies of a cell where that is not done; their losses."""
   done = path(directory, domain.name, cell).with_suffix('.json')
   if distributed.agree(not done.exists()):
-    params_S, loss_S = learner.fit(domain, cell)
+    params_S, loss_S, seen = learner.fit(domain, cell)
     _check_finite(domain, cell, params_S, loss_S)
     checkpoint.save_params(path(directory, domain.name, cell), params_S)
     if distributed.is_first():
+      if seen is not None:
+        looks.save(path(directory, domain.name, cell), seen)
       files.write_json(done, np.asarray(loss_S, float).tolist())
     distributed.wait(f'{domain.name} {cell.name}')
   return files.read_json(done, kind=list)

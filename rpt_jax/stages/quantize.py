@@ -153,9 +153,9 @@ def _score(units_NL, heldout, vocab):
   for env, (clip_N, label) in heldout.items():
     own_NL = units_NL[start : start + len(clip_N)]
     start += len(clip_N)
-    there_N = (own_NL >= 0).all(1)  # Not all makers give all frames a unit.
-    label = {k: x[there_N] for k, x in label.items()}
-    own_NL, clip_N = own_NL[there_N], clip_N[there_N]
+    has_unit_N = (own_NL >= 0).all(1)  # Not all makers give all frames a unit.
+    label = {k: x[has_unit_N] for k, x in label.items()}
+    own_NL, clip_N = own_NL[has_unit_N], clip_N[has_unit_N]
     values = quality.report(own_NL, clip_N, label, vocab=vocab)
     scores[env] = {_name(k): v for k, v in values.items()}
   metrics = dict.fromkeys(m for s in scores.values() for m in s)
@@ -163,8 +163,8 @@ def _score(units_NL, heldout, vocab):
     m: float(np.mean([s[m] for s in scores.values() if m in s]))
     for m in metrics
   }
-  there_N = (units_NL >= 0).all(1)
+  has_unit_N = (units_NL >= 0).all(1)
   scores[results.MEAN]['dead_units'] = sum(
-    quality.dead_units(level_N, vocab) for level_N in units_NL[there_N].T
+    quality.dead_units(level_N, vocab) for level_N in units_NL[has_unit_N].T
   )
   return scores

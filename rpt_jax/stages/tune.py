@@ -85,8 +85,9 @@ def _judge(learner, actors, domain, cell, play, steps, rates):
     count=np.repeat(one.count, lanes),
     keys=one.keys[np.zeros(lanes, int)],
     rates=np.array(rates, np.float32),
+    held=None if one.held is None else np.repeat(one.held, lanes, 0),
   )
-  params_S, _ = learner.train(domain, cell, lesson)
+  params_S = learner.train(domain, cell, lesson).params
   policy = actors.policy(domain, cell, of_seed(params_S, 0))
   parts_S = tuning.split_policy(params_S)
   image = actors.image.params if actors.image else {}
