@@ -5,6 +5,7 @@ with Client('ws://gpu:8000', token) as policy:
   action = policy.act({'front': frame, 'proprio': joints})['actions'][0]
 """
 
+import contextlib
 from typing import Any
 
 from websockets.sync.client import connect
@@ -24,11 +25,14 @@ class Client:
     self, address='ws://127.0.0.1:8000', token='', *, timeout: float = 10.0
   ):
     headers = {'Authorization': f'Api-Key {token}'} if token else None
-    self._timeout = timeout
-    self._socket = connect(
+    connection = connect(
       address, compression=None, max_size=None, additional_headers=headers
     )
-    self.about: dict = self.receive()
+    self._timeout = timeout
+    with contextlib.ExitStack() as opened:
+      self._socket = opened.enter_context(connection)
+      self.about: dict = self.receive()
+      self._end = opened.pop_all()
 
   def reset(self, seed: int = 0) -> None:
     """Begins an episode; `seed` is that of actions that are drawn."""
@@ -58,7 +62,7 @@ class Client:
 
   def close(self) -> None:
     """Ends the connection, and the episode on the server with it."""
-    self._socket.close()
+    self._end.close()
 
   def __enter__(self):
     return self

@@ -190,7 +190,7 @@ def test_what_came_is_answered_before_the_server_ends():
 
 
 def test_who_does_not_read_takes_no_memory(running):
-  with connect(running.address) as socket:
+  with connect(running.address, close_timeout=1) as socket:
     data = messages.pack(shown()[0])
     sent = threading.Event()
 
