@@ -61,6 +61,8 @@ def main(argv: list[str]) -> int:
     asyncio.run(_serve(starting.server(given), door))
   except (ValueError, OSError, ImportError) as error:
     text = ' '.join(str(error).split())
+    if isinstance(error, ImportError):
+      text += "; pip install -e '.[serve]' brings what a server needs"
     print(f'rpt_jax: error: {text}', file=sys.stderr)
     return 2
   except KeyboardInterrupt:  # Nobody was served yet.

@@ -88,7 +88,8 @@ class Player:
     self._episode += 1
     self._now, self._chunk, self._why = 0, None, 'nothing has arrived yet'
     self._done.clear()
-    self._questions.put((None, {'endpoint': 'reset', 'seed': seed}))
+    message = {'endpoint': 'reset', 'seed': seed}
+    self._questions.put((self._episode, None, message))
 
   def step(self, observation: dict) -> Step:
     """The action of this step; returns at once, whatever the server does."""
@@ -97,7 +98,8 @@ class Player:
       stamp = {'step': now, 'within_ms': self._within_ms}
       if self._done:
         stamp['executed'] = np.stack(self._done)
-      self._questions.put((now, observation | {'stamp': stamp}))
+      message = observation | {'stamp': stamp}
+      self._questions.put((self._episode, now, message))
     step = self._due(now)
     self._done.append(step.action)
     return step
@@ -128,8 +130,8 @@ class Player:
   def _ask(self):
     """Sends what is asked, in a thread of its own."""
     while (question := self._questions.get()) is not None:
-      step, message = question
-      self._sent.append(_Sent(self._episode, step, time.monotonic()))
+      episode, step, message = question
+      self._sent.append(_Sent(episode, step, time.monotonic()))
       try:
         self._client.send(message)
       except Exception as error:

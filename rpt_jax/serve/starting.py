@@ -11,7 +11,6 @@ from rpt_jax.serve.places import Places
 from rpt_jax.serve.server import Door, Server
 
 _MOST_SESSIONS = 1024
-_SPACES = ('joint_position', 'joint_velocity')
 
 
 def server(flags: argparse.Namespace) -> Server:
@@ -21,12 +20,10 @@ def server(flags: argparse.Namespace) -> Server:
     raise ValueError(
       f'--sessions: found {flags.sessions}, expected 1 to {_MOST_SESSIONS}'
     )
-  for name, value, allowed in (
-    ('layout', flags.layout, layouts.KINDS),
-    ('action_space', flags.action_space, _SPACES),
-  ):
-    if value not in allowed:
-      raise ValueError(f'--{name}: found {value!r}, expected one of {allowed}')
+  if flags.layout not in layouts.KINDS:
+    raise ValueError(
+      f'--layout: found {flags.layout!r}, expected one of {layouts.KINDS}'
+    )
   model = pretrained.from_pretrained(flags.policy)
   policy = model.policy()
   if flags.ensemble is not None:

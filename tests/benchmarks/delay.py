@@ -44,10 +44,10 @@ class Robots:
       client.send(seen | {'stamp': stamp})
     answers = [client.receive() for client in self._clients]
     self._chunks.append(np.stack([answer['actions'] for answer in answers]))
-    there = len(self._chunks) - 1 - self._late
+    due = len(self._chunks) - 1 - self._late
     action = np.zeros_like(self._chunks[0][:, 0])  # The arm rests.
-    if there >= 0:
-      action = self._chunks[there][:, self._late]
+    if due >= 0:
+      action = self._chunks[due][:, self._late]
     self._done.append(action)
     return action
 

@@ -13,11 +13,13 @@ from rpt_jax.serve.server import Door, Server
 from tests.policy import robots
 
 STREAMS = ('proprio', 'action')
+CHUNK = 8
+PLACES = 4  # One number, so that tests share what is compiled.
 
 
 @functools.cache
-def policy(chunk=robots.CHUNK):
-  return Policy(**robots.parts(STREAMS, chunk=chunk), labels=robots.LABELS)
+def policy():
+  return Policy(**robots.parts(STREAMS, chunk=CHUNK), labels=robots.LABELS)
 
 
 class Running:
@@ -57,7 +59,7 @@ class Running:
 
 
 def serve(
-  served=None, *, sessions=4, execute=1, layout='openpi', token='', **about
+  served=None, *, sessions=PLACES, execute=1, layout='openpi', token='', **about
 ):
   """A server, warm, of a policy that sees `STREAMS`, or another."""
   served = served or policy()

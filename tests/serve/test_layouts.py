@@ -60,7 +60,7 @@ def test_a_session_of_openpi():
   policy = serving.policy()
   policy.reset()
   first = policy.act({'proprio': state[None]})[0]
-  assert answers[0]['actions'].shape == (robots.CHUNK, robots.A)
+  assert answers[0]['actions'].shape == (serving.CHUNK, robots.A)
   assert answers[0]['actions'].dtype == np.float32
   np.testing.assert_allclose(answers[0]['actions'][0], first, atol=2e-2)
   assert answers[0]['server_timing']['infer_ms'] > 0

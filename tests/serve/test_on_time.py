@@ -8,9 +8,8 @@ import serving
 
 from rpt_jax.serve.client import Client
 from rpt_jax.serve.on_time import Player
-from tests.policy import robots
 
-CHUNK = 8
+CHUNK = serving.CHUNK
 REST = np.float32([7.0, 7.0])  # Nothing that a policy would do.
 
 
@@ -27,7 +26,7 @@ class Far(Client):
 
 @pytest.fixture(scope='module')
 def running():
-  with serving.serve(serving.policy(CHUNK), sessions=2) as running:
+  with serving.serve() as running:
     yield running
 
 
@@ -122,12 +121,12 @@ def test_an_episode_begins_with_nothing_of_the_last(running):
 
 
 def test_without_a_connection_the_robot_rests_when_the_chunk_ends():
-  with serving.serve(sessions=1) as running:
+  with serving.serve() as running:
     player = Player(running.client(), REST)
     player.step(seen(0))
     settled(player)
-  steps = [player.step(seen(t)) for t in range(1, robots.CHUNK + 1)]
-  assert [step.age for step in steps] == [1, 2, None]
+  steps = [player.step(seen(t)) for t in range(1, CHUNK + 1)]
+  assert [step.age for step in steps] == [*range(1, CHUNK), None]
   np.testing.assert_array_equal(steps[-1].action, REST)
   for _ in range(100):
     if 'no connection' in player.step(seen(9)).why:

@@ -59,12 +59,12 @@ def test_a_robot_elsewhere_does_what_it_would_do_here(running):
   with running.client() as client:
     about = client.about
     assert about['observed'] == {'proprio': {'shape': [3], 'dtype': 'float32'}}
-    assert about['chunk'] == robots.CHUNK and about['action_dim'] == robots.A
+    assert about['chunk'] == serving.CHUNK and about['action_dim'] == robots.A
     for _ in range(2):  # A reset forgets.
       client.reset()
       answers = [client.act(now) for now in shown()]
       assert_close([a['actions'][0] for a in answers], alone(shown()))
-    assert answers[0]['actions'].shape == (robots.CHUNK, robots.A)
+    assert answers[0]['actions'].shape == (serving.CHUNK, robots.A)
     timing = answers[-1]['server_timing']
     assert timing['infer_ms'] > 0 and timing['prev_total_ms'] > 0
 
@@ -129,6 +129,7 @@ def test_an_observation_that_is_none_is_said_and_the_session_goes_on(running):
       (shown()[1] | {'stamp': {'within_ms': 1e-9}}, 'late: waited'),
       (shown()[1] | {'stamp': {'executed': np.zeros((1, 9))}}, 'shape'),
       ([], 'list'),
+      ({f'{i}': 0 for i in range(99)}, 'found 99 names'),
     ):
       client.send(wrong)
       with pytest.raises(RuntimeError, match=words) as caught:
@@ -165,16 +166,16 @@ def test_health_is_told_and_pages_of_a_browser_are_refused(running):
 
 
 def test_a_token_lets_in():
-  with serving.serve(sessions=1, token='word') as running:
+  with serving.serve(token='word') as running:
     for token in ('', 'wrong'):
       with pytest.raises(InvalidStatus, match='401'):
         running.client(token=token)
     with running.client(token='word') as client:
-      assert client.about['chunk'] == robots.CHUNK
+      assert client.about['chunk'] == serving.CHUNK
 
 
 def test_what_came_is_answered_before_the_server_ends():
-  with serving.serve(sessions=1) as running, running.client() as client:
+  with serving.serve() as running, running.client() as client:
     client.act(shown()[0])
     for now in shown()[1:]:
       client.send(now)

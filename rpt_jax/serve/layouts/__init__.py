@@ -21,6 +21,8 @@ import numpy as np
 from rpt_jax.policy.checks import Field
 
 KINDS = ('openpi', 'roboarena')
+# Errors name what is unknown, and look for what it may be meant as.
+_MOST_NAMES, _LONGEST = 64, 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +70,13 @@ def renamed(entries: dict, names: dict[str, tuple[str, ...]]) -> dict:
 
 
 def entries(message) -> dict:
-  """A message that is a map by texts; ValueError for any other."""
+  """A message that is a map by short texts; ValueError for any other."""
   if not isinstance(message, dict) or any(type(k) is not str for k in message):
     kind = type(message).__name__
     raise ValueError(f'message: found {kind}, expected a map of an observation')
+  if len(message) > _MOST_NAMES or any(len(k) > _LONGEST for k in message):
+    raise ValueError(
+      f'message: found {len(message)} names, expected {_MOST_NAMES} at most, of '
+      f'{_LONGEST} letters'
+    )
   return message

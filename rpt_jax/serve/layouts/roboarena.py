@@ -35,6 +35,10 @@ def greeting(about: layouts.About) -> dict:
 def check(about: layouts.About) -> None:
   """Raises ValueError for what no evaluation of RoboArena can play."""
   sizes = {f.shape[:2] for f in about.fields.values() if f.frame}
+  if about.action_space not in SPACES:
+    raise ValueError(
+      f'--action_space: found {about.action_space!r}, expected one of {SPACES}'
+    )
   if about.num_actions or about.action_dim != NUMBERS:
     raise ValueError(
       f'layout roboarena: the policy has {about.num_actions} discrete actions, '
