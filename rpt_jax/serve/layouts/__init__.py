@@ -76,7 +76,7 @@ def entries(message) -> dict:
     raise ValueError(f'message: found {kind}, expected a map of an observation')
   if len(message) > _MOST_NAMES or any(len(k) > _LONGEST for k in message):
     raise ValueError(
-      f'message: found {len(message)} names, expected {_MOST_NAMES} at most, of '
+      f'message: found {len(message)} names, expected at most {_MOST_NAMES} of '
       f'{_LONGEST} letters'
     )
   return message
