@@ -207,13 +207,22 @@ def play(
   """
   memory = _plan(program, weights, memory, keys)
   planned_BA = memory.plan_BCA[:, 0] / memory.weight_C[0]
-  if program.num_actions:
-    action = _chosen(planned_BA, program.execution.temperature, keys)
-  else:
-    action = scales.invert(planned_BA, weights.scales[ACTION])
-    action = action.clip(weights.low_A[None], weights.high_A[None])
+  action = decided(program, weights, planned_BA, keys)
   memory = memory._replace(count=memory.count + 1)
   return record(program, memory, weights, action), action
+
+
+def decided(
+  program: Program, weights: Weights, planned_BA: Array, keys: Array
+) -> Array:
+  """The action of a step of which `planned_BA` is planned, as `play` gives it.
+
+  `planned_BA` are standardised values or logits, `keys` as of `play`.
+  """
+  if program.num_actions:
+    return _chosen(planned_BA, program.execution.temperature, keys)
+  action = scales.invert(planned_BA, weights.scales[ACTION])
+  return action.clip(weights.low_A[None], weights.high_A[None])
 
 
 def advance(
@@ -247,9 +256,13 @@ def step(
 
   `episode_keys` [B] are an episode's; every step draws with its own.
   """
-  fold = jax.vmap(jax.random.fold_in, (0, None))
-  keys = fold(episode_keys, memory.count)
+  keys = step_keys(episode_keys, memory)
   return advance(program, weights, memory, observation, keys)
+
+
+def step_keys(episode_keys: Array, memory: Memory) -> Array:
+  """Typed keys [B] for the step that comes, of an episode's."""
+  return jax.vmap(jax.random.fold_in, (0, None))(episode_keys, memory.count)
 
 
 def record(

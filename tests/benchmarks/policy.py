@@ -38,10 +38,10 @@ def run() -> list[dict]:
     num_heads=4,
     output='mean_patch',
   )
-  blind = _policy([f'feature/{c}' for c in CAMERAS])
+  blind = build([f'feature/{c}' for c in CAMERAS])
   names = [f'latent/{c}' for c in CAMERAS]
-  whole = _policy(names, image=image)
-  resting = _policy(names, image=image, execution=Execution(16))
+  whole = build(names, image=image)
+  resting = build(names, image=image, execution=Execution(16))
   encode = jax.jit(lambda params, x: image.apply(params, image.preprocess(x)))
   rows = []
   for batch in BATCHES:
@@ -78,7 +78,7 @@ def _observations(batch):
   )
 
 
-def _policy(views, **settings):
+def build(views, **settings):
   streams = (
     *(StreamSpec(name, 'continuous', dim=WIDTH) for name in views),
     StreamSpec('proprio', 'continuous', dim=4),
