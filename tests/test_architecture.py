@@ -69,7 +69,7 @@ ALLOWED = {
     'vision',
   },
   'reporting': {'results'},
-  'serve': {'__version__', 'policy', 'pretrained'},
+  'serve': {'policy', 'pretrained'},
   'sharing': {'models', 'settings', 'training', 'vision'},
   'training': {'settings'},
   'units': {'episodes', 'models', 'settings', 'training'},

@@ -58,7 +58,7 @@ class Robots:
 
 def main(folder, episodes):
   success = {}
-  for path in sorted(pathlib.Path(folder).glob('*-v3/policy')):
+  for path in sorted(pathlib.Path(folder).glob('*/policy')):
     for name, success_N in task(path, int(episodes)).items():
       success.setdefault(name, []).append(success_N)
       print(f'{path.parent.name}: {name}: {success_N.mean():.2f}', flush=True)

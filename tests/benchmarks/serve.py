@@ -12,6 +12,7 @@ with what a policy that is alone does.
 
 import contextlib
 import json
+import logging
 import os
 import pathlib
 import re
@@ -179,7 +180,8 @@ def hostile(address, until, counts):
   ]
   while time.monotonic() < until:
     with contextlib.suppress(Exception):
-      with connect(address, max_size=None, open_timeout=5) as socket:
+      silent = logging.Logger('hostile', logging.CRITICAL)
+      with connect(address, open_timeout=5, logger=silent) as socket:
         socket.recv()
         while time.monotonic() < until:
           socket.send(nonsense[rng.integers(len(nonsense))])

@@ -177,9 +177,17 @@ def test_a_token_lets_in():
 def test_what_came_is_answered_before_the_server_ends():
   with serving.serve() as running, running.client() as client:
     client.act(shown()[0])
+    places = running.server._places
+    act = places.act
+
+    def slowly(asked):
+      time.sleep(0.1)
+      return act(asked)
+
+    places.act = slowly
     for now in shown()[1:]:
       client.send(now)
-    time.sleep(0.2)
+    time.sleep(0.15)  # One is answered, the others have come.
     running.stop()
     actions = [client.receive()['actions'][0] for _ in shown()[1:]]
     assert_close(actions, alone(shown())[1:])

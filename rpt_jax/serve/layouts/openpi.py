@@ -7,7 +7,6 @@ entry 'endpoint' 'reset' begins an episode, and 'stamp' says when an observation
 was made. Source: docs/remote_inference.md of Physical-Intelligence/openpi.
 """
 
-from rpt_jax import __version__
 from rpt_jax.serve import layouts, requests
 from rpt_jax.serve.requests import Act, Reset
 
@@ -18,7 +17,7 @@ _PROMPT = 'prompt'  # A text, of which a policy reads tokens, if anything.
 def greeting(about: layouts.About) -> dict:
   """What is served, and how it wants to be shown the world."""
   return {
-    'server': f'rpt_jax {__version__}',
+    'server': 'rpt_jax',
     'observed': {
       name: {'shape': list(field.shape), 'dtype': field.dtype.__name__}
       for name, field in about.fields.items()
