@@ -158,8 +158,9 @@ def _recording(path, name) -> Iterator[_Log]:
     raise ValueError("--rrd needs rerun: pip install -e '.[rerun]'") from error
   pathlib.Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
   with files.writing(path) as partial:
-    with rerun.RecordingStream(f'rpt_jax {name}') as stream:
+    with rerun.RecordingStream('rpt_jax') as stream:
       stream.save(partial)
+      stream.send_recording_name(name)
       yield _Log(rerun, stream)
       stream.flush()
       stream.disconnect()
