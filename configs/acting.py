@@ -87,16 +87,14 @@ def _run(kind, **how):
 
 
 def _quicktest(config):
-  """Every head on almost nothing: does it work?"""
-  config.pipelines = 2
+  """Heads of every way to draw on almost nothing: does it work?"""
+  config.pipelines, config.finetune.seeds = 1, 2
   gymnax = config.domains.gymnax
   gymnax.update(envs=ENVS[:1], demos=2, score_episodes=32)
   gymnax.update(pretrain_clips=4, heldout_clips=4, clip_length=8)
   config.saving.update(log_steps=1, save_steps=1)
   config.pretrain.update(width=32, batch_size=8, trunk={'depth': 1})
-  settings.keep(
-    config.pretrain.runs, 'flow', 'mean', 'mixture', 'bins', 'fast', 'energy'
-  )
+  settings.keep(config.pretrain.runs, 'flow', 'mean', 'fast', 'energy')
   for run in config.pretrain.runs.values():
     small = {'width': 16, 'depth': 1, 'candidates': 16, 'negatives': 4}
     run.head.update({k: v for k, v in small.items() if k in run.head})
