@@ -79,8 +79,8 @@ def expected(execution):
   'execution',
   [
     Execution(execute=3, delay=2),
-    Execution(execute=3, delay=3),
-    Execution(execute=1, delay=1),
+    pytest.param(Execution(execute=3, delay=3), marks=pytest.mark.slow),
+    pytest.param(Execution(execute=1, delay=1), marks=pytest.mark.slow),
     Execution(ensemble=0.3, delay=2),
   ],
 )

@@ -89,7 +89,9 @@ class Bowl:
     return self.real.constants
 
 
-@pytest.mark.parametrize('temperature', [0.0, 1.0])
+@pytest.mark.parametrize(
+  'temperature', [pytest.param(0.0, marks=pytest.mark.slow), 1.0]
+)
 def test_the_search_ends_where_the_energy_is_least(temperature):
   head = reader(1, temperature=temperature, candidates=512)
   best = np.array([[0.4, -0.7]], np.float32)
@@ -103,6 +105,7 @@ def test_the_search_ends_where_the_energy_is_least(temperature):
   assert np.abs(np.asarray(unit).mean(0) - best).max() < 0.05
 
 
+@pytest.mark.slow
 def test_a_jump_stays_a_jump():
   """What is done is the sign of x: an energy keeps it, a mean does not."""
   x_BT1 = jnp.linspace(-1, 1, 40)[:, None, None]

@@ -28,7 +28,8 @@ CHOSEN = {
   'energy': {'width': 32, 'negatives': 32, 'candidates': 128},
   'fast': {'width': 16, 'depth': 1, 'vocab': 48},
 }
-JOINT = ('mixture', 'flow', 'flow_tokens', 'energy', 'fast')
+QUICK = ('mixture', 'flow')
+JOINT = (*QUICK, 'flow_tokens', 'energy', 'fast')
 
 
 def targets(key):
@@ -88,7 +89,13 @@ def test_the_mean_is_neither():
   assert whole(drawn('linear'))[0] == 0
 
 
-@pytest.mark.parametrize('kind', JOINT)
+@pytest.mark.parametrize(
+  'kind',
+  [
+    pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow)
+    for kind in JOINT
+  ],
+)
 def test_two_ways_to_act_stay_two(kind):
   near, first = whole(drawn(kind))
   # How high energies of two chunks are apart says little: a negative seldom is
@@ -100,7 +107,7 @@ def test_two_ways_to_act_stay_two(kind):
 def test_bins_keep_numbers_and_mix_chunks():
   draws_ND = drawn('bins')
   assert (np.abs(np.abs(draws_ND) - 1) < 0.5).mean() > 0.9
-  assert whole(draws_ND)[0] < 0.4 < min(whole(drawn(k))[0] for k in JOINT)
+  assert whole(draws_ND)[0] < 0.4 < min(whole(drawn(k))[0] for k in QUICK)
 
 
 def test_a_flow_goes_on_as_the_chunk_before():
