@@ -155,9 +155,10 @@ OWNERS = {
   'lz4': ('episodes/ros/packed.py',),
   'matplotlib': ('reporting/',),
   'mcap': ('episodes/ros/',),
+  'dm_control': ('envs/dm_control/',),
   'metaworld': ('envs/metaworld/',),
   'msgpack': ('serve/messages.py',),
-  'mujoco': ('envs/metaworld/',),
+  'mujoco': ('envs/metaworld/', 'envs/dm_control/'),
   'orbax': ('training/checkpoint.py',),
   'pyarrow': ('episodes/parquet.py',),
   'tensorboardX': ('training/metrics.py',),
@@ -348,7 +349,7 @@ def test_kinds_of_domains_are_named_in_their_room_alone(path):
   name = _name(path)
   if name.startswith(('domains/', 'envs/')):
     return
-  kinds = {'gymnax', 'metaworld', 'recorded'}
+  kinds = {'dm_control', 'gymnax', 'metaworld', 'recorded'}
   for node in _nodes(path, ast.Compare):
     texts = {
       leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)
@@ -373,7 +374,9 @@ class Door(NamedTuple):
 
 
 DOORS = {
-  'domains': Door(('domains',), ('measures', 'open_loop', 'playing')),
+  'domains': Door(
+    ('domains',), ('backgrounds', 'measures', 'open_loop', 'playing')
+  ),
   'models/heads': Door(('KINDS', 'Head', 'loss', 'sample')),
   'models/trunks': Door(('VISIBILITIES', 'SHARDING', 'Trunk', 'check')),
   'objectives': Door(

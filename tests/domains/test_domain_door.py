@@ -12,6 +12,7 @@ from tests.learning import tiny
 
 # An entry of each kind; what is recorded lies in a folder of the test.
 ENTRIES = {
+  'dm_control': {'tasks': ('cheetah-run', 'humanoid-walk'), 'videos': ''},
   'gymnax': {'envs': ('CartPole-v1', 'Pendulum-v1')},
   'metaworld': {'tasks': ('door-open-v3',), 'unseen': ('window-open-v3',)},
   'recorded': {
