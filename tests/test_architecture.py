@@ -159,7 +159,7 @@ OWNERS = {
   'tensorflow': (),
   'tensorstore': ('episodes/zarr.py',),
   'tensorflow_datasets': ('episodes/rlds/', 'tools/convert.py'),
-  'tokenizers': ('vision/tokens.py',),
+  'tokenizers': ('models/words.py', 'vision/tokens.py'),
   'torch': (),
   'transformers': (),
   'zarr': (),
@@ -342,7 +342,7 @@ def test_kinds_of_domains_are_named_in_their_room_alone(path):
   name = _name(path)
   if name.startswith(('domains/', 'envs/')):
     return
-  kinds = {'gymnax', 'metaworld', 'recorded'}
+  kinds = {'documents', 'drawings', 'gymnax', 'metaworld', 'recorded'}
   for node in _nodes(path, ast.Compare):
     texts = {
       leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)
@@ -367,7 +367,9 @@ class Door(NamedTuple):
 
 
 DOORS = {
-  'domains': Door(('domains',), ('measures', 'open_loop', 'playing')),
+  'domains': Door(
+    ('domains',), ('measures', 'open_loop', 'playing', 'unacted')
+  ),
   'models/heads': Door(('KINDS', 'Head', 'loss', 'sample')),
   'models/trunks': Door(('VISIBILITIES', 'SHARDING', 'Trunk', 'check')),
   'objectives': Door(

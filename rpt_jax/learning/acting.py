@@ -61,6 +61,7 @@ class Actors:
       execution=execution(self.evaluate.execution, policies.finetune.chunk),
       action_limit=domain.action_limit,
       num_actions=domain.num_actions,
+      words=policies.words(cell),
     )
 
   def seeds(self, domain: Domain, cell: Cell) -> tuple[Policy, SeedWeights]:
@@ -88,7 +89,8 @@ class Actors:
       )
       return tuning.camera_streams(policy.model, seen)
 
-    return policy, SeedWeights(shared, own_S, latents, self.sight)
+    words = self.policies.words(cell)
+    return policy, SeedWeights(shared, own_S, latents, self.sight, words)
 
   @functools.cached_property
   def _encoder(self):

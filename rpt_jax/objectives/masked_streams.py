@@ -3,7 +3,9 @@
 Of every sample a share r ~ U[low, high] is hidden, by token, by step, by
 stream, or as a suffix ("causal"; attention stays bidirectional). The loss is
 the error of hidden tokens alone, all streams weighing the same (arXiv
-2306.10007, section 3).
+2306.10007, section 3). Of what is hidden BERT shows a tenth as it is and
+another value in the place of a tenth (arXiv 1810.04805, 3.1), so that what is
+seen is looked at, too: `shown`.
 """
 
 import dataclasses
@@ -29,12 +31,21 @@ class Settings:
   ratio: tuple[float, float] = keys.key(
     (0.7, 0.9), 'share hidden, drawn per sample', low=0, high=1
   )
+  shown: tuple[float, float] = keys.key(
+    (0.0, 0.0),
+    'shares of what is hidden that are shown as they are, and as another value',
+    low=0,
+    high=1,
+    absent=(0.0, 0.0),
+  )
 
   def check(self, where: str) -> None:
     if self.ratio[0] > self.ratio[1]:
       raise ValueError(
         f'{where}.ratio: found {self.ratio}, expected (low, high)'
       )
+    if sum(self.shown) > 1:
+      keys.refuse(f'{where}.shown', self.shown, 'shares of at most 1 in all')
 
 
 GUESSES = {
@@ -114,6 +125,40 @@ def _drawn(kind, key, r_B11, there_BTM):
   return hide
 
 
+def disguise(
+  shown: tuple[float, float],
+  key: Array,
+  timed: dict[str, Array],
+  specs: list[StreamSpec],
+  there_BTM: Array,
+  hide_BTM: Array,
+) -> tuple[dict[str, Array], Array]:
+  """(what is read of each stream, bool [B, T, M] where a mask vector is).
+
+  Of the tokens in `hide_BTM` the first share of `shown` is read as it is, the
+  second as another value: of a discrete stream any, all as likely, of a
+  continuous one that of the same step of another window, 0 where it has none.
+
+  Args:
+    timed: stream -> [B, T, ...], in the order of `specs` and M; where
+      `there_BTM` is False it may hold anything.
+  """
+  same, other = shown
+  key = jax.random.fold_in(key, len(specs))  # Of no stream's error.
+  draw_BTM = jax.random.uniform(key, hide_BTM.shape)
+  other_BTM = hide_BTM & (draw_BTM >= same) & (draw_BTM < same + other)
+  read = {}
+  for m, spec in enumerate(specs):
+    x, own_key = timed[spec.name], jax.random.fold_in(key, m)
+    if spec.kind == 'discrete':
+      another = jax.random.randint(own_key, x.shape, 0, spec.vocab, x.dtype)
+    else:
+      has_BT1 = jnp.roll(there_BTM[..., m : m + 1], 1, axis=0)
+      another = jnp.where(has_BT1, jnp.roll(x, 1, axis=0), 0.0)
+    read[spec.name] = jnp.where(other_BTM[..., m : m + 1], another, x)
+  return read, hide_BTM & (draw_BTM >= same + other)
+
+
 def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
   """Error of hidden tokens: the mean over streams of each one's mean.
 
@@ -129,7 +174,14 @@ def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
   del teacher
   timed, there_BTM = tokens.inputs(batch, apply.streams)
   hide_BTM = mask(settings.mask, key, settings.ratio, batch['valid'], there_BTM)
-  reads = apply(batch['inputs'], batch['valid'], hide_BTM, there_BTM)['reads']
+  inputs, corrupt_BTM = batch['inputs'], hide_BTM
+  if any(settings.shown):
+    specs = [s for s in apply.streams if s.timed]
+    changed, corrupt_BTM = disguise(
+      settings.shown, key, timed, specs, there_BTM, hide_BTM
+    )
+    inputs = inputs | changed
+  reads = apply(inputs, batch['valid'], corrupt_BTM, there_BTM)['reads']
   metrics = {
     'masked_fraction': (
       hide_BTM.sum().astype(jnp.float32),
