@@ -29,10 +29,10 @@ def get_config(arg=''):
   config.title = 'BERT and GPT'
   config.question = 'What does the trunk learn from text alone?'
   config.domains.documents = settings.plugin('domains', 'documents')
-  config.pretrain.update(width=192, context=128, batch_size=32, steps=3000)
+  config.pretrain.update(width=128, context=128, batch_size=32, steps=2000)
   config.pretrain.update(learning_rate=1e-3, main='gpt', streams=('token',))
   config.pretrain.motion = ()
-  config.pretrain.trunk.update(depth=6, num_heads=6)
+  config.pretrain.trunk.depth = 4
   config.pretrain.runs = {
     'gpt': _run('next_streams'),
     'bert': _run('masked_streams', ratio=(0.15, 0.15), shown=(0.1, 0.1)),

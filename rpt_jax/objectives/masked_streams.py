@@ -21,6 +21,9 @@ from rpt_jax.types import Array, Batch, StreamSpec
 
 VISIBILITY = 'bidirectional'
 MASKS = ('token', 'timestep', 'modality', 'causal')
+# What is shown must not be drawn as what is hidden is, whose key a split gives:
+# it is that of the fold with 1.
+_SHOWN = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +147,7 @@ def disguise(
       `there_BTM` is False it may hold anything.
   """
   same, other = shown
-  key = jax.random.fold_in(key, len(specs))  # Of no stream's error.
+  key = jax.random.fold_in(key, _SHOWN)
   draw_BTM = jax.random.uniform(key, hide_BTM.shape)
   other_BTM = hide_BTM & (draw_BTM >= same) & (draw_BTM < same + other)
   read = {}

@@ -97,6 +97,7 @@ def test_windows_have_the_sentence_of_their_clip(recorded):
   )
 
 
+@pytest.mark.slow  # 30 seconds of a core.
 def test_a_policy_does_what_it_is_told(recorded):
   c, inputs = recorded
   pretrain.run(c, inputs, inputs['pretrain'])

@@ -19,7 +19,7 @@ transformers = pytest.importorskip('transformers')
 
 V, D, T, DEPTH, HEADS = 23, 16, 9, 2, 4
 TOKEN = StreamSpec('token', 'discrete', vocab=V)
-IDS = np.random.default_rng(0).integers(V, size=(2, T))
+IDS = np.random.default_rng(0).integers(V, size=(2, T), dtype=np.int32)
 EPSILON = 1e-6  # Of norms here.
 
 
@@ -107,7 +107,7 @@ def test_logits_are_those_of_gpt_2():
     reads = apply({'token': IDS[..., None]}, np.ones(IDS.shape, bool))['reads']
     logits = apply.head('token').logits(reads['token'])[:, :, 0, 0]
   with torch.no_grad():
-    expected = theirs(torch.from_numpy(IDS)).logits.numpy()
+    expected = theirs(torch.from_numpy(IDS).long()).logits.numpy()
   assert np.ptp(expected) > 1
   np.testing.assert_allclose(logits, expected, atol=1e-5)
 

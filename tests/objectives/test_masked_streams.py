@@ -257,7 +257,7 @@ def test_a_tenth_of_what_is_hidden_is_shown_and_a_tenth_is_another():
     StreamSpec('latent', 'continuous', dim=3),
   ]
   timed = {
-    'token': rng.integers(vocab, size=(batch, steps, 1)),
+    'token': rng.integers(vocab, size=(batch, steps, 1), dtype=np.int32),
     'latent': rng.normal(size=(batch, steps, 3)).astype(np.float32),
   }
   timed['latent'][:, -1] = np.nan
@@ -286,7 +286,7 @@ def test_a_tenth_of_what_is_hidden_is_shown_and_a_tenth_is_another():
 
 def test_shown_is_in_the_loss_and_nothing_changes_without_it():
   spec = StreamSpec('token', 'discrete', vocab=9)
-  x = np.random.default_rng(0).integers(9, size=(40, 8, 1))
+  x = np.random.default_rng(0).integers(9, size=(40, 8, 1), dtype=np.int32)
   batch = {'inputs': {'token': x}, 'valid': np.ones((40, 8), bool)}
   given = {}
 

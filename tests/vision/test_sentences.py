@@ -43,6 +43,7 @@ def test_too_long_is_cut_where_recorded_and_refused_where_said(folder):
     tower.said(['go', long])
 
 
+@pytest.mark.slow
 def test_a_policy_reads_by_it(folder, tmp_path):
   from rpt_jax.stages import evaluate, finetune, pretrain
   from tests.learning import test_texts
