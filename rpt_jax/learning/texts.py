@@ -44,21 +44,24 @@ class Texts:
   ) -> stack.Derived:
     """[N, L] (of a tower [N, 1, dim]), the same in all rows of a clip."""
     length = self.pretrain.text_length
-    table_EL, cut = self.words.tokens(recorded(domain, inputs, split), length)
+    texts_E = recorded(domain, inputs, split)
+    place = {text: i for i, text in enumerate(dict.fromkeys(texts_E))}
+    table_SL, cut = self.words.tokens([*place], length)
     if cut:
       print(
-        f'  {domain.name} {split}: {cut} of {len(table_EL)} instructions are '
-        'cut, as they have more tokens than are read',
+        f'  {domain.name} {split}: {cut} of {len(place)} different '
+        'instructions are cut, as they have more tokens than are read',
         flush=True,
       )
+    said_E = np.array([place[text] for text in texts_E])
     offsets = clips.offsets
 
     def read(rows_N):
       clip_N = np.searchsorted(offsets, rows_N, side='right') - 1
-      return table_EL[clip_N]
+      return table_SL[said_E[clip_N]]
 
-    shape = int(offsets[-1]), *table_EL.shape[1:]
-    return stack.Derived(read, shape, table_EL.dtype)
+    shape = int(offsets[-1]), *table_SL.shape[1:]
+    return stack.Derived(read, shape, table_SL.dtype)
 
 
 def recorded(domain: Domain, inputs: Inputs, split: str) -> list[str]:

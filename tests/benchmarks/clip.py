@@ -75,8 +75,8 @@ def named(words, seen_NE, said) -> np.ndarray:
     vector_PE = np.asarray(
       apply(words.params, byte_tokens.ids(prompts, words.length))
     )
-    vector_PE /= np.linalg.norm(vector_PE, axis=1, keepdims=True)
-    mean_E = vector_PE.mean(0)
+    length_P1 = np.linalg.norm(vector_PE, axis=1, keepdims=True)
+    mean_E = (vector_PE / length_P1).mean(0)
     classes.append(mean_E / np.linalg.norm(mean_E))
   return (seen_NE @ np.stack(classes).T).argmax(1)
 

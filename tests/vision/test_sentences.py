@@ -28,7 +28,7 @@ def test_vectors_are_the_towers(folder):
   model = vision.load_text(folder)
   ids = tokens.load(folder)(SAID)
   expected = np.asarray(jax.jit(model.apply)(model.params, ids))[:2]
-  expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+  expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
   np.testing.assert_allclose(vectors[:2, 0], expected, atol=1e-6)
   assert vectors.shape == (3, 1, tower.dim) and not cut
   assert not vectors[2].any()  # Nothing was said.
