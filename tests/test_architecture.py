@@ -165,7 +165,7 @@ OWNERS = {
   'tensorflow': (),
   'tensorstore': ('episodes/zarr.py',),
   'tensorflow_datasets': ('episodes/rlds/', 'tools/convert.py'),
-  'tokenizers': ('vision/tokens.py',),
+  'tokenizers': ('models/words.py', 'vision/tokens.py'),
   'torch': (),
   'transformers': (),
   'websockets': ('serve/',),
@@ -349,7 +349,8 @@ def test_kinds_of_domains_are_named_in_their_room_alone(path):
   name = _name(path)
   if name.startswith(('domains/', 'envs/')):
     return
-  kinds = {'dm_control', 'gymnax', 'metaworld', 'recorded'}
+  kinds = {'dm_control', 'documents', 'drawings', 'gymnax', 'metaworld'}
+  kinds |= {'recorded'}
   for node in _nodes(path, ast.Compare):
     texts = {
       leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)
@@ -375,7 +376,8 @@ class Door(NamedTuple):
 
 DOORS = {
   'domains': Door(
-    ('domains',), ('backgrounds', 'measures', 'open_loop', 'playing')
+    ('domains',),
+    ('backgrounds', 'measures', 'open_loop', 'playing', 'unacted'),
   ),
   'models/heads': Door(('KINDS', 'Head', 'loss', 'sample')),
   'models/trunks': Door(('VISIBILITIES', 'SHARDING', 'Trunk', 'check')),
