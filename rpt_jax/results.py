@@ -72,6 +72,7 @@ class Collect:
   # Of every split.
   EPISODES = 'episodes'
   FRAMES = 'frames'
+  BYTES = 'bytes'  # Of documents.
   STEPS = 'steps_per_episode'  # A mean.
   KEPT = 'kept'  # Share of an expert's attempts, 0 to 1.
   # Sum of rewards of an episode, a mean.
