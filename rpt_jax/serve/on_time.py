@@ -59,6 +59,7 @@ class Player:
     ahead: observations under way at most; where there are as many, the next is
       not sent, and the server is told so by the stamps.
     within_ms: after as long the server need not begin with a request; 0: ever.
+    patience: seconds that a step waits for its own answer, at most.
   """
 
   def __init__(
@@ -69,16 +70,17 @@ class Player:
     oldest: int | None = None,
     ahead: int = 4,
     within_ms: float = 0.0,
+    patience: float = 0.0,
   ):
     rest = np.asarray(rest)
     dtype = np.float32 if rest.dtype.kind == 'f' else np.int32
     self._client, self._rest = client, rest.astype(dtype)
-    self._oldest, self._within_ms = oldest, within_ms
+    self._oldest, self._within_ms, self._patience = oldest, within_ms, patience
     self._questions = queue.SimpleQueue()
     self._free = threading.Semaphore(ahead)
     self._sent = collections.deque()  # What is not answered yet.
     self._done = collections.deque(maxlen=_REMEMBERED)
-    self._episode, self._turn = 0, threading.Lock()
+    self._episode, self._turn = 0, threading.Condition()
     self._begin()
     for work in (self._ask, self._listen):
       threading.Thread(target=work, daemon=True).start()
@@ -92,7 +94,7 @@ class Player:
     self._questions.put((self._episode, None, message))
 
   def step(self, observation: dict) -> Step:
-    """The action of this step; returns at once, whatever the server does.
+    """The action of this step; returns after `patience`, whatever happens.
 
     Until the first chunk is there the robot rests, and its steps do not count.
     """
@@ -101,8 +103,10 @@ class Player:
         self._begun = True
         self._show(observation)
       return Step(self._rest, None, None, self._why)
-    if self._now:  # What the first chunk answers was shown.
-      self._show(observation)
+    if self._now and self._show(observation) and self._patience:
+      with self._turn:
+        is_there = lambda: self._chunk.step == self._now  # noqa: E731
+        self._turn.wait_for(is_there, self._patience)
     step = self._due(self._now)
     self._now += 1
     self._done.append(step.action)
@@ -125,14 +129,15 @@ class Player:
     self._done.clear()
 
   def _show(self, observation):
-    """Sends an observation, unless as many as may be are under way."""
+    """Sends an observation, and whether: as many as may be may be under way."""
     if not self._free.acquire(blocking=False):
-      return
+      return False
     stamp = {'step': self._now, 'within_ms': self._within_ms}
     if self._done:
       stamp['executed'] = np.stack(self._done)
     message = observation | {'stamp': stamp}
     self._questions.put((self._episode, self._now, message))
+    return True
 
   def _due(self, now):
     chunk = self._chunk
@@ -177,6 +182,7 @@ class Player:
       with self._turn:
         if sent.episode == self._episode:
           self._take(sent, answer, refused)
+          self._turn.notify_all()
 
   def _take(self, sent, answer, refused):
     """What is answered to an observation of this episode."""

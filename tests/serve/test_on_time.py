@@ -110,6 +110,18 @@ def test_no_step_waits_and_history_is_what_was_done(running):
   player.close()
 
 
+def test_who_has_patience_plays_what_is_new(running):
+  client = Far(running.address)
+  player = Player(client, REST, patience=5.0)
+  begun(player)
+  assert [player.step(seen(t)).age for t in range(4)] == [0, 0, 0, 0]
+  client.seconds, player._patience = 0.5, 0.05
+  began = time.monotonic()
+  assert player.step(seen(4)).age == 1
+  assert 0.04 < time.monotonic() - began < 0.45
+  player.close()
+
+
 def test_an_observation_that_is_refused_is_shown_again(running):
   player = Player(Client(running.address), REST)
   player.step({'proprio': np.zeros(4, np.float32)})
