@@ -105,8 +105,9 @@ class Player:
       return Step(self._rest, None, None, self._why)
     if self._now and self._show(observation) and self._patience:
       with self._turn:
-        is_there = lambda: self._chunk.step == self._now  # noqa: E731
-        self._turn.wait_for(is_there, self._patience)
+        self._turn.wait_for(
+          lambda: self._chunk.step == self._now, self._patience
+        )
     step = self._due(self._now)
     self._now += 1
     self._done.append(step.action)
