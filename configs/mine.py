@@ -19,12 +19,13 @@ and scores the actions it predicts on held-out episodes (open loop).
       --config.domains.robot.path=path/to/robot \
       --config.domains.videos.path=path/to/videos
 
-3. Act, in a script of your own (`frame` and `state` as they were recorded):
+3. Act, in a script of your own (`frame` and `state` as they were recorded, by
+   these names or by those of the dataset):
 
     import rpt_jax
     policy = rpt_jax.from_pretrained('runs/mine/evaluate/robot/policy').policy()
     policy.reset()
-    action = policy.act({'image': frame[None], 'proprio': state[None]})[0]
+    action = policy.act({'image': frame, 'proprio': state})
 
 Expected on 2 CPU cores with much other work beside it, 60 episodes of a G1 and
 3 videos: 20 minutes and 2.2 GiB with a tenth to a fifth of all steps (200 of

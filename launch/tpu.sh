@@ -93,9 +93,27 @@ remote() {
     "$@"
 }
 
+# Says what is here and will not be there.
+left_behind() {
+  local changed line
+  changed="$(git status --porcelain)"
+  if [ -n "$changed" ]; then
+    say "not in HEAD, so that it does not run there:" \
+      "$(cut -c4- <<<"$changed" | head -n 5 | paste -sd ' ')" \
+      "($(wc -l <<<"$changed") changed or new)"
+  fi
+  for line in "$@"; do
+    line="${line#--config=}" line="${line%%:*}"
+    [[ "$line" != -* && -f "$line" ]] || continue
+    git cat-file -e "HEAD:./$line" 2>/dev/null ||
+      say "$line is not in HEAD: hosts have no such config"
+  done
+  while read -r line; do
+    say "$line lies on this machine: hosts read gs:// paths, or what they share"
+  done < <("${PYTHON:-python3}" launch/local_paths.py "$@" 2>/dev/null || true)
+}
+
 package() {
-  [ -z "$(git status --porcelain --untracked-files=no)" ] ||
-    say 'what is not committed does not run there'
   call git archive --format=tar.gz --output="$archive" HEAD
 }
 
@@ -160,6 +178,7 @@ run() {
   [ -n "$has_workdir" ] || die 'no --workdir=gs://<bucket>/<folder> (or the' \
     'absolute path of a file system all hosts share): a run without one' \
     'dies with its machine'
+  left_behind "$@"
   package
   while true; do
     ready

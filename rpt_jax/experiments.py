@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import ml_collections
 
+from rpt_jax.settings import reading
+
 _HERE = pathlib.Path(__file__).parent
 
 
@@ -44,6 +46,15 @@ def resolve(spec: str) -> str:
   return f'{_folder() / name}.py{colon}{argument}'
 
 
+def expected(path: str) -> str:
+  """What to say of a path where nothing lies: what there is, and what is like.
+
+  The name of a variant is none of a config.
+  """
+  have, stem = names(), pathlib.Path(path.partition(':')[0]).stem
+  return f'expected a file, or one of {have}{reading.closest(stem, have)}'
+
+
 def title(spec: str) -> str:
   """`hubert_units-quicktest` for `configs/hubert_units.py:quicktest`."""
   path, _, argument = spec.partition(':')
@@ -59,9 +70,7 @@ def load(spec: str) -> ml_collections.ConfigDict:
   """
   path, _, argument = resolve(spec).partition(':')
   if not pathlib.Path(path).is_file():
-    raise ValueError(
-      f'config: no such file {path!r}, expected one, or one of {names()}'
-    )
+    raise ValueError(f'config: no such file {path!r}, {expected(path)}')
   loader = importlib.util.spec_from_file_location(title(path), path)
   module = importlib.util.module_from_spec(loader)
   loader.loader.exec_module(module)

@@ -112,18 +112,29 @@ def _without_an_experiment():
     with stopping.watched('its work'):
       _look_after_data()
     return True
+  if options.RRD.value and not options.REPORT.value:
+    raise ValueError(
+      '--rrd: found no --inspect=<dataset> or --report=<workdir> beside it, '
+      'expected what is to be in the file'
+    )
+  if not (options.COMPARE.value or options.REPORT.value):
+    return False
+  if options.CONFIG.value is not None:  # Its kinds are trusted.
+    settings.read(settings.Experiment, options.experiment()[0])
   if options.COMPARE.value:
     from rpt_jax.tools import compare
 
     if distributed.is_first():
       compare.run(options.COMPARE.value, options.WORKDIR.value)
     return True
-  if options.REPORT.value:
-    from rpt_jax.stages import pipeline
+  from rpt_jax.stages import pipeline
 
-    print(f'page: {pipeline.report_again(options.REPORT.value)}')
-    return True
-  return False
+  print(f'page: {pipeline.report_again(options.REPORT.value)}')
+  if options.RRD.value and distributed.is_first():
+    from rpt_jax.tools import rrd
+
+    print(f'rerun {rrd.of_run(options.REPORT.value, options.RRD.value)}')
+  return True
 
 
 def _do(experiment, workdir):
@@ -160,7 +171,7 @@ def _look_after_data():
   if options.CONVERT.value:
     print(convert.run(options.CONVERT.value, options.WORKDIR.value or None))
   if options.INSPECT.value:
-    inspect.run(options.INSPECT.value, options.WORKDIR.value)
+    inspect.run(options.INSPECT.value, options.WORKDIR.value, options.RRD.value)
 
 
 def _refuse(error, written=None):
@@ -199,6 +210,7 @@ def _traceback(error, written):
 def command():
   """What a terminal runs, as `rpt-jax` or `python -m rpt_jax.main`."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  sys.path.append('')  # Packages that lie where one stands, as with -m.
   for stream in sys.stdout, sys.stderr:
     stream.reconfigure(errors='replace')  # A terminal may know ASCII alone.
   try:

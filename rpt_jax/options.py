@@ -62,7 +62,16 @@ CONVERT = flags.DEFINE_string(
   'convert', '', 'Convert a TFDS folder from TFRecord to ArrayRecord, once.'
 )
 REPORT = flags.DEFINE_string(
-  'report', '', 'Make the page of a finished workdir again.'
+  'report',
+  '',
+  'Make the page of a finished workdir again; with kinds of a package of your '
+  'own beside its --config, which names them.',
+)
+RRD = flags.DEFINE_string(
+  'rrd',
+  '',
+  'Beside --inspect: episodes in a file for rerun; beside --report: held-out '
+  'clips with their units, and rollouts (EXTRA=rerun).',
 )
 COMPARE = flags.DEFINE_list(
   'compare', [], 'Finished workdirs beside each other; writes compare.html.'
@@ -84,6 +93,7 @@ OTHERS = (
   '--inspect=<path>[,<key>=<value>,...]',
   '--convert=<folder>',
   '--report=<workdir>',
+  '--rrd=<file>',
   '--compare=<workdir>,<workdir>,...',
   '--version',
   '--help',
@@ -255,8 +265,7 @@ def experiment():
     is_config = hasattr(CONFIG.value, 'to_dict')
   except OSError as error:  # ml_collections keeps it until it is looked at.
     raise ValueError(
-      f'--config: cannot read {spec!r}, expected a file, or one of '
-      f'{experiments.names()}'
+      f'--config: cannot read {spec!r}, {experiments.expected(spec)}'
     ) from error
   if not is_config:
     raise ValueError(

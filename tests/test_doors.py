@@ -32,6 +32,14 @@ ROWS = {
     'hubert_units',
     ['--config.finetune.head.kind=bins', CONTINUOUS],
   ),
+  'energy': (
+    'hubert_units',
+    ['--config.finetune.head.kind=energy', CONTINUOUS],
+  ),
+  'fast': (
+    'hubert_units',
+    ['--config.finetune.head.kind=fast', CONTINUOUS],
+  ),
   'flow': (
     'hubert_units',
     ['--config.finetune.head.kind=flow', CONTINUOUS],
@@ -62,6 +70,17 @@ ROWS = {
     [
       '--config.pretrain.trunk.kind=mingru',
       # It can do what is causal, and nothing else.
+      '--config.pretrain.runs.masked_raw.objective.kind=next_units',
+    ],
+  ),
+  'mixture': (
+    'hubert_units',
+    ['--config.finetune.head.kind=mixture', CONTINUOUS],
+  ),
+  'minlstm': (
+    'hubert_units',
+    [
+      '--config.pretrain.trunk.kind=minlstm',
       '--config.pretrain.runs.masked_raw.objective.kind=next_units',
     ],
   ),
@@ -110,7 +129,7 @@ def kinds_of(config):
 def test_every_kind_is_in_a_config_or_has_a_row(monkeypatch):
   variants.skip_without_data('robot_video')
   monkeypatch.chdir(variants.ROOT)
-  names = ('hubert_units', 'rpt', 'robot_video')
+  names = 'hubert_units', 'rpt', 'robot_video', 'distractors', 'clip', 'text'
   at_default = set().union(*(kinds_of(experiment(name)) for name in names))
   streams = (StreamSpec('x', kind) for kind in ('continuous', 'discrete'))
   at_default |= {settings.kind(heads.usual(stream)) for stream in streams}

@@ -10,7 +10,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from rpt_jax import experiments, main, options, settings
+from rpt_jax import experiments, files, main, options, provenance, settings
 from rpt_jax.tools import doctor
 from rpt_jax.training import distributed
 
@@ -65,7 +65,7 @@ def test_a_platform_that_is_not_there_is_named(monkeypatch, capsys):
   ],
 )
 def test_a_config_that_is_none_is_named(tmp_path, text, words):
-  path = tmp_path / 'none.py'
+  path = tmp_path / 'xyz.py'
   if text is not None:
     path.write_text(f'def get_config():\n  return {text}\n')
   words = words.format(path, names=experiments.names())
@@ -117,6 +117,17 @@ def test_a_config_is_found_by_its_name_from_anywhere(tmp_path, monkeypatch):
   assert experiments.resolve('mae') == 'mae'
 
 
+@pytest.mark.parametrize('spec', ['hubert_unit', 'configs/hubert-units.py:x'])
+def test_a_config_that_is_none_has_one_like_it(spec):
+  with pytest.raises(ValueError, match="expected .*; perhaps 'hubert_units'"):
+    experiments.load(spec)
+
+
+def test_a_variant_that_is_none_has_one_like_it():
+  with pytest.raises(ValueError, match="'quicktst'.*; perhaps 'quicktest'"):
+    experiments.load('hubert_units:quicktst')
+
+
 def test_a_config_is_loaded_as_a_flag_would():
   config = experiments.load('hubert_units:quicktest')
   same = experiments.load(f'{ROOT}/configs/hubert_units.py:quicktest')
@@ -165,3 +176,36 @@ def test_help_has_every_flag_and_config():
 def test_what_is_no_flag_gets_the_flag_to_use(argument, words):
   with flagsaver.flagsaver(), pytest.raises(ValueError, match=words):
     options.parse(['main', argument])
+
+
+def test_kinds_of_ones_own_are_those_of_the_config_beside(tmp_path):
+  """A workdir imports nothing by itself; the config that is given does."""
+  (tmp_path / 'mylab').mkdir()
+  (tmp_path / 'mylab' / 'own.py').write_text(
+    'import dataclasses\n\n\n@dataclasses.dataclass(frozen=True)\n'
+    'class Settings:\n  """None."""\n\n\n'
+    'def domains(name, settings, seed):\n  return ()\n'
+  )
+  (tmp_path / 'own.py').write_text(
+    'from rpt_jax import settings\n\n\ndef get_config():\n'
+    "  config = settings.base(title='x')\n"
+    "  config.domains.a = settings.plugin('domains', 'mylab.own')\n"
+    '  return config\n'
+  )
+  (tmp_path / 'work').mkdir()
+  saved = tmp_path / 'work' / 'config.json'
+  saved.write_text('{"domains": {"a": {"kind": "mylab.own"}}}')
+  origin = provenance.provenance()
+  files.write_json(tmp_path / 'work' / 'run.json', origin)
+  with pytest.raises(ValueError, match='give the --config that names it'):
+    settings.saved(settings.Experiment, saved)
+  command = [sys.executable, '-c', 'from rpt_jax import main; main.command()']
+  done = subprocess.run(
+    [*command, '--report=work', '--config=own.py'],
+    cwd=tmp_path,
+    env=os.environ | {'PYTHONPATH': ROOT},
+    capture_output=True,
+    text=True,
+  )
+  assert 'is not finished (stages without an artifact: ' in done.stderr
+  assert done.returncode == 2

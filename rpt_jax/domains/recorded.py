@@ -23,7 +23,7 @@ from rpt_jax.domains.playing import Played, Scored
 from rpt_jax.episodes import listing, scales, statistics, subset
 from rpt_jax.episodes.split import hold_out
 from rpt_jax.settings import key, refuse
-from rpt_jax.types import StreamSpec
+from rpt_jax.types import DatasetNames, StreamSpec
 
 INDEX, STATISTICS = 'index.json', 'statistics.json'
 UNREADABLE = 'unreadable'  # {episode: why} of an index.
@@ -116,6 +116,27 @@ class Recorded:
       for stream, field in (names | {'action': 'action'}).items()
       if field in self.fields
     }
+
+  @property
+  def number_names(self) -> dict[str, tuple[str, ...]]:
+    """{stream: what its numbers are called}, where the dataset says so."""
+    names = self.open().labels
+    streams = {'proprio': 'state', 'action': 'action'}
+    return {s: names[field] for s, field in streams.items() if field in names}
+
+  @property
+  def as_recorded(self) -> DatasetNames:
+    """What a robot that recorded it calls what a policy sees."""
+    source = self.open()
+    entries = {c: c for c in self.cameras}
+    if 'state' in self.fields:
+      entries['proprio'] = 'state'
+    columns = source.columns_of([*entries.values()])
+    sizes = source.scaled_from
+    return DatasetNames(
+      {name: tuple(columns[field]) for name, field in entries.items()},
+      {c: sizes[c] for c in self.cameras if c in sizes},
+    )
 
   @property
   def state_dim(self) -> int:

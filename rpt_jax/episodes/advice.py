@@ -1,5 +1,7 @@
 """What the numbers of a dataset advise a config to do, in lines."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rpt_jax.episodes.statistics import Statistics
@@ -39,8 +41,10 @@ def normalisation(one: Statistics) -> tuple[str, str]:
   )
 
 
-def few(dims) -> str:
-  """Numbers of dimensions, of many the first."""
-  named = ', '.join(map(str, dims[:_NAMED]))
+def few(dims: Sequence[int], names: Sequence[str] = ()) -> str:
+  """Numbers of dimensions, and what they are called, of many the first."""
+  named = ', '.join(
+    f'{dim} ({names[dim]})' if names else f'{dim}' for dim in dims[:_NAMED]
+  )
   more = f' and {len(dims) - _NAMED} more' if len(dims) > _NAMED else ''
   return f'[{named}]{more}'

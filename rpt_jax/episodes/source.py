@@ -12,6 +12,7 @@ reads all: written once. A store has
   metadata(index) -> what there is beside the steps
   left_out            {column: why it cannot be read}; may be missing
   warnings            lines on what is odd in all of it; may be missing
+  labels              {column: names of its numbers}; may be missing
 
 and is picklable: workers open files again.
 """
@@ -78,10 +79,12 @@ class Source:
 
   @property
   def name(self) -> str:
+    """What messages call it."""
     return self.store.name
 
   @property
   def path(self) -> str:
+    """Where it lies."""
     return self.store.path
 
   @property
@@ -107,6 +110,39 @@ class Source:
     }
 
   @property
+  def labels(self) -> dict[str, tuple[str, ...]]:
+    """{stream: what each of its numbers is called}, where the dataset says."""
+    given = getattr(self.store, 'labels', {})
+    named = {
+      stream: sum((tuple(given.get(c, ())) for c in columns), ())
+      for stream, columns in self._columns.items()
+    }
+    if self._standardise is not None:
+      named.pop('action', None)  # They are other numbers by then.
+    streams = self.streams
+    return {
+      stream: names
+      for stream, names in named.items()
+      if names and (len(names),) == streams[stream].shape
+    }
+
+  @property
+  def scaled_from(self) -> dict[str, tuple[int, int]]:
+    """{stream: (H, W) of frames that `episodes.decode` scales to `size`}.
+
+    Without those that a decoder of video scales, in ways of its own.
+    """
+    kept = {
+      stream: self.store.columns[columns[0]]
+      for stream, columns in self._columns.items()
+    }
+    return {
+      stream: column.shape[:2]
+      for stream, column in kept.items()
+      if column.kind == 'image' and self._size not in (None, column.shape[:2])
+    }
+
+  @property
   def left_out(self) -> dict[str, str]:
     """{column: why}: what the dataset holds and nobody can read."""
     return dict(getattr(self.store, 'left_out', {}))
@@ -128,6 +164,7 @@ class Source:
 
   @property
   def observations(self) -> tuple[str, ...]:
+    """Names of what is seen and felt."""
     return tuple(k for k in self._columns if k not in STEP_FIELDS)
 
   @property
@@ -317,9 +354,11 @@ class Source:
   def _check_finite(self, index, values):
     for name, x in values.items():
       if x.dtype.kind == 'f' and not np.isfinite(x).all():
-        bad = np.argwhere(~np.isfinite(x))[0]
+        step, *place = np.argwhere(~np.isfinite(x))[0]
+        names = self.labels.get(name)
+        label = f' ({names[place[0]]})' if names else ''
         raise CorruptEpisode(
-          f'{self.path}: episode {index}, {name}: step {bad[0]} is not '
+          f'{self.path}: episode {index}, {name}{label}: step {step} is not '
           'finite, expected a number; leave the episode out'
         )
 

@@ -41,6 +41,7 @@ class File:
 
   @property
   def ndim(self) -> int:
+    """Its number of axes."""
     return len(self.shape)
 
   def __len__(self) -> int:
@@ -167,10 +168,12 @@ class Stack:
 
   @property
   def shape(self) -> tuple[int, ...]:
+    """Of all parts end to end."""
     return (len(self), *self.parts[0].shape[1:])
 
   @property
   def ndim(self) -> int:
+    """Its number of axes."""
     return len(self.shape)
 
   def __len__(self) -> int:
@@ -234,6 +237,7 @@ class Derived:
 
   @property
   def ndim(self) -> int:
+    """Its number of axes."""
     return len(self.shape)
 
   def __len__(self) -> int:

@@ -181,6 +181,7 @@ class Moments:
     self.sample.add(x_NA)
 
   def result(self) -> Statistics:
+    """Of all rows so far; quantiles are of a sample of them."""
     q01, q99 = np.quantile(self.sample.rows(), (0.01, 0.99), axis=0)
     std = np.sqrt(self._squares / self.count)
     bounds = self._low, self._high

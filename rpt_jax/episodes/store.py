@@ -40,6 +40,7 @@ class Shard(NamedTuple):
 
   @property
   def name(self) -> str:
+    """Which of how many it is, as in '00002-of-00016'."""
     return f'{self.index:05d}-of-{self.total:05d}'
 
   def file(self, stream: str) -> str:

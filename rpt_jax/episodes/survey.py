@@ -40,7 +40,8 @@ class Survey(NamedTuple):
   """A dataset at a glance; `frames` is {camera: {episode: [F, H, W, 3]}}.
 
   `black` are cameras that have shown nothing; `actions` says what actions are,
-  `advice` what suits them; `stride` is that of differences for units.
+  `advice` what suits them; `stride` is that of differences for units; `labels`
+  {stream: what its numbers are called} where the dataset says.
   """
 
   name: str
@@ -56,6 +57,7 @@ class Survey(NamedTuple):
   actions: list[str]
   advice: list[str]
   stride: int | None
+  labels: dict[str, tuple[str, ...]]
 
 
 def survey(source, image_episodes: int = 8) -> Survey:
@@ -100,6 +102,7 @@ def survey(source, image_episodes: int = 8) -> Survey:
     actions=action_kinds.lines(kinds),
     advice=advice.lines(action.statistics if action else None, steps),
     stride=steps,
+    labels=source.labels,
   )
 
 
@@ -119,6 +122,7 @@ class _Numbers:
 
   def __init__(self, source, fields):
     self._source, self._fields = source, fields
+    self._labels = source.labels
     action = source.streams.get('action')
     self._discrete = action is not None and action.dtype.kind in 'biu'
     self.moments = {k: Moments() for k in fields}
@@ -233,7 +237,8 @@ class _Numbers:
       return []
     lines = []
     if (constant := np.flatnonzero(one.max == one.min)).size:
-      lines.append(f'{name}: constant dimensions {advice.few(constant)}')
+      which = advice.few(constant, self._labels.get(name, ()))
+      lines.append(f'{name}: constant dimensions {which}')
     switches = np.array([len(np.unique(x)) <= _FEW for x in rows.T])
     if name in self._largest:
       reach = _REACH * (one.q99 - one.q01)
@@ -243,16 +248,21 @@ class _Numbers:
       full = (ends.mean(0) > _SATURATED) & ~switches
       for dim in np.flatnonzero(full):
         lines.append(
-          f'{name}[{dim}]: {ends[:, dim].mean():.0%} of steps at its limits '
-          f'{one.min[dim]:.4g} and {one.max[dim]:.4g}'
+          f'{self._of(name, dim)}: {ends[:, dim].mean():.0%} of steps at its '
+          f'limits {one.min[dim]:.4g} and {one.max[dim]:.4g}'
         )
     return lines
+
+  def _of(self, name, dim):
+    """A dimension, with what the dataset calls it."""
+    names = self._labels.get(name)
+    return f'{name}[{dim}]' + (f' ({names[dim]})' if names else '')
 
   def _jumps(self, name, reach, counts):
     std = self._steps[name].result().std
     jump, episode, step = self._largest[name]
     return [
-      f'{name}[{dim}]: a jump of {jump[dim]:.4g}, '
+      f'{self._of(name, dim)}: a jump of {jump[dim]:.4g}, '
       f'{jump[dim] / std[dim]:.0f} standard deviations, after step '
       f'{step[dim]} of episode {episode[dim]}'
       for dim in np.flatnonzero(counts & (std > 0))

@@ -50,6 +50,7 @@ class Actors:
       merged = image_parts.merge(parts.image, fixed)
       image = dataclasses.replace(image, params=merged)
     sizes = domain.frame_sizes(policies.inputs['collect'])
+    recorded, seen = domains.as_recorded(domain), {*names, *cameras}
     return Policy(
       model,
       parts.model,
@@ -61,6 +62,13 @@ class Actors:
       execution=execution(self.evaluate.execution, policies.finetune.chunk),
       action_limit=domain.action_limit,
       num_actions=domain.num_actions,
+      labels={
+        stream: numbers
+        for stream, numbers in domains.number_names(domain).items()
+        if stream in names
+      },
+      recorded=recorded.only(seen),
+      words=policies.words(cell),
     )
 
   def seeds(self, domain: Domain, cell: Cell) -> tuple[Policy, SeedWeights]:
@@ -88,7 +96,8 @@ class Actors:
       )
       return tuning.camera_streams(policy.model, seen)
 
-    return policy, SeedWeights(shared, own_S, latents, self.sight)
+    words = self.policies.words(cell)
+    return policy, SeedWeights(shared, own_S, latents, self.sight, words)
 
   @functools.cached_property
   def _encoder(self):
@@ -122,9 +131,9 @@ def actors(
 ) -> Actors:
   """Those of a config, which sees frames through the image model `encoder`."""
   image = encoders.load_model(encoder, encode, policies.inputs)
-  made_of, sight = None, ''
+  image_from, sight = None, ''
   if image is not None:
-    made_of = encoders.image_from(encoder, encode, policies.inputs)
+    image_from = encoders.image_from(encoder, encode, policies.inputs)
   else:
     sight = encoder
-  return Actors(policies, evaluate, image, made_of, encode.batch_size, sight)
+  return Actors(policies, evaluate, image, image_from, encode.batch_size, sight)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from rpt_jax import provenance, settings
 from rpt_jax.domains import Domain
 from rpt_jax.learning.cells import learning
+from rpt_jax.learning.looks import Kept
 from rpt_jax.learning.runs import PretrainingRun
 from rpt_jax.models.sequence import SequenceModel
-from rpt_jax.results import Cell, Row
+from rpt_jax.results import Row
 from rpt_jax.sharing import card
 
 _HOW = ('batch_size', 'weight_decay', 'freeze')
@@ -60,7 +61,7 @@ def _named(domain, split):
 
 def policy(
   domain: Domain,
-  cell: Cell,
+  kept: Kept,
   finetune: settings.Finetune,
   model: SequenceModel,
   rows: Sequence[Row],
@@ -71,6 +72,7 @@ def policy(
 
   `learnt_from` are the domains of pretraining.
   """
+  cell = kept.cell
   origin = {
     'domain': domain.name,
     **cell.tags,
@@ -88,6 +90,7 @@ def policy(
     + [f'pretrained on {each.describe()}' for each in learnt_from],
     provenance=provenance.for_people() | origin,
     results=rows,
+    chosen=kept.why,
     acts=True,
   )
   return {'origin': origin, 'card': text}

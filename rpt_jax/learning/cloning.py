@@ -1,7 +1,8 @@
 """Behaviour cloning on few demonstrations, all seeds of a cell at once."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,41 +60,84 @@ def trainer(
   whatever their number. Windows are split over the mesh; policies are whole on
   every device. `frozen` trains the head alone; else `c.freeze` says what stays.
   """
-  freeze = '' if frozen else c.freeze
-  names = tuple(stream.name for stream in model.streams)
+  begin = functools.partial(loop, model, c, frozen, mesh)
 
-  def train(
-    params, constants, data, measured, picks_N, count, key, steps, rate
-  ):
-    fixed, trained = split_heads(params) if frozen else ({}, params)
-    tx = optimizer.adamw(
-      rate, steps, weight_decay=c.weight_decay, freeze=freeze
-    )
-
-    def loss_fn(trained, batch, key):
-      apply = sequence.bind(model, fixed | trained, {ACTION: constants})
-      return behaviour_cloning.loss(apply, batch, key)
-
-    update = step.step_fn(loss_fn, tx)
-
-    last = jnp.maximum(steps // 10, 1)
-
-    def body(i, carry):
-      state, total = carry
-      picks_B = demonstrations.draw(key, i, picks_N, count, c.batch_size)
-      batch = demonstrations.batch(data, picks_B, names, model.context, c.chunk)
-      batch = scaled(sharding.split(batch, mesh), measured)
-      state, metrics = update(state, batch)
-      return state, total + jnp.where(i < steps - last, 0.0, metrics['loss'])
-
-    start = step.init_state(trained, tx, key), jnp.float32(0.0)
-    state, total = jax.lax.fori_loop(0, steps, body, start)
-    return fixed | state.params, total / last
+  def train(*own):
+    one = begin(*own)
+    carry = jax.lax.fori_loop(0, one.steps, one.body, one.start)
+    return one.learned(carry)
 
   return jax.jit(
-    jax.vmap(train, in_axes=(0, 0, None, None, 0, 0, 0, None, 0)),
-    out_shardings=sharding.replicated(mesh),
+    jax.vmap(train, in_axes=LANES), out_shardings=sharding.replicated(mesh)
   )
+
+
+# Which arguments of a training differ from seed to seed.
+LANES = (0, 0, None, None, 0, 0, 0, None, 0)
+
+
+class Loop(NamedTuple):
+  """The training of one seed, taken apart.
+
+  `body(i, carry)` is step i, `learned(carry)` (parameters, loss of the last
+  tenth), `judge(params, picks_B)` their loss on other windows.
+  """
+
+  steps: Array
+  start: tuple
+  body: Callable
+  learned: Callable
+  judge: Callable
+
+
+def loop(
+  model: sequence.SequenceModel,
+  c: settings.Finetune,
+  frozen: bool,
+  mesh: jax.sharding.Mesh,
+  params,
+  constants,
+  data,
+  measured,
+  picks_N: Array,
+  count: Array,
+  key: Array,
+  steps: Array,
+  rate: Array,
+) -> Loop:
+  """One seed's lane of what `trainer` trains; arguments as there."""
+  freeze = '' if frozen else c.freeze
+  names = tuple(stream.name for stream in model.streams)
+  fixed, trained = split_heads(params) if frozen else ({}, params)
+  tx = optimizer.adamw(rate, steps, weight_decay=c.weight_decay, freeze=freeze)
+
+  def loss_fn(trained, batch, key):
+    apply = sequence.bind(model, fixed | trained, {ACTION: constants})
+    return behaviour_cloning.loss(apply, batch, key)
+
+  def windows(picks_B):
+    batch = demonstrations.batch(data, picks_B, names, model.context, c.chunk)
+    return scaled(sharding.split(batch, mesh), measured)
+
+  update = step.step_fn(loss_fn, tx)
+  last = jnp.maximum(steps // 10, 1)
+
+  def body(i, carry):
+    state, total = carry
+    picks_B = demonstrations.draw(key, i, picks_N, count, c.batch_size)
+    state, metrics = update(state, windows(picks_B))
+    return state, total + jnp.where(i < steps - last, 0.0, metrics['loss'])
+
+  def learned(carry):
+    state, total = carry
+    return fixed | state.params, total / last
+
+  def judge(params, picks_B):
+    trained = {name: params[name] for name in params if name not in fixed}
+    return loss_fn(trained, windows(picks_B), key)[0]
+
+  start = step.init_state(trained, tx, key), jnp.float32(0.0)
+  return Loop(steps, start, body, learned, judge)
 
 
 def scaled(batch: dict, measured: dict) -> dict:

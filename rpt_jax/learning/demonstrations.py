@@ -14,6 +14,7 @@ import numpy as np
 from rpt_jax.domains import Domain
 from rpt_jax.episodes import windows
 from rpt_jax.learning import streams
+from rpt_jax.learning.texts import Texts
 from rpt_jax.types import ACTION, Array
 
 
@@ -38,8 +39,11 @@ def load(
   most: int,
   seed: int,
   seeds: int,
+  texts: Texts | None = None,
 ) -> dict[str, Demos]:
   """Per domain the streams `names` and the actions, as recorded.
+
+  `texts` says how instructions are read.
 
   Nothing is read but what some seed learns from, at `most` so many each. Arrays
   of all domains are padded alike, to at least the longest's rows. Raises
@@ -47,7 +51,7 @@ def load(
   """
   clips, episodes, totals = {}, {}, {}
   for d in domains:
-    whole = streams.read(d, inputs, d.demos, (*names, ACTION))
+    whole = streams.read(d, inputs, d.demos, (*names, ACTION), texts)
     totals[d.name] = len(whole.lengths)
     if totals[d.name] < most:
       raise ValueError(
@@ -86,16 +90,17 @@ def _only(clips, episodes):
 
 
 def picks(
-  demos: Demos, num_demos: int, size: int, seed: int, seeds: int
+  demos: Demos, num_demos: int, size: int, seed: int, seeds: int, first=0
 ) -> tuple[np.ndarray, np.ndarray]:
   """Windows of each seed's first demonstrations: [S, N], and their count [S].
 
   Every seed draws its own order of the demonstrations; fewer demonstrations
-  are a part of more. Rows beyond the count repeat and are never drawn.
+  are a part of more. Those before the `first` are left out. Rows beyond the
+  count repeat and are never drawn.
   """
   episode_N, picks_SN, counts = demos.episodes[demos.table.clip], [], []
   for each in range(seeds):
-    chosen = _order(demos.total, seed, each)[:num_demos]
+    chosen = _order(demos.total, seed, each)[first:num_demos]
     own = np.flatnonzero(np.isin(episode_N, chosen))
     picks_SN.append(np.resize(own, size))
     counts.append(len(own))
@@ -120,8 +125,9 @@ def batch(
   first_B, steps = table.first - (context - 1), context + chunk - 1
   rows_BS, valid_BS = windows.future(first_B, table, steps)
   rows_BT = rows_BS[:, :context]
+  seen = {name: windows.gather(data[name], rows_BT) for name in names}
   return {
-    'inputs': {name: windows.gather(data[name], rows_BT) for name in names},
+    'inputs': streams.in_windows(seen),
     'targets': {ACTION: windows.gather(data[ACTION], rows_BS)},
     'valid': valid_BS[:, :context],
     'target_valid': valid_BS,

@@ -8,20 +8,24 @@ from rpt_jax.reporting import frames
 from rpt_jax.reporting import pictures as drawing
 from rpt_jax.training import checkpoint
 from rpt_jax.types import LATENT
-from rpt_jax.units import recipes
+from rpt_jax.units import kmeans, recipes
 
 _LOOKED_AT = 20_000  # Frames at most that one is chosen from.
+_STRIP = 12  # Frames of a dataset.
 
 
 class Heldout:
-  """Frames of a domain's held-out episodes, decoded when they are shown."""
+  """Frames of a domain's held-out episodes, decoded when they are shown.
+
+  Or those of another split.
+  """
 
   _SIDE = 96  # Pixels of a picture at most.
 
-  def __init__(self, domain, inputs):
-    self._source = domain.source(inputs['collect'], 'heldout')
+  def __init__(self, domain, inputs, split='heldout'):
+    self._source = domain.source(inputs['collect'], split)
     self._camera = domain.cameras[0]
-    self.episodes = store.kept(inputs['encode'] / domain.name / 'heldout')
+    self.episodes = store.kept(inputs['encode'] / domain.name / split)
     self.lengths = self._source.lengths[self.episodes]
     self.starts = np.cumsum(self.lengths) - self.lengths
     sizes = domain.frame_sizes(inputs['collect'])
@@ -39,6 +43,21 @@ class Heldout:
       small = drawing.resized(picked, self.size)
       shown |= dict(zip(places, small, strict=True))
     return np.stack([shown[i] for i in range(len(rows_N))])
+
+
+def datasets(domains, inputs) -> list[frames.Timeline]:
+  """Some frames of the longest episode of every domain that has a camera."""
+  strips = []
+  for domain in (d for d in domains if d.cameras):
+    split = 'heldout' if 'heldout' in domain.splits else domain.demos
+    shown = Heldout(domain, inputs, split)
+    longest = int(np.argmax(shown.lengths))
+    steps = int(shown.lengths[longest])
+    rows_N = np.linspace(0, steps - 1, min(_STRIP, steps)).astype(int)
+    rows_N += shown.starts[longest]
+    title = f'{domain.name}, {split} {shown.episodes[longest]}'
+    strips.append(frames.Timeline(title, shown.frames(rows_N), {}, steps))
+  return strips
 
 
 def futures(domains, name, recipe, path, inputs) -> list[frames.Timeline]:
@@ -93,20 +112,12 @@ def units(domains, name, recipe, inputs):
   x_MD = np.asarray(x_ND[looked_at], np.float32)
 
   def of_level(level):
-    unit_M = units_NL[looked_at, level]
-    order = np.argsort(unit_M, kind='stable')
-    numbers, first = np.unique(unit_M[order], return_index=True)
-    rows_of = dict(zip(numbers.tolist(), np.split(order, first[1:]),
-                       strict=True))  # fmt: skip
-
-    def nearest(unit):
-      own = rows_of.get(int(unit), order[:0])
-      if not len(own):
-        return own
-      far = np.square(x_MD[own] - x_MD[own].mean(0)[None]).sum(1)
-      return looked_at[own[np.argsort(far, kind='stable')]]
-
-    return nearest
+    numbers, own_M = np.unique(units_NL[looked_at, level], return_inverse=True)
+    means = [x_MD[own_M == k].mean(0) for k in range(len(numbers))]
+    rows = kmeans.nearest(x_MD, own_M, np.stack(means))
+    rows_of = dict(zip(numbers.tolist(), rows, strict=True))
+    nothing = np.zeros(0, int)
+    return lambda unit: looked_at[rows_of.get(int(unit), nothing)]
 
   return units_NL, of_level
 

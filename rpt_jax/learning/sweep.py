@@ -131,9 +131,9 @@ def _made(episodes, sweep, progress):
   done, running = collections.defaultdict(list), collections.deque()
 
   def finish():
-    made, count = running.popleft()
+    arrays, count = running.popleft()
     parts = collections.defaultdict(list)
-    for view, x in zip(sweep.views, made, strict=True):
+    for view, x in zip(sweep.views, arrays, strict=True):
       parts[view.stream].append(np.asarray(x)[:count])
     for stream, side_by_side in parts.items():
       done[stream].append(np.concatenate(side_by_side, -1))

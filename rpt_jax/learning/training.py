@@ -10,8 +10,9 @@ import numpy as np
 
 from rpt_jax import domains
 from rpt_jax.domains import Domain
-from rpt_jax.learning import cells, cloning, demonstrations, tuning
+from rpt_jax.learning import cells, cloning, demonstrations, looks, tuning
 from rpt_jax.learning.encoders import FrameEncoder
+from rpt_jax.learning.looks import Looks
 from rpt_jax.learning.policies import Policies
 from rpt_jax.results import HEAD_FIRST, PROBE, TUNED, Cell
 from rpt_jax.training import sharding
@@ -30,6 +31,15 @@ class Lesson(NamedTuple):
   keys: jax.Array  # [S]
   steps: int
   rates: np.ndarray  # [S]
+  held: np.ndarray | None = None  # Windows that are looked at [S, W].
+
+
+class Learned(NamedTuple):
+  """Parameters [S, ...], last losses [S], and what was seen by looking."""
+
+  params: PyTree
+  losses: np.ndarray
+  looks: Looks | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +56,11 @@ class Learner:
   mesh_sizes: Mapping[str, int]
   seed: int
 
-  def fit(self, domain: Domain, cell: Cell) -> tuple[PyTree, np.ndarray]:
-    """(parameters [S, ...], last losses [S]) of a domain's cell."""
+  def fit(self, domain: Domain, cell: Cell) -> Learned:
+    """What a domain's cell came to."""
     c = self.policies.finetune
     if cell.method == TUNED:
-      return self._tuned(domain, cell)
+      return Learned(*self._tuned(domain, cell))
     steps, rate = cells.learning(c, cell)
     rates_S = np.full(c.seeds, rate, np.float32)
     lesson = self.lesson(domain, cell, steps, rates_S)
@@ -61,26 +71,28 @@ class Learner:
   ) -> Lesson:
     """That of all seeds of a cell."""
     demos = self._demos[cell.eyes][domain.name]
-    size = len(demos.data['action'])
+    size, who = len(demos.data['action']), (self.seed, len(rates_S))
+    held = looks.count(cell.demos, self.policies.finetune.heldout)
     picks_SN, count_S = demonstrations.picks(
-      demos, cell.demos, size, self.seed, len(rates_S)
+      demos, cell.demos - held, size, *who
     )
-    return Lesson(demos.data, picks_SN, count_S, self._keys_S, steps, rates_S)
+    lesson = demos.data, picks_SN, count_S, self._keys_S, steps, rates_S
+    if not held:
+      return Lesson(*lesson)
+    return Lesson(*lesson, looks.windows(demos, cell.demos, held, *who))
 
-  def train(
-    self, domain: Domain, cell: Cell, lesson: Lesson
-  ) -> tuple[PyTree, np.ndarray]:
-    """(parameters, last losses) of all lanes, which begin as the cell says."""
+  def train(self, domain: Domain, cell: Cell, lesson: Lesson) -> Learned:
+    """What all lanes came to, which begin as the cell says."""
     c, policies = self.policies.finetune, self._seeing[cell.eyes]
     model = policies.model(domain, cell)
     if cell.method == HEAD_FIRST:
       first = cell._replace(method=PROBE)
       steps, rate = cells.learning(c, first)
       rates_S = np.full_like(lesson.rates, rate)
-      params_S, _ = self.train(
+      first_S = self.train(
         domain, first, lesson._replace(steps=steps, rates=rates_S)
       )
-      params_S = tuning.split_policy(params_S).model
+      params_S = tuning.split_policy(first_S.params).model
     else:
       pretrained = policies.pretrained(cell, model)
       params_S = cloning.initial(model)(lesson.keys) | jax.tree.map(
@@ -95,10 +107,14 @@ class Learner:
     constants_S = cloning.constants(
       model.heads[0], data, scales, lesson.picks, lesson.count
     )
-    train = cloning.trainer(model, c, cell.method == PROBE, self._mesh)
-    params_S, loss_S = train(params_S, constants_S, data, scales, *lesson[1:])
+    how = model, c, cell.method == PROBE, self._mesh
+    own = params_S, constants_S, data, scales, *lesson[1:-1]
+    if lesson.held is None:
+      params_S, *seen = cloning.trainer(*how)(*own)
+    else:
+      params_S, *seen = looks.trainer(*how)(lesson.held, *own)
     kept = {tuning.CONSTANTS: constants_S} if constants_S else {}
-    return params_S | kept, loss_S
+    return Learned(params_S | kept, *seen)
 
   def _tuned(self, domain, cell):
     policies, c = self.policies, self.policies.finetune
@@ -140,6 +156,8 @@ class Learner:
     acting, c = domains.acting(self.places), self.policies.finetune
     about = max(c.demos), self.seed, c.seeds
     return {
-      eyes: demonstrations.load(acting, each.inputs, each.streams, *about)
+      eyes: demonstrations.load(
+        acting, each.inputs, each.streams, *about, texts=each.texts
+      )
       for eyes, each in self._seeing.items()
     }

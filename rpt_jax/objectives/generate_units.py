@@ -71,12 +71,12 @@ def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
     that are read as latents, `copy_accuracy` that of nothing changing.
   """
   del settings, teacher
-  _, there_BTM = tokens.inputs(batch, apply.streams)
-  batch_size, steps, _ = there_BTM.shape
+  _, real_BTM = tokens.inputs(batch, apply.streams)
+  batch_size, steps, _ = real_BTM.shape
   prompt_key, head_key = jax.random.split(key)
   last_B1 = jax.random.randint(prompt_key, (batch_size, 1), 0, steps)
   prompt_BT = jnp.arange(steps)[None] <= last_B1
-  read_BTM = there_BTM & (_units(apply.streams) ^ prompt_BT[..., None])
+  read_BTM = real_BTM & (_units(apply.streams) ^ prompt_BT[..., None])
   reads = apply(batch['inputs'], batch['valid'], None, read_BTM)['reads']
   unit_BSL = batch['targets'][UNIT]
   unit_BT1L, valid_BT1 = targets_lib.ahead(unit_BSL, batch, 1, 1)
@@ -131,11 +131,11 @@ def futures(
   on, so that after `context` steps the model reads units alone. They are drawn,
   or the likeliest ones.
   """
-  _, there_BTM = tokens.inputs(batch, apply.streams)
+  _, real_BTM = tokens.inputs(batch, apply.streams)
   is_unit_11M = _units(apply.streams)
   names = [s.name for s in apply.streams if s.timed]
   windows = {name: batch['inputs'][name] for name in names}
-  start = windows, batch['valid'], there_BTM & ~is_unit_11M
+  start = windows, batch['valid'], real_BTM & ~is_unit_11M
 
   def step(carry, key):
     windows, valid_BT, present_BTM = carry

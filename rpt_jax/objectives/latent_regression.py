@@ -98,8 +98,8 @@ def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
     (loss, metrics as (sum, count)): for every stream 'error/<stream>' and, on
     the same targets, 'copy_last/<stream>', that of nothing changing.
   """
-  _, there_BTM = tokens.inputs(batch, apply.streams)
-  windows = batch['inputs'], batch['valid'], None, there_BTM
+  _, real_BTM = tokens.inputs(batch, apply.streams)
+  windows = batch['inputs'], batch['valid'], None, real_BTM
   reads = apply(*windows)['reads']
   order = [s.name for s in apply.streams if s.timed]
   taught = {}
@@ -110,28 +110,28 @@ def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
   metrics = {}
   for m, name in enumerate(reads):
     x_BSD = batch['targets'][name]
-    there_BT = batch['valid']
+    real_BT = batch['valid']
     if name in order:
-      there_BT = there_BTM[..., order.index(name)]
+      real_BT = real_BTM[..., order.index(name)]
     own_key = jax.random.fold_in(key, m)
     metrics |= _errors(
-      apply.head(name), reads[name], x_BSD, there_BT, batch, own_key
+      apply.head(name), reads[name], x_BSD, real_BT, batch, own_key
     )
   return tokens.total(metrics), metrics
 
 
-def _errors(head, read_BTD, x_BSD, there_BT, batch, key):
+def _errors(head, read_BTD, x_BSD, real_BT, batch, key):
   """{metric: (sum, count)} of the steps after each that has the stream."""
   name, steps = head.spec.name, head.spec.steps
   x_BTKD, valid_BTK = targets_lib.ahead(x_BSD, batch, 1, steps)
   # Whether a stream is there is not said of steps beyond the window; what a
   # clip lacks it lacks throughout.
-  beyond = x_BSD.shape[1] - there_BT.shape[1]
-  there_BS = jnp.pad(there_BT, ((0, 0), (0, beyond)), constant_values=True)
-  there_BTK, _ = targets_lib.ahead(there_BS, batch, 1, steps)
-  valid_BTK &= there_BTK & there_BT[..., None]
+  beyond = x_BSD.shape[1] - real_BT.shape[1]
+  real_BS = jnp.pad(real_BT, ((0, 0), (0, beyond)), constant_values=True)
+  real_BTK, _ = targets_lib.ahead(real_BS, batch, 1, steps)
+  valid_BTK &= real_BTK & real_BT[..., None]
   error_BTK, _ = head.loss(read_BTD, x_BTKD, valid_BTK, key)
-  change_BTKD = x_BSD[:, : there_BT.shape[1], None] - x_BTKD
+  change_BTKD = x_BSD[:, : real_BT.shape[1], None] - x_BTKD
   copied_BTK = jnp.square(
     jnp.where(valid_BTK[..., None], change_BTKD, 0.0)
   ).mean(-1)

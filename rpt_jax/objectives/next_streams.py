@@ -70,12 +70,12 @@ def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
     `tokens.metrics` and `guesses`.
   """
   del settings, teacher
-  timed, there_BTM = tokens.inputs(batch, apply.streams)
+  timed, real_BTM = tokens.inputs(batch, apply.streams)
   valid_BT = batch['valid']
-  reads = apply(batch['inputs'], valid_BT, None, there_BTM)['reads']
+  reads = apply(batch['inputs'], valid_BT, None, real_BTM)['reads']
   metrics = {}
   for m, (name, x) in enumerate(timed.items()):
-    read_BTD, seen_BT = reads[name], there_BTM[..., m]
+    read_BTD, seen_BT = reads[name], real_BTM[..., m]
     target_BT = seen_BT
     if name != ACTION:
       read_BTD = guesses.back(read_BTD, 1)  # Said a step before.

@@ -1,7 +1,7 @@
 """The policy: observations of a robot in, its actions out.
 
     policy = Policy.load('policies/stack')
-    policy.reset()
+    policy.reset(instruction='stack the cups')
     action = policy.act({'front': frame, 'proprio': joints})[0]
 
 It knows how training saw the world (which cameras at which size, the scale of
@@ -10,16 +10,20 @@ every number, how much history) and shows its model nothing else.
 
 import functools
 import os
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rpt_jax.models.sequence import SequenceModel
-from rpt_jax.policy import checks, program, saved
+from rpt_jax.models.words import Words
+from rpt_jax.policy import checks, observed, program, saved
+from rpt_jax.policy.ahead import Ahead
 from rpt_jax.policy.execution import Execution
 from rpt_jax.policy.program import Program, Weights
-from rpt_jax.types import ACTION, Array, PyTree
+from rpt_jax.types import ACTION, TEXT, Array, DatasetNames, PyTree
+from rpt_jax.vision.sentences import Tower
 
 
 class Policy:
@@ -48,6 +52,10 @@ class Policy:
       vectors; kept with the policy and named in errors.
     num_actions: discrete actions of this robot, the first of the head's; 0:
       actions are continuous.
+    recorded: how its dataset calls what it sees, and how large frames were;
+      `act` takes that, too.
+    words: the vocabulary, or text tower, that a stream 'text' is read with, so
+      that `reset` takes sentences; None: `act` takes its tokens.
 
   Raises ValueError where parts do not fit each other.
   """
@@ -66,11 +74,14 @@ class Policy:
     action_limit: tuple[Array, Array] | None = None,
     labels: dict[str, tuple[str, ...]] | None = None,
     num_actions: int = 0,
+    recorded: DatasetNames | None = None,
+    words: Words | Tower | None = None,
   ):
     self.frames = {
       camera: tuple(map(int, size)) for camera, size in (frames or {}).items()
     }
     self.labels = {k: tuple(names) for k, names in (labels or {}).items()}
+    self.recorded = recorded or DatasetNames()
     self.program = Program(
       model,
       image and image.apply,
@@ -81,6 +92,8 @@ class Policy:
     )
     checks.program(self.program)
     self._fields = checks.fields(self.program, self.frames, self.labels)
+    self.words = checks.words(words, self._fields)
+    self._heard = self._fields.pop(TEXT) if words else None
     checks.image_model(self.program, image)
     checks.params(model, params)
     self.image, self.image_from = image, image_from
@@ -94,6 +107,8 @@ class Policy:
     )
     self._keys = None
     self._memory, self._batch, self._acted = None, 0, False
+    self._ahead: Ahead | None = None
+    self._said = {}
 
   @property
   def model(self) -> SequenceModel:
@@ -133,29 +148,58 @@ class Policy:
     """Numbers of a continuous action; 0 where actions are discrete."""
     return 0 if self.num_actions else self.program.width
 
-  def reset(self, batch: int = 1, seed: int = 0) -> None:
-    """Begins `batch` episodes: forgets all that was seen and done.
+  @property
+  def late(self) -> int:
+    """Chunks of this episode that were not there when they were needed.
+
+    Only where execution has a delay and actions are continuous; then it was too
+    short. `slowest` is the most steps that one took.
+    """
+    return self._ahead.late if self._ahead else 0
+
+  @property
+  def slowest(self) -> int:
+    """Steps that the slowest chunk of this episode took, a whole number."""
+    return self._ahead.slowest if self._ahead else 0
+
+  def reset(
+    self,
+    batch: int = 1,
+    seed: int = 0,
+    instruction: str | Sequence[str] = '',
+  ) -> None:
+    """Begins `batch` episodes: forgets all that was seen, said and done.
 
     `seed` is that of actions that are drawn; robot i of any batch draws the
     same. Everything is compiled here, at the first call for so many:
-    no `act` waits.
+    no `act` waits. `instruction` is said to all, or one to each; '' says
+    nothing. Raises ValueError for one that is longer than those of training,
+    and where the policy reads none.
     """
     if batch < 1:
       raise ValueError(f'reset: a batch of {batch}, expected at least 1')
+    self._said = self._told(instruction, batch)
     self._keys = program.episode_keys(seed, batch)
     if batch != self._batch:
       self._rehearse(batch)
     self._memory = program.start(self.program, batch)
     self._batch, self._acted = batch, False
+    execution = self.execution
+    if execution.delay and not self.num_actions:
+      self._ahead = Ahead(execution.execute, execution.delay)
 
   def act(self, observation: dict[str, Array]) -> np.ndarray:
     """The action of this step, float32 [B, A] in the robot's units.
 
-    Of discrete actions int32 [B].
+    Of discrete actions int32 [B]. Of an observation without a batch, after
+    `reset(1)`, the action has none either. With a delay it does not wait for
+    what is predicted from this observation.
 
     Args:
       observation: {camera: uint8 [B, H, W, 3]} and the vectors f32 [B, P],
-        exactly those the policy was trained on.
+        exactly those the policy was trained on, under its names or under
+        those of its dataset (`recorded.columns`); frames also of the size
+        they were recorded at (`recorded.sizes`).
 
     Raises:
       ValueError: `reset` was not called, something is missing, unknown,
@@ -166,16 +210,25 @@ class Policy:
         'policy: act before reset; call policy.reset(batch) when an episode '
         'begins'
       )
-    seen = checks.observation(observation, self._fields, self._batch)
+    seen, is_single = observed.taken(
+      observation, self._fields, self.recorded, self._batch
+    )
+    seen = checks.observation(seen, self._fields, self._batch) | self._said
     memory, self._memory = self._memory, None  # It is donated.
     self._memory, action = program.step(
       self.program, self.weights, memory, seen, self._keys
     )
     self._acted = True
-    return self._checked(
+    if self._ahead:
+      if self._ahead.due:
+        actions = program.upcoming(self.program, self.weights, self._memory)
+        self._ahead.predicted(actions)
+      action = self._ahead.next()
+    action = self._checked(
       np.asarray(action),
       'the parameters or the statistics are not sound; do not move the robot',
     )
+    return action[0] if is_single else action
 
   def executed(self, action: Array) -> None:
     """Tells the policy what was done in place of the last action it gave.
@@ -184,7 +237,8 @@ class Policy:
     `act` returned.
 
     Args:
-      action: [B, A] in the robot's units, or integers [B].
+      action: [B, A] in the robot's units, or integers [B]; of one robot also
+        without B.
 
     Raises:
       ValueError: before `act`, or for another shape, a number not finite or an
@@ -193,6 +247,8 @@ class Policy:
     if self._memory is None or not self._acted:
       raise ValueError('policy: executed before act; there is no action yet')
     done = np.asarray(action)
+    if self._batch == 1 and done.ndim == (0 if self.num_actions else 1):
+      done = done[None]
     shape = (self._batch, *([] if self.num_actions else [self.action_dim]))
     if done.shape != shape:
       raise ValueError(
@@ -232,12 +288,32 @@ class Policy:
     parts = saved.read(folder)
     return cls(**parts | ({'execution': execution} if execution else {}))
 
+  def _told(self, instruction, batch):
+    """{'text': int32 [B, L]}; {} where the policy reads no sentences."""
+    said = (
+      [instruction] * batch if isinstance(instruction, str) else instruction
+    )
+    if self.words is None:
+      if any(said):
+        raise ValueError(
+          f'reset: found an instruction {said[0]!r}, but this policy reads '
+          f'none: it is shown {list(self._fields)}; leave it out'
+        )
+      return {}
+    if len(said) != batch:
+      raise ValueError(
+        f'reset: found {len(said)} instructions, expected one, or one for each '
+        f'of {batch} episodes'
+      )
+    return {TEXT: self.words.said(said, self._heard.shape[0])}
+
   def _rehearse(self, batch):
     """Runs every program once, on nothing."""
     nothing = {
       name: np.zeros((batch, *field.shape), field.dtype)
       for name, field in self._fields.items()
     }
+    nothing |= self._said
     memory, action = program.step(
       self.program,
       self.weights,
@@ -245,6 +321,8 @@ class Policy:
       nothing,
       self._keys,
     )
+    if self.execution.delay and not self.num_actions:
+      program.upcoming(self.program, self.weights, memory)
     _correct(self.program, memory, self.weights, np.asarray(action))
 
   def _checked(self, action, *advice):

@@ -10,11 +10,14 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rpt_jax.models import heads, sequence
+from rpt_jax.models import heads as heads_lib
+from rpt_jax.models import sequence
+from rpt_jax.models.words import Words
 from rpt_jax.policy.program import Program, Weights, cameras_of
 from rpt_jax.sharing import loading
 from rpt_jax.sharing.loading import Surgery
-from rpt_jax.types import ACTION
+from rpt_jax.types import ACTION, TEXT
+from rpt_jax.vision.sentences import Tower
 
 _FLAT = 1e-6  # A smaller deviation is that of a constant.
 
@@ -77,6 +80,11 @@ def program(program: Program) -> None:
       )
   execution = program.execution
   execution.check(program.head.steps)
+  if execution.realtime and not heads_lib.guides(program.head):
+    raise ValueError(
+      'execution: realtime, but the head cannot go on from the chunk before; '
+      "expected a head that can, as 'flow', or realtime=False"
+    )
   if execution.temperature and not num_actions:
     raise ValueError(
       f'execution: temperature={execution.temperature}, but the actions are '
@@ -93,7 +101,8 @@ def fields(program: Program, frames: dict, labels: dict) -> dict[str, Field]:
   dims, cameras, prefixes = {}, [], {}
   for stream in program.model.streams:
     if not stream.timed:
-      prefixes[stream.name] = Field((stream.levels,), vocab=stream.vocab)
+      each = (stream.dim,) if stream.dim else ()
+      prefixes[stream.name] = Field((stream.levels, *each), vocab=stream.vocab)
       continue
     cameras += cameras_of(stream.name, program.cameras)
     if not cameras_of(stream.name, program.cameras):
@@ -114,6 +123,30 @@ def fields(program: Program, frames: dict, labels: dict) -> dict[str, Field]:
   views = {camera: Field((*size, 3)) for camera, size in frames.items()}
   vectors = {n: Field((d,), labels.get(n, ())) for n, d in dims.items()}
   return views | vectors | prefixes
+
+
+def words(
+  words: Words | Tower | None, fields: dict[str, Field]
+) -> Words | Tower | None:
+  """The vocabulary; ValueError unless the policy reads all of its tokens."""
+  if words is None:
+    return None
+  field = fields.get(TEXT)
+  if isinstance(words, Tower):
+    if field is None or field.shape != (1, words.dim):
+      raise ValueError(
+        f'words: a text tower of {words.dim} numbers, but the stream {TEXT!r} '
+        f'of the policy is {field and field.shape}; give the one it was '
+        'trained with'
+      )
+    return words
+  if field is None or words.vocab > field.vocab:
+    found = 'none' if field is None else f'{field.vocab} tokens'
+    raise ValueError(
+      f'words: a vocabulary of {words.vocab} tokens, but the stream {TEXT!r} '
+      f'of the policy has {found}; give the one it was trained with'
+    )
+  return words
 
 
 def image_model(program: Program, image) -> None:
@@ -204,8 +237,8 @@ def _constants(program, constants):
   nothing = np.zeros((2, target.dim), np.float32)
   if target.kind == 'discrete':
     nothing = np.zeros((2, target.levels), np.int32)
-  fitted = heads.fit(spec, nothing)
-  expected = {name: np.shape(x) for name, x in fitted.items()}
+  fitted = jax.eval_shape(lambda x: heads_lib.fit(spec, x), nothing)
+  expected = {name: x.shape for name, x in fitted.items()}
   given = {name: np.shape(x) for name, x in own.items()}
   if given != expected:
     raise ValueError(

@@ -23,10 +23,11 @@ from rpt_jax.sharing import folder as folders
 from rpt_jax.sharing.folder import CONFIG, ENCODER, IMAGE
 from rpt_jax.training import checkpoint, distributed
 from rpt_jax.training.optimizer import path_name
+from rpt_jax.types import DatasetNames
 from rpt_jax.vision import hub, weights
 
 _ENCODER_FILE = f'{ENCODER}.safetensors'
-_PARTS = ('model', 'params', 'scales', 'constants')
+_PARTS = ('model', 'params', 'scales', 'constants', 'words')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +56,7 @@ def write(
       # Pairs: the order of cameras is that of their latents.
       'frames': [[camera, size] for camera, size in policy.frames.items()],
       'labels': policy.labels,
+      'recorded': policy.recorded._asdict(),
       'image': _write_image(partial, policy) if policy.image else None,
     }
     folders.write(
@@ -63,6 +65,7 @@ def write(
       policy.params,
       policy.scales,
       constants=policy.weights.constants,
+      words=policy.words,
       origin=origin,
       acting=acting,
       card=card or cards.text(policy.model, 'A policy', acts=True),
@@ -96,6 +99,7 @@ def acting(folder: pathlib.Path, entry: dict | None) -> dict:
       'num_actions': entry.get('num_actions', 0),  # Before there were any.
       'frames': dict(entry['frames']),  # Pairs, or once a dictionary.
       'labels': dict(entry['labels']),
+      'recorded': _recorded(entry.get('recorded', {})),
     }
   except (AttributeError, KeyError, TypeError, ValueError) as error:
     raise ValueError(
@@ -103,6 +107,15 @@ def acting(folder: pathlib.Path, entry: dict | None) -> dict:
       'save it again'
     ) from error
   return parts | (_read_image(folder, image) if image else {})
+
+
+def _recorded(entry):
+  """What is known of the dataset; policies of old say nothing of it."""
+  columns, sizes = entry.get('columns', {}), entry.get('sizes', {})
+  return DatasetNames(
+    {name: tuple(map(str, own)) for name, own in columns.items()},
+    {camera: (int(h), int(w)) for camera, (h, w) in sizes.items()},
+  )
 
 
 def _numbers(limit):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rpt_jax.reporting import html, pictures, plots
+from rpt_jax.reporting import behind, html, pictures, plots
 
 _MAX_DIMS = 32  # Histograms a stream.
 _MAX_WARNINGS = 200
@@ -120,15 +120,50 @@ def _histograms(page, survey):
     columns = stream.rows.T[:_MAX_DIMS]
     images = [
       html.image(
-        plots.histogram(x, f'{name}[{i}]'), f'histogram of {name}[{i}]', 'plot'
+        plots.histogram(x, f'{name}[{i}]'),
+        f'histogram of {name}[{i}]{_named(survey, name, i)}',
+        'plot',
       )
       for i, x in enumerate(columns)
     ]
     left_out = stream.rows.shape[1] - len(columns)
     more = f' {left_out} more dimensions are not drawn.' if left_out else ''
     caption = f'{name}. Counts are on a logarithmic axis.{more}'
-    parts.append(page.figure(''.join(images), caption, 'small'))
+    data = _quantities(stream.statistics, survey.labels.get(name, ()))
+    parts.append(page.figure(''.join(images), caption, 'small', data))
   return parts
+
+
+def _named(survey, stream, i):
+  names = survey.labels.get(stream)
+  return f', {names[i]}' if names else ''
+
+
+def _quantities(one, names):
+  """What each number of a stream ranges over, as a table."""
+  columns = one.min, one.q01, one.mean, one.std, one.q99, one.max
+  body = []
+  for i, values in enumerate(zip(*columns, strict=True)):
+    label = f'{i}: {names[i]}' if names else f'{i}'
+    cells = [f'<td class="text">{html.escape(label)}</td>']
+    body.append(''.join(cells + [html.cell(f'{x:.4g}') for x in values]))
+  head = ['number', 'min', '1 %', 'mean', 'std', '99 %', 'max']
+  return behind.table(head, body, 1)
+
+
+def _lengths(lengths):
+  """How many episodes have how many steps, as a table."""
+  steps, counts = np.unique(lengths, return_counts=True)
+  body = [
+    html.cell(str(n)) + html.cell(str(count))
+    for n, count in zip(steps[:_MAX_TOLD], counts[:_MAX_TOLD], strict=True)
+  ]
+  if len(steps) > len(body):
+    rest = int(counts[len(body) :].sum())
+    body.append(
+      html.cell(f'over {steps[len(body) - 1]}') + html.cell(str(rest))
+    )
+  return behind.table(['steps', 'episodes'], body, 0)
 
 
 def _episodes(page, survey):
@@ -136,7 +171,8 @@ def _episodes(page, survey):
   if len(survey.lengths):
     picture = plots.histogram(survey.lengths, 'steps an episode', (3.2, 1.8))
     image = html.image(picture, 'histogram of lengths', 'plot')
-    parts.append(page.figure(image, 'Lengths. Steps of each episode.'))
+    caption, data = 'Lengths. Steps of each episode.', _lengths(survey.lengths)
+    parts.append(page.figure(image, caption, data_html=data))
   instructions = [
     (text or '(none)', str(count))
     for text, count in survey.instructions.items()

@@ -58,7 +58,7 @@ def findings(rows, say: Measure) -> list[Finding]:
     name: results.select(sure, predictor=name)
     for name in results.unique(sure, 'predictor')
   }
-  told = '; '.join(
+  ranking = '; '.join(
     f'{_LABELS[name]}, {_strongest(of)}' for name, of in names.items()
   )
   count = len(results.unique(rows, 'predictor'))
@@ -67,7 +67,7 @@ def findings(rows, say: Measure) -> list[Finding]:
       'yes' if sure else 'mixed',
       f'Of {count} cheap measures {len(names)} rank pretraining runs as the '
       f'{say.score} of their policies does, or the other way round'
-      f'{f" (rank correlation: {told})" if told else ""}.',
+      f'{f" (rank correlation: {ranking})" if ranking else ""}.',
     )
   ]
 

@@ -1,5 +1,6 @@
 """Parts made of frames: strips, galleries, samples, rollouts."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,6 +21,7 @@ class Timeline(NamedTuple):
   title: str
   frames_THW3: np.ndarray  # uint8
   units: dict[str, np.ndarray]  # recipe -> [T] or [T, L] integers
+  of: int = 0  # Steps of the clip that these are some of; 0: they are all.
 
 
 class Gallery(NamedTuple):
@@ -95,8 +97,7 @@ def units_behind(clips: Sequence[Timeline]) -> str:
     for recipe, units in clip.units.items():
       for level_T in _units(units, clip, recipe).T:
         texts = clip.title, recipe, ' '.join(map(str, level_T))
-        cells = [f'<td class="text">{html.escape(text)}</td>' for text in texts]
-        body.append(''.join(cells))
+        body.append(''.join(map(_text, texts)))
   return behind.table(['clip', 'recipe', 'units'], body, 3)
 
 
@@ -142,7 +143,46 @@ def samples(doc: html.Document, shown: Samples | None) -> str:
     image = html.image(pictures.encode(sheet), f'Sample {i + 1}')
     head = f'<div class="columns">{titles}</div>'
     tiles.append(f'<div class="tile">{head}{image}</div>')
-  return doc.figure(''.join(tiles), shown.caption, 'medium')
+  data = _differences(shown.columns)
+  return doc.figure(''.join(tiles), shown.caption, 'medium', data)
+
+
+def _differences(columns) -> str:
+  """How far the pictures of a sample are apart, as a table."""
+  pairs = list(itertools.combinations(columns, 2))
+  body = []
+  for i in range(len(next(iter(columns.values())))):
+    for pair in pairs:
+      one, other = (np.float64(columns[title][i]) for title in pair)
+      apart = tidy.number(np.abs(one - other).mean(), 1)
+      cells = [html.cell(str(i + 1)), *(_text(title) for title in pair)]
+      body.append(''.join([*cells, html.cell(apart)]))
+  head = ['sample', 'picture', 'other picture', 'mean difference, of 255']
+  return behind.table(head, body, 3)
+
+
+def _text(words) -> str:
+  return f'<td class="text">{html.escape(words)}</td>'
+
+
+DATASETS = (
+  'What the data look like. Frames spread evenly over the longest held-out '
+  'episode of every dataset, or over a demonstration where none is held out.'
+)
+
+
+def datasets(doc: html.Document, clips: Sequence[Timeline]) -> str:
+  """A strip of every dataset of a run."""
+  if not clips:
+    return ''
+  body = [
+    (_text(clip.title), html.cell(str(clip.of or len(clip.frames_THW3))))
+    for clip in clips
+  ]
+  data = behind.table(
+    ['dataset, episode', 'steps'], [''.join(row) for row in body], 1
+  )
+  return doc.figure(strips(clips), DATASETS, data_html=data)
 
 
 def rollouts(doc: html.Document, episodes: Sequence[Rollout]) -> list[str]:
@@ -208,8 +248,9 @@ def _scores(episodes) -> str:
   for rollout in episodes:
     demos = '' if rollout.demos is None else str(rollout.demos)
     texts = rollout.env, rollout.method, demos, rollout.outcome
-    cells = [f'<td class="text">{html.escape(text)}</td>' for text in texts]
-    body.append(''.join(cells) + html.cell(tidy.number(rollout.score, 3)))
+    body.append(
+      ''.join(map(_text, texts)) + html.cell(tidy.number(rollout.score, 3))
+    )
   head = ['where', 'policy', 'demonstrations', 'this episode', 'score']
   return behind.table(head, body, 4)
 

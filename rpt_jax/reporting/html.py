@@ -201,6 +201,7 @@ def table(
 
 
 def paragraph(text: str) -> str:
+  """A paragraph."""
   return f'<p>{escape(text)}</p>'
 
 
@@ -214,6 +215,7 @@ def details(summary: str, body_html: str, kind: str = '') -> str:
 
 
 def pre(text: str) -> str:
+  """Text as it is, line by line."""
   return f'<pre>{escape(text)}</pre>'
 
 

@@ -87,10 +87,10 @@ def _leakage(doc, mean, recipes, names) -> list[str]:
   targets = [t for t in targets if {_NMI_CLIP, Quantize.pnmi(t)} <= {*names}]
   clip, panels, drawn = results.select(mean, _NMI_CLIP), [], []
   for target in targets:
-    label, told = f'PNMI(unit; {target})', Quantize.pnmi(target)
-    drawn += results.select(mean, told)
+    label, name = f'PNMI(unit; {target})', Quantize.pnmi(target)
+    drawn += results.select(mean, name)
     picture = plots.quality_scatter(
-      clip, results.select(mean, told), recipes, 'NMI(unit; clip)', label
+      clip, results.select(mean, name), recipes, 'NMI(unit; clip)', label
     )
     alt = f'{label} against NMI(unit; clip), one dot per recipe'
     panels.append(html.image(picture, alt, 'plot'))

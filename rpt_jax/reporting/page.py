@@ -60,6 +60,7 @@ class Content:
   base_recipe: str | None = None
   explored: explorer.Explorer | None = None
   main_recipe: str | None = None
+  datasets: Sequence[frames.Timeline] = ()
   futures: Sequence[frames.Timeline] = ()
   samples: frames.Samples | None = None
   rollouts: Sequence[frames.Rollout] = ()
@@ -157,7 +158,11 @@ def _acting(doc, content, rest, acted, run):
         acting.tuned(doc, scored, say),
       ],
     )
-  doc.section('shown', 'What there was to learn from', [simulator.shown(rest)])
+  doc.section(
+    'shown',
+    'What there was to learn from',
+    [frames.datasets(doc, content.datasets), simulator.shown(rest)],
+  )
 
 
 def _units(doc, content, rows, base):

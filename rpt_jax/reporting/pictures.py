@@ -25,6 +25,7 @@ class Picture(NamedTuple):
 
   @property
   def uri(self) -> str:
+    """The picture itself, as an address inside the page."""
     return f'data:{self.mime};base64,{base64.b64encode(self.data).decode()}'
 
 

@@ -252,6 +252,7 @@ def span_of(rows: Sequence[results.Row], include=()):
 
 @contextlib.contextmanager
 def panel(size, title):
+  """A figure of `size` inches with one pair of axes, in the page's style."""
   with mpl.rc_context(_STYLE):
     figure = Figure(figsize=size)
     axes = figure.add_subplot()
@@ -261,6 +262,7 @@ def panel(size, title):
 
 
 def picture(figure) -> Picture:
+  """A figure as SVG, the same bytes each time."""
   with mpl.rc_context(_STYLE):
     buffer = io.StringIO()
     figure.savefig(buffer, format='svg', metadata={'Date': None})
@@ -270,6 +272,7 @@ def picture(figure) -> Picture:
 
 
 def line(axes, x, y, style: Series, width=1.5):
+  """Draws a curve."""
   axes.plot(x, y, color=style.colour, ls=style.dash, marker=style.marker,
             mec='white', mew=0.6, lw=width)  # fmt: skip
 
@@ -311,4 +314,5 @@ def _offsets(count, step):
 
 
 def bounds(row) -> tuple[float, float]:
+  """The interval of a row of results; its value twice where it has none."""
   return tuple(row.get('interval') or (row['value'], row['value']))

@@ -52,4 +52,5 @@ def duration(seconds: float) -> str:
 
 
 def demonstrations(count: int) -> str:
+  """How many, in words."""
   return f'{count} demonstration' + ('' if count == 1 else 's')

@@ -39,7 +39,8 @@ class Places:
   """
 
   def __init__(self, policy: Policy, most: int, execute: int = 1):
-    execution = dataclasses.replace(policy.execution, execute=1)
+    # How late an answer is, who plays it knows.
+    execution = dataclasses.replace(policy.execution, execute=1, delay=0)
     self._program = dataclasses.replace(policy.program, execution=execution)
     self._weights, self._policy = policy.weights, policy
     self.fields = checks.fields(policy.program, policy.frames, policy.labels)

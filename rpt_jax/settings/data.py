@@ -21,6 +21,7 @@ class Mesh:
     return dataclasses.asdict(self)
 
   def check(self, where: str) -> None:
+    """Raises ValueError for an axis of no device."""
     if self.data == 0:
       refuse(f'{where}.data', 0, '-1 or at least 1')
 

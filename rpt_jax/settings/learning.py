@@ -33,8 +33,18 @@ class Run:
   labelled: float = key(
     1.0, 'share of clips with proprioception and actions', low=0, high=1
   )
+  told: float = key(
+    1.0, 'share of clips with their instruction', low=0, high=1, absent=1.0
+  )
   failures: bool = key(False, 'deliberate failures are learned from, too')
   init: Init = key(Init(), 'instead of config.pretrain.init')
+  head: Any = key(
+    None,
+    'of the policies on it; None: config.finetune.head',
+    plugins='models/heads',
+    optional=True,
+    absent=None,
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +57,25 @@ class Pretrain:
   )
   streams: tuple[str, ...] = key(
     ('latent',),
-    "'latent', 'latent/<camera>', 'proprio', 'unit', 'action'",
-    match=r'latent(/.+)?|proprio|unit|action',
+    "'latent', 'latent/<camera>', 'proprio', 'unit', 'action'; 'token' of "
+    "documents; before all steps 'text', the instruction of an episode",
+    match=r'latent(/.+)?|proprio|unit|action|text|token',
     length=1,
     distinct=True,
+  )
+  vocab: int = key(
+    512,
+    "tokens of 'text' at most; every byte is one",
+    low=256,
+    high=1_000_000,
+    absent=512,
+  )
+  text_length: int = key(
+    16,
+    "tokens of 'text' that are read, the first ones",
+    low=1,
+    high=10_000,
+    absent=16,
   )
   motion: tuple[str, ...] = key(
     ('latent',),
@@ -59,6 +84,12 @@ class Pretrain:
     match=r'latent(/.+)?|proprio|action',
     distinct=True,
     absent=(),
+  )
+  text_encoder: str = key(
+    '',
+    "a saved CLIP or SigLIP that reads 'text' in place of tokens; it stays as "
+    'it is',
+    absent='',
   )
   context: int = key(8, 'steps of a window', low=1, high=10_000)
   batch_size: int = key(128, 'windows', low=1, high=1_000_000)
@@ -76,6 +107,7 @@ class Pretrain:
   main: str = key('', 'the run that gets the whole demo curve')
 
   def check(self, where: str) -> None:
+    """Raises ValueError for a batch that cannot be cut so."""
     if self.batch_size % self.accumulate:
       refuse(
         f'{where}.accumulate',
@@ -105,6 +137,7 @@ class Augment:
   same_over_time: bool = key(True, 'all frames of a window alike')
 
   def check(self, where: str) -> None:
+    """Raises ValueError for ranges whose ends are the wrong way round."""
     ordered(self.crop_scale, f'{where}.crop_scale')
     ordered(self.crop_ratio, f'{where}.crop_ratio')
 
@@ -198,9 +231,18 @@ class Finetune:
   batch_size: int = key(32, 'windows', low=1, high=1_000_000)
   weight_decay: float = key(0.01, 'of kernels', low=0, high=10)
   freeze: str = key('', 'pattern of parameters that stay as they are')
+  heldout: float = key(
+    0.0,
+    'share of its demonstrations that a policy is looked at by and does not '
+    'learn from: the parameters that do best there are kept; 0: the last',
+    low=0,
+    high=0.5,
+    absent=0.0,
+  )
   tuned: Tuned = key(Tuned(), 'through the image model')
 
   def check(self, where: str) -> None:
+    """Raises ValueError for methods and numbers that do not go together."""
     methods = {m: getattr(self, m) for m in METHODS}
     methods |= {f'eyes.{name}': each for name, each in self.eyes.items()}
     for name, method in methods.items():
@@ -212,6 +254,12 @@ class Finetune:
             values,
             f'one number, or one for each of demos={self.demos}',
           )
+      if self.heldout and self.tuned.modes:
+        refuse(
+          f'{where}.heldout',
+          self.heldout,
+          '0, as policies that are tuned go on with all demonstrations',
+        )
       if not set(method.demos) <= set(self.demos):
         some = f'some of demos={self.demos}'
         refuse(f'{where}.{name}.demos', method.demos, some)
@@ -256,8 +304,10 @@ class Evaluate:
   episodes: int = key(256, 'of a seed', low=2, high=1_000_000)
   execution: str = key(
     'execute:1',
-    "'execute:<actions of a chunk played>' or 'ensemble:<decay>'",
-    match=r'execute:\d+|ensemble:-?[\d.e-]+',
+    "'execute:<actions of a chunk played>', 'realtime:<likewise>', in which a "
+    "chunk goes on from the one before, or 'ensemble:<decay>'; all may have a "
+    "delay, as in 'realtime:4,delay:2'",
+    match=r'((execute|realtime):\d+|ensemble:-?[\d.e-]+)(,delay:\d+)?',
   )
   comparisons: Mapping[str, tuple[str, str]] = key(
     {}, "question: (run, run); '<run>:probe', 'none:scratch'"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import ml_collections
 
-from rpt_jax.settings import plugins
+from rpt_jax.settings import plugins, reading
 from rpt_jax.settings.data import Recipe
 from rpt_jax.settings.experiment import Experiment
 from rpt_jax.settings.learning import METHODS
@@ -71,6 +71,7 @@ def argument(arg: str, expected: tuple[str, ...]) -> str:
   if arg not in ('', *expected):
     raise ValueError(
       f'config argument {arg!r}: expected one of {", ".join(expected)}'
+      + reading.closest(arg, expected)
     )
   return arg
 

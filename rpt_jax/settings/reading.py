@@ -61,7 +61,8 @@ def saved(cls, path: str | os.PathLike):
       if kind not in sys.modules:
         raise ValueError(
           f'{path}: {place}: found {kind!r}, a module of another package; '
-          'import it before, if you trust it'
+          'import it before, if you trust it; beside --report and --compare '
+          'give the --config that names it'
         )
   try:
     return read(cls, config)
@@ -77,6 +78,7 @@ def _required(field):
 
 @functools.cache
 def types_of(cls):
+  """{key: its type} of a section."""
   return typing.get_type_hints(cls)
 
 
@@ -217,6 +219,7 @@ def _meaning(metadata):
 
 
 def unknown(name, expected):
+  """What is said of a key that there is not."""
   hint = closest(name, expected)
   return f'{name}: no such key, expected {", ".join(expected)}{hint}'
 

@@ -4,8 +4,8 @@ All cells of a domain meet the same episodes. `<domain>/<cell>.npz` is what came
 of them (`domains.playing.Played`), written as soon as it is played, so that a
 killed evaluation goes on at the next cell; `scores.npz` has the scores of all
 cells, which the stage compare takes together. `<domain>/policy` is of the seeds
-fine-tuned on most demonstrations the first one's policy, as
-`policy.Policy.load` reads it.
+fine-tuned on most demonstrations the first one's policy (or of all methods the
+best on held-out ones: `learning/looks.py`), as `policy.Policy.load` reads it.
 
 Where a domain is `sequential`, a cell ends as soon as its episodes decide
 whether it does better than scratch on as many demonstrations, which is played
@@ -19,8 +19,16 @@ import functools
 from rpt_jax import domains, files, results
 from rpt_jax.domains.playing import Played
 from rpt_jax.evals import sequential
-from rpt_jax.learning import acting, cards, cells, scores, streams
-from rpt_jax.learning.policies import Policies
+from rpt_jax.learning import (
+  acting,
+  cards,
+  cells,
+  looks,
+  scores,
+  streams,
+  two_at_once,
+)
+from rpt_jax.learning.policies import Policies, path
 from rpt_jax.learning.runs import Runs
 from rpt_jax.results import Acting
 from rpt_jax.training import distributed, sharding
@@ -42,17 +50,17 @@ def run(config, inputs, directory):
   for domain in judged if distributed.is_first() else ():
     folder = directory / domain.name
     scored = _scored(domain, policies, folder)
-    own, kept = _own_rows(domain, scored), cells.kept(config.finetune, runs)
+    own, kept = _own_rows(domain, scored), _kept(domain, policies)
     rows += own
     score |= {f'{domain.name}/{c.name}': s.score_SN for c, s in scored.items()}
     if not (folder / 'policy').exists():
-      policy, _ = actors[kept.eyes].seeds(domain, kept)
+      policy, _ = actors[''].seeds(domain, kept.cell)
       card = cards.policy(
         domain,
         kept,
         config.finetune,
         policy.model,
-        _rows_of_kept(domain, kept, scored, own),
+        _rows_of_kept(domain, kept.cell, scored, own),
         domains.seen(places),
         config.seed,
       )
@@ -81,23 +89,31 @@ def _play(domain, actors, mesh, folder):
   filmed = cells.filmed(policies.finetune, policies.runs)
   names = (*policies.streams, ACTION)
   recorded = functools.partial(
-    streams.read, domain, policies.inputs, names=names
+    streams.read, domain, policies.inputs, names=names, texts=policies.texts
   )
+  each = two_at_once.each if domain.together else map
   with domain.episodes(evaluate.episodes, recorded, mesh) as episodes:
-    for cell in todo:
-      policy, weights = actors[cell.eyes].seeds(domain, cell)
-      played = domain.play(
-        policy.program,
-        weights,
-        episodes,
-        record=cell in filmed,
-        stop=_stop(domain, cell, folder),
-      )
-      if distributed.is_first():
-        played.save(_path(folder, cell))
-      scored = domain.score(played, policies.inputs['collect'])
-      value = scored.score_SN.mean()
+    play = functools.partial(
+      _play_cell, domain, actors, episodes, folder, filmed
+    )
+    for cell, value in zip(todo, each(play, todo), strict=True):
       print(f'  {domain.name} {cell.name}: score {value:.3f}', flush=True)
+
+
+def _play_cell(domain, actors, episodes, folder, filmed, cell):
+  """Writes how a cell went; its mean score."""
+  policy, weights = actors[cell.eyes].seeds(domain, cell)
+  played = domain.play(
+    policy.program,
+    weights,
+    episodes,
+    record=cell in filmed,
+    stop=_stop(domain, cell, folder),
+  )
+  if distributed.is_first():
+    played.save(_path(folder, cell))
+  collected = actors[cell.eyes].policies.inputs['collect']
+  return domain.score(played, collected).score_SN.mean()
 
 
 def _stop(domain, cell, folder):
@@ -157,6 +173,18 @@ def _decision(cell, success_SN, scratch_SN, where):
     results.row(Acting.STAGE, name, value, None, seeds, **tags)
     for name, value in ((Acting.DECIDED, better), (Acting.PAIRS, pairs))
   ]
+
+
+def _kept(domain, policies):
+  """Whose first policy is saved, by what was seen as policies learned."""
+  finetune, runs = policies.finetune, policies.runs
+  folder = policies.inputs['finetune']
+  seen = {
+    cell: looks.load(path(folder, domain.name, cell))
+    for cell in cells.cells(finetune, runs)
+  }
+  seen = {cell: each for cell, each in seen.items() if each is not None}
+  return looks.kept(finetune, runs, seen)
 
 
 def _rows_of_kept(domain, kept, scored, own):

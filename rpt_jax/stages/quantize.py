@@ -12,7 +12,7 @@ import numpy as np
 
 from rpt_jax import domains, files, results
 from rpt_jax.episodes import stack, store, windows
-from rpt_jax.learning import features, labels, streams
+from rpt_jax.learning import features, labels, streams, texts
 from rpt_jax.learning.runs import TRUNK_RECIPE, Runs
 from rpt_jax.results import Quantize
 from rpt_jax.training import checkpoint, distributed, sharding
@@ -102,11 +102,14 @@ def _side_by_side(parts):
 
 def _features(before, layer, inputs, places):
   """A layer of the trunk before, in the place of latents."""
-  action = domains.discrete_action(places)
-  read = features.reader(before, inputs, action, layer=layer)
+  discrete = domains.discrete(places)
+  read = features.reader(before, inputs, discrete, layer=layer)
+  told = texts.load(inputs['pretrain'], before.shared)
   clips = {}
   for split in _SPLITS:
-    parts = [streams.read(d, inputs, split, before.streams) for d in places]
+    parts = [
+      streams.read(d, inputs, split, before.streams, told) for d in places
+    ]
     lengths = np.concatenate([part.lengths for part in parts])
     count, stored = int(lengths.sum()), None
     for first in range(0, count, stack.BLOCK):
@@ -153,9 +156,9 @@ def _score(units_NL, heldout, vocab):
   for env, (clip_N, label) in heldout.items():
     own_NL = units_NL[start : start + len(clip_N)]
     start += len(clip_N)
-    there_N = (own_NL >= 0).all(1)  # Not all makers give all frames a unit.
-    label = {k: x[there_N] for k, x in label.items()}
-    own_NL, clip_N = own_NL[there_N], clip_N[there_N]
+    has_unit_N = (own_NL >= 0).all(1)  # Not all makers give all frames a unit.
+    label = {k: x[has_unit_N] for k, x in label.items()}
+    own_NL, clip_N = own_NL[has_unit_N], clip_N[has_unit_N]
     values = quality.report(own_NL, clip_N, label, vocab=vocab)
     scores[env] = {_name(k): v for k, v in values.items()}
   metrics = dict.fromkeys(m for s in scores.values() for m in s)
@@ -163,8 +166,8 @@ def _score(units_NL, heldout, vocab):
     m: float(np.mean([s[m] for s in scores.values() if m in s]))
     for m in metrics
   }
-  there_N = (units_NL >= 0).all(1)
+  has_unit_N = (units_NL >= 0).all(1)
   scores[results.MEAN]['dead_units'] = sum(
-    quality.dead_units(level_N, vocab) for level_N in units_NL[there_N].T
+    quality.dead_units(level_N, vocab) for level_N in units_NL[has_unit_N].T
   )
   return scores

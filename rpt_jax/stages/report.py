@@ -38,6 +38,7 @@ def run(config, inputs, directory, pipeline):
     losses=_losses(runs, inputs),
     runs=_described(runs),
     samples=_samples(config.image_model, inputs),
+    datasets=pictures.datasets(places, inputs) if 'encode' in inputs else (),
     rollouts=_rollouts(judged, filmed, inputs, rows),
     **_trunks(config.pretrain, config.quantize, places, inputs),
     notes=_notes(places, judged),

@@ -37,7 +37,9 @@ def run(config, inputs, directory):
   for domain in domains.acting(places):
     (directory / domain.name).mkdir(exist_ok=True)
     names = (*policies.streams, ACTION)
-    recorded = functools.partial(streams.read, domain, inputs, names=names)
+    recorded = functools.partial(
+      streams.read, domain, inputs, names=names, texts=policies.texts
+    )
     with domain.episodes(config.evaluate.episodes, recorded, mesh) as episodes:
       for cell in cells.cells(c, runs):
         if cell.method == TUNED:
@@ -85,14 +87,16 @@ def _judge(learner, actors, domain, cell, play, steps, rates):
     count=np.repeat(one.count, lanes),
     keys=one.keys[np.zeros(lanes, int)],
     rates=np.array(rates, np.float32),
+    held=None if one.held is None else np.repeat(one.held, lanes, 0),
   )
-  params_S, _ = learner.train(domain, cell, lesson)
+  params_S = learner.train(domain, cell, lesson).params
   policy = actors.policy(domain, cell, of_seed(params_S, 0))
   parts_S = tuning.split_policy(params_S)
   image = actors.image.params if actors.image else {}
   shared = policy.weights._replace(model={}, image=image)
   own_S = Own(parts_S.model, {}, {ACTION: parts_S.constants})
-  weights = SeedWeights(shared, own_S, lambda split: {}, actors.sight)
+  words = actors.policies.words(cell)
+  weights = SeedWeights(shared, own_S, lambda split: {}, actors.sight, words)
   score_S = play(policy.program, weights)
   shown = ' '.join(f'{x:.3f}' for x in score_S)
   print(f'  {domain.name} {cell.name} {steps}: {shown}', flush=True)

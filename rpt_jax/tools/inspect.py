@@ -16,12 +16,15 @@ _EXPECTED = {
 _MAX_PRINTED = 20
 
 
-def run(spec: str, workdir: str | os.PathLike = '') -> pathlib.Path:
+def run(
+  spec: str, workdir: str | os.PathLike = '', recording: str = ''
+) -> pathlib.Path:
   """Surveys a dataset, prints the summary and writes `dataset.html`.
 
   `spec` is `path[,key=value,...]` with what `episodes.open` takes, as in
   `data/bridge,card=bridge` or `clips,fps=10,size=96x128`. The page goes to
-  `workdir`, by default `runs/inspect-<name>`.
+  `workdir`, by default `runs/inspect-<name>`; with `recording` episodes go to a
+  file for rerun.
   """
   path, settings = parse(spec)
   source = episodes.open(path, **settings)
@@ -35,6 +38,10 @@ def run(spec: str, workdir: str | os.PathLike = '') -> pathlib.Path:
   print('\n'.join(summary(survey)))
   print(f'for a config:\n{pasted}')
   print(f'page: {page}')
+  if recording:
+    from rpt_jax.tools import rrd
+
+    print(f'rerun {rrd.of_dataset(source, recording)}')
   return page
 
 
@@ -69,6 +76,8 @@ def summary(survey: survey_lib.Survey) -> list[str]:
   for row in table:
     cells = (text.ljust(w) for text, w in zip(row, widths, strict=True))
     lines.append('  ' + '  '.join(cells).rstrip())
+  for stream, names in survey.labels.items():
+    lines.append(f'{stream}: {", ".join(names)}')
   instructions = [text for text in survey.instructions if text]
   lines.append(f'instructions: {len(instructions)} different')
   lines += [f'  {text}' for text in instructions[:_MAX_PRINTED]]

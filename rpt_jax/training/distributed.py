@@ -14,6 +14,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from rpt_jax import files
+
 _OURS = ('RPT_JAX_COORDINATOR', 'RPT_JAX_PROCESSES', 'RPT_JAX_PROCESS')
 _JOIN = 300  # Seconds to wait for the others.
 _HEARTBEAT = 60  # Seconds after which a silent process counts as dead.
@@ -47,17 +49,14 @@ def initialize() -> None:
 
 
 def missing_platform() -> str:
-  """What is wrong with the platform that was asked for; '' where it is there.
-
-  JAX's own error has at times no word in it.
-  """
+  """What is wrong with the platform asked for; '' where it is there."""
   try:
     jax.devices()
   except (RuntimeError, AssertionError) as error:
     asked = os.environ.get('JAX_PLATFORMS', '')
-    words = ' '.join(str(error).split()) or 'it gives no reason'
     return (
-      f'JAX_PLATFORMS={asked}: no such devices here ({words}); install what '
+      f'JAX_PLATFORMS={asked}: no such devices here ({files.words(error)}); '
+      'install what '
       "they need, as in pip install -e '.[cuda]', or unset JAX_PLATFORMS"
     )
   return ''

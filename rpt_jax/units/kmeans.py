@@ -312,16 +312,20 @@ def examples(codebook: Codebook, x_ND: Array, count: int) -> np.ndarray:
   n_KC int64 with C = `count`, -1 where a unit has fewer rows. Raises ValueError
   as `assign` does.
   """
-  n_N = np.asarray(assign(codebook, x_ND))
-  c_KD, x_ND = np.asarray(codebook.c_KD), np.asarray(x_ND)
+  rows = nearest(x_ND, assign(codebook, x_ND), codebook.c_KD)
+  n_KC = np.full((len(rows), count), -1)
+  for unit, own in enumerate(rows):
+    n_KC[unit, : len(own)] = own[:count]
+  return n_KC
+
+
+def nearest(x_ND: Array, n_N: Array, c_KD: Array) -> list[np.ndarray]:
+  """Returns the rows of each of K units, the nearest to its centre first."""
+  x_ND, n_N, c_KD = (np.asarray(x) for x in (x_ND, n_N, c_KD))
   far_N = np.square(x_ND - c_KD[n_N]).sum(1)
   order_N = np.lexsort((far_N, n_N))  # By unit, then by distance.
-  start_K = np.searchsorted(n_N[order_N], np.arange(len(c_KD)))
-  place_N = np.arange(len(n_N)) - start_K[n_N[order_N]]
-  n_KC = np.full((len(c_KD), count), -1)
-  kept_N = place_N < count
-  n_KC[n_N[order_N][kept_N], place_N[kept_N]] = order_N[kept_N]
-  return n_KC
+  stops = np.searchsorted(n_N[order_N], np.arange(1, len(c_KD)))
+  return np.split(order_N, stops)
 
 
 def _stream(run, x_ND, mesh) -> np.ndarray:

@@ -30,12 +30,12 @@ def _draw(rows: rows_lib.Rows, mass_GB: Array, uniform_L: Array) -> Array:
   target_L = uniform_L * mass_G.sum()
   chunk_L, left_L = jax.vmap(_first_above, (None, 0))(mass_G, target_L)
   local_L = chunk_L - lax.axis_index(rows_lib.AXIS) * num_chunks
-  mine_L = (local_L >= 0) & (local_L < num_chunks)
+  own_L = (local_L >= 0) & (local_L < num_chunks)
   local_L = jnp.clip(local_L, 0, num_chunks - 1)
   slot_L, _ = jax.vmap(_first_above)(mass_GB[local_L], left_L)
   row_L = rows_lib.starts(len(rows.x_ND), chunk)[local_L] + slot_L
   x_LD = rows.x_ND[row_L].astype(jnp.float32) - rows.offset_D[None, :]
-  return lax.psum(jnp.where(mine_L[:, None], x_LD, 0), rows_lib.AXIS)
+  return lax.psum(jnp.where(own_L[:, None], x_LD, 0), rows_lib.AXIS)
 
 
 def _closer(rows: rows_lib.Rows, gap_GB: Array, c_LD: Array) -> Array:

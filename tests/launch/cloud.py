@@ -32,11 +32,11 @@ ln -sfn "$FAKE/buckets/${*: -2:1}" "${@: -1}"
 """
 
 
-def launch(script, *arguments, **variables):
+def launch(script, *arguments, root=ROOT, **variables):
   """Runs a launch script with these variables alone of its own."""
   known = {k: v for k, v in os.environ.items() if k not in SETTINGS}
   return subprocess.run(
-    ['bash', str(ROOT / 'launch' / script), *arguments],
+    ['bash', str(root / 'launch' / script), *arguments],
     env=known | {'TMPDIR': '/tmp'} | variables,
     capture_output=True,
     text=True,

@@ -5,6 +5,7 @@ import pathlib
 import shlex
 import shutil
 import subprocess
+import sys
 
 import cloud
 import pytest
@@ -146,3 +147,32 @@ def _gcloud(command, directory):
     text=True,
   )  # fmt: skip
   return done.returncode, done.stderr
+
+
+def test_what_is_left_behind_is_said(tmp_path):
+  """Files that are not in HEAD, and datasets that lie here."""
+  copy = tmp_path / 'copy'
+  for folder in ('launch', 'configs', 'rpt_jax'):
+    shutil.copytree(
+      cloud.ROOT / folder,
+      copy / folder,
+      ignore=shutil.ignore_patterns('__pycache__', 'colab'),
+    )
+  git = ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', '-C', str(copy)]
+  for words in (['init', '-q'], ['add', '.'], ['commit', '-qm', 'All']):
+    subprocess.run([*git, *words], check=True)
+  job = ('--config=configs/rpt.py:g1', '--workdir=gs://bucket/a')
+  how = {'DRY_RUN': '1', 'PYTHON': sys.executable} | cloud.ZONE | QUEUED
+  said = cloud.launch('tpu.sh', 'run', *job, root=copy, **how).stderr
+  assert 'not in HEAD' not in said
+  assert 'config.domains.g1.path=../shared/data/g1_lerobot_v21 lies on' in said
+  (copy / 'configs' / 'own.py').write_text('')
+  (copy / 'configs' / 'rpt.py').write_text('def get_config(): return 1')
+  job = ('--config=configs/own.py', '--config.domains.a.path=/data/a', job[1])
+  said = cloud.launch('tpu.sh', 'run', *job, root=copy, **how).stderr
+  assert 'does not run there: configs/rpt.py configs/own.py (2 ' in said
+  assert 'configs/own.py is not in HEAD: hosts have no such config' in said
+  assert 'config.domains.a.path=/data/a lies on this machine' in said
+  job = ('--config.domains.a.path=gs://b/a', job[-1])
+  said = cloud.launch('tpu.sh', 'run', *job, root=copy, **how).stderr
+  assert 'lies on this machine' not in said

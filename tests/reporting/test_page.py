@@ -334,3 +334,19 @@ def test_frames_that_would_be_too_much_are_coarser(monkeypatch):
     return len(explorer.json_of(shown, {})['clips'][0]['sheet'])
 
   assert size(10_000) < 0.6 * size(1_000_000)
+
+
+def test_every_dataset_has_a_strip_and_samples_have_numbers():
+  evil = '<script>x</script>'
+  clip = np.zeros((4, 8, 6, 3), np.uint8)
+  shown = page.Content(
+    datasets=[frames.Timeline(evil, clip, {}, 99)],
+    samples=frames.Samples(
+      {'frame': clip, 'filled in': clip + np.uint8(40)}, 'Filled. All of it.'
+    ),
+  )
+  text = page.compose(shown)
+  assert evil not in text and text.count('&lt;script&gt;x') == 3
+  strip, samples = text.split('id="samples"')
+  assert '<td>99</td>' in strip.split('id="shown"')[1]
+  assert samples.count('<td>40.0</td>') == 4

@@ -31,8 +31,9 @@ def config():
 
 
 @pytest.fixture
-def inputs(config, tmp_path):
-  """Folders as the stages leave them."""
+def inputs(config, tmp_path, monkeypatch):
+  """Folders as the stages leave them, but for episodes."""
+  monkeypatch.setattr(report.pictures, 'datasets', lambda places, inputs: ())
   paths = {name: tmp_path / name for name in (*INPUTS, 'evaluate')}
   for path in paths.values():
     path.mkdir()

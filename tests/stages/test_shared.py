@@ -10,7 +10,7 @@ import pytest
 import rpt_jax
 from configs import rpt
 from rpt_jax import domains, provenance, results, settings
-from rpt_jax.learning import cards, pretraining, streams
+from rpt_jax.learning import cards, looks, pretraining, streams
 from rpt_jax.learning.runs import PRETRAINED, SCALES, Runs
 from rpt_jax.models import sequence
 from rpt_jax.pretrained import Pretrained
@@ -194,7 +194,9 @@ def test_a_policys_card_says_how_often_it_succeeds(monkeypatch):
   tasks = domains.of(c)
   (task,) = [d for d in tasks if d.name == 'plate-slide-v3']
   shown = domains.seen(tasks)
-  about = cards.policy(task, cell, c.finetune, model, [row], shown, c.seed)
+  kept = looks.Kept(cell, 'It is the first of all.')
+  about = cards.policy(task, kept, c.finetune, model, [row], shown, c.seed)
+  assert '## Which it is\n\nIt is the first of all.\n' in about['card']
   assert about['origin']['domain'] == 'plate-slide-v3'
   assert about['origin']['demos'] == 2 and 'revision' not in about['origin']
   assert '| 0.5 | [0.25, 0.75] | 2 |' in about['card']

@@ -7,7 +7,7 @@ import pytest
 
 from rpt_jax import domains, episodes, settings
 from rpt_jax.episodes import survey
-from rpt_jax.reporting import section
+from rpt_jax.reporting import dataset, section
 from rpt_jax.tools import doctor, inspect
 from tests.episodes.rlds.test_tfrecord import BRIDGE, needs_bridge
 from tests.episodes.test_survey import clean
@@ -133,3 +133,19 @@ def test_convert_then_inspect_from_the_command_line(tmp_path):
   assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
   assert 'exterior_image_1_left' in done.stderr
   assert not (tmp_path / 'page2').exists()
+
+
+def test_what_numbers_are_called_reaches_lines_and_tables(tmp_path, capsys):
+  for i in range(3):
+    part = clean(i)
+    part['state'][:, 1] = 2.0
+    np.savez(tmp_path / f'{i}.npz', **part)
+  source = episodes.open(tmp_path)
+  source.store.labels = {'state': ('hip', '<b>knee</b>', '$foot')}
+  seen = survey.survey(source)
+  assert seen.warnings == ['state: constant dimensions [1 (<b>knee</b>)]']
+  assert 'state: hip, <b>knee</b>, $foot' in inspect.summary(seen)
+  text = dataset.render(seen, '', '')
+  assert '<b>knee' not in text and 'state[2], $foot' in text
+  assert text.count('>1: &lt;b&gt;knee&lt;/b&gt;</td>') == 1
+  assert text.count('<summary>Data</summary>') == 3  # And of lengths.

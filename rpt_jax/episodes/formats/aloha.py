@@ -22,13 +22,18 @@ import numpy as np
 
 from rpt_jax import files
 from rpt_jax.episodes import cells, hdf5, listing
-from rpt_jax.episodes.columns import LANGUAGE, cameras, felt
+from rpt_jax.episodes.columns import (
+  FIELDS,
+  LANGUAGE,
+  cameras,
+  felt,
+  fields_of,
+)
 from rpt_jax.episodes.errors import blaming
 from rpt_jax.episodes.source import reopen
 
 MARK = "an .hdf5 file with 'action' and 'observations', or a folder of them"
 _SEEN, _CAMERAS = 'observations/', 'observations/images/'
-_FIELDS = {'action': 'action'}
 _FELT = 'observations/qpos'
 _LENGTHS = 'compress_len'  # [cameras, T], no column of a step.
 _RDT = 'expanded_instruction_gpt-4-turbo.json'
@@ -164,7 +169,7 @@ def _defaults(columns):
   streams = cameras(seen, columns)
   if usual := [_FELT] if _FELT in columns else felt(seen, columns):
     streams['state'] = '+'.join(usual)
-  fields = {k: c for k, c in _FIELDS.items() if c in columns}
+  fields = fields_of(FIELDS, columns)
   return {**streams, **fields}
 
 

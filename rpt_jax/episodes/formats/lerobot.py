@@ -16,8 +16,10 @@ import numpy as np
 from rpt_jax import files
 from rpt_jax.episodes import decode, lerobot_meta, parquet, videos
 from rpt_jax.episodes.columns import (
+  FIELDS,
   LANGUAGE,
   Column,
+  fields_of,
   short_names,
   sole_image,
 )
@@ -27,11 +29,6 @@ from rpt_jax.episodes.source import reopen
 MARK = 'a folder with a meta/info.json'
 _TIME, _TASK_INDEX, _TASK = 'timestamp', 'task_index', 'task'
 _FRAME_INDEX = 'frame_index'
-_FIELDS = {
-  'action': 'action',
-  'reward': 'next.reward',
-  'is_terminal': 'next.done',
-}
 
 
 def sniff(path: pathlib.Path) -> float:
@@ -70,9 +67,17 @@ class LeRobotStore:
     self._tasks = lerobot_meta.tasks(self._root)
     self.left_out = lerobot_meta.left_out(self._features)
     self.columns = {
-      name: lerobot_meta.column_of(feature, size)
+      # What is no video is scaled when it is read, by `Source`.
+      name: lerobot_meta.column_of(
+        feature, size if self._is_video(name) else None
+      )
       for name, feature in self._features.items()
       if name not in self.left_out
+    }
+    self.labels = {
+      name: lerobot_meta.labels(self._features[name])
+      for name, column in self.columns.items()
+      if column.kind == 'values'
     }
     for name in self._depths():
       shape = self.columns[name].shape[:2]
@@ -239,5 +244,5 @@ def _defaults(columns):
   prefix = 'observation.'
   seen = [k for k in columns if k.startswith(prefix)]
   streams = sole_image(short_names(seen, '.'), columns)
-  fields = {k: c for k, c in _FIELDS.items() if c in columns}
+  fields = fields_of(FIELDS, columns)
   return {**streams, **fields}

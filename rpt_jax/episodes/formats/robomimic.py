@@ -14,14 +14,19 @@ from typing import Any
 import numpy as np
 
 from rpt_jax.episodes import cells, hdf5, listing
-from rpt_jax.episodes.columns import LANGUAGE, cameras, felt
+from rpt_jax.episodes.columns import (
+  FIELDS,
+  LANGUAGE,
+  cameras,
+  felt,
+  fields_of,
+)
 from rpt_jax.episodes.errors import blaming, no_split
 from rpt_jax.episodes.source import reopen
 
 MARK = (
   "an .hdf5 file with a group 'data' of demonstrations, or a folder of them"
 )
-_FIELDS = {'action': 'actions', 'reward': 'rewards', 'is_terminal': 'dones'}
 _STATE = (
   'obs/robot0_eef_pos',
   'obs/robot0_eef_quat',
@@ -146,7 +151,7 @@ def _defaults(columns):
   usual = usual or felt([c for c in ('states',) if c in columns], columns)
   if usual:
     streams['state'] = '+'.join(usual)
-  fields = {k: c for k, c in _FIELDS.items() if c in columns}
+  fields = fields_of(FIELDS, columns)
   return {**streams, **fields}
 
 

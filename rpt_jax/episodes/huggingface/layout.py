@@ -135,12 +135,12 @@ def _schema(path, splits, tables):
   schema = abouts[0][0]
   for file, (other, _) in zip(places, abouts, strict=True):
     if not other.equals(schema):
-      found, expected = (
+      columns, expected = (
         ', '.join(f'{field.name}: {field.type}' for field in each)
         for each in (other, schema)
       )
       raise ValueError(
-        f'{file}: found the columns {found}, expected {expected} as in '
+        f'{file}: found the columns {columns}, expected {expected} as in '
         f'{places[0]}; open them apart'
       )
   return schema, rows

@@ -7,7 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
-from rpt_jax import episodes
+from rpt_jax import domains, episodes
+from rpt_jax.domains import recorded
+from rpt_jax.episodes import lerobot_meta
 from rpt_jax.episodes.rlds import png
 from tests.episodes.formats.test_video import SIZE, counted, write_video
 
@@ -39,8 +41,16 @@ def test_real_episodes_agree_in_length_and_content():
 
 LENGTHS, FPS, TASKS = (9, 14, 11), 10, ['push', 'pull']
 FEATURES = {
-  'observation.state': {'dtype': 'float32', 'shape': [3], 'names': None},
-  'action': {'dtype': 'float32', 'shape': [2], 'names': None},
+  'observation.state': {
+    'dtype': 'float32',
+    'shape': [3],
+    'names': [['elbow', 'wrist', 'hand']],
+  },
+  'action': {
+    'dtype': 'float32',
+    'shape': [2],
+    'names': {'motors': ['elbow', 'wrist']},
+  },
   'next.reward': {'dtype': 'float32', 'shape': [1], 'names': None},
   'timestamp': {'dtype': 'float32', 'shape': [1], 'names': None},
   'episode_index': {'dtype': 'int64', 'shape': [1], 'names': None},
@@ -228,10 +238,46 @@ def test_values_that_are_not_finite_never_pass(folder):
   table = table.set_column(at, 'action', pa.array(values))
   pq.write_table(table, path)
   source = episodes.open(folder)
-  with pytest.raises(episodes.CorruptEpisode, match='episode 2, action: step'):
+  with pytest.raises(
+    episodes.CorruptEpisode, match=r'episode 2, action \(elbow\): s'
+  ):
     source.read(2, ['action'])
   assert np.isnan(source.read(2, ['action'], finite=False)['action']).any()
   assert source.read(2, ['state'])['state'].shape == (11, 3)
+
+
+def test_numbers_have_the_names_that_the_dataset_gives(folder):
+  names = {'state': ('elbow', 'wrist', 'hand'), 'action': ('elbow', 'wrist')}
+  source = episodes.open(folder)
+  assert source.labels == names and source.scaled_from == {}
+  both = episodes.open(folder, felt='action+observation.state')
+  assert both.labels['felt'] == names['action'] + names['state']
+  settings = recorded.Settings(str(folder), cameras=('image',))
+  domain = recorded.Recorded('robot', settings)
+  assert domains.number_names(domain) == {
+    'proprio': names['state'],
+    'action': names['action'],
+  }
+  assert domains.as_recorded(domain).columns == {
+    'image': ('observation.images.front',),
+    'proprio': ('observation.state',),
+  }
+
+
+@pytest.mark.parametrize(
+  'names, expected',
+  [
+    (['a', 'b'], ('a', 'b')),
+    ({'b': 1, 'a': 0}, ('a', 'b')),
+    ({'arm': ['a'], 'hand': ['b']}, ('a', 'b')),
+    (['a'], ()),
+    (['a', 2], ()),
+    (None, ()),
+    ('ab', ()),
+  ],
+)
+def test_dialects_of_names(names, expected):
+  assert lerobot_meta.labels({'names': names, 'shape': [2]}) == expected
 
 
 def test_cameras_kept_as_images_in_the_table(tmp_path):
@@ -248,6 +294,9 @@ def test_cameras_kept_as_images_in_the_table(tmp_path):
   )
   found = episodes.open(tmp_path).read(1, ['image'])['image']
   np.testing.assert_array_equal(found, frames)
+  small = episodes.open(tmp_path, size=(4, 6))
+  assert small.scaled_from == {'image': SIZE}
+  assert small.streams['image'].shape == (4, 6, 3)
 
 
 def write_many(root, episodes, steps=10, group=None):
