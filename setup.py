@@ -39,6 +39,7 @@ HDF5 = ['h5py>=3.8']  # robomimic, LIBERO, ALOHA, Minari, D4RL.
 ZARR = ['imagecodecs>=2024.9', 'tensorstore>=0.1.70']  # Diffusion Policy, UMI.
 ROS = ['mcap>=1.2']  # MCAP and bags of ROS 2.
 RERUN = ['rerun-sdk>=0.23']  # --rrd: episodes in its viewer.
+SERVE = ['msgpack>=1.0', 'websockets>=14.0']  # Robots that run elsewhere.
 HUB = ['huggingface_hub>=0.30', 'tokenizers>=0.20']
 # Meta-World 3.1.1 breaks on any other MuJoCo. Drawing needs libosmesa6 too.
 METAWORLD = ['metaworld==3.1.1', 'mujoco==3.3.0']
@@ -54,6 +55,7 @@ EXTRAS = {
   'ros': ROS,
   'hub': HUB,
   'rerun': RERUN,
+  'serve': SERVE,
   'metaworld': METAWORLD,
   'test': [
     *VIDEO,
@@ -61,6 +63,7 @@ EXTRAS = {
     *ZARR,
     *ROS,
     *HUB,
+    *SERVE,
     *METAWORLD,
     *PARITY,
     'dm-pix>=0.4',

@@ -18,11 +18,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / 'rpt_jax'
 # Nothing imports what stands above it here.
 FLOORS = (
-  ('main',),
+  ('main', 'serve'),
   ('tools',),
   ('stages',),
   ('learning',),
   ('domains',),
+  ('pretrained',),
   ('policy', 'reporting', 'evals'),
   ('objectives', 'units', 'sharing'),
   ('vision', 'models'),
@@ -68,6 +69,7 @@ ALLOWED = {
     'vision',
   },
   'reporting': {'results'},
+  'serve': {'policy', 'pretrained'},
   'sharing': {'models', 'settings', 'training', 'vision'},
   'training': {'settings'},
   'units': {'episodes', 'models', 'settings', 'training'},
@@ -154,6 +156,7 @@ OWNERS = {
   'matplotlib': ('reporting/',),
   'mcap': ('episodes/ros/',),
   'metaworld': ('envs/metaworld/',),
+  'msgpack': ('serve/messages.py',),
   'mujoco': ('envs/metaworld/',),
   'orbax': ('training/checkpoint.py',),
   'pyarrow': ('episodes/parquet.py',),
@@ -164,6 +167,7 @@ OWNERS = {
   'tokenizers': ('vision/tokens.py',),
   'torch': (),
   'transformers': (),
+  'websockets': ('serve/',),
   'zarr': (),
   'zstandard': ('episodes/ros/packed.py',),
 }

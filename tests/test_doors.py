@@ -32,6 +32,14 @@ ROWS = {
     'hubert_units',
     ['--config.finetune.head.kind=bins', CONTINUOUS],
   ),
+  'energy': (
+    'hubert_units',
+    ['--config.finetune.head.kind=energy', CONTINUOUS],
+  ),
+  'fast': (
+    'hubert_units',
+    ['--config.finetune.head.kind=fast', CONTINUOUS],
+  ),
   'flow': (
     'hubert_units',
     ['--config.finetune.head.kind=flow', CONTINUOUS],
@@ -62,6 +70,17 @@ ROWS = {
     [
       '--config.pretrain.trunk.kind=mingru',
       # It can do what is causal, and nothing else.
+      '--config.pretrain.runs.masked_raw.objective.kind=next_units',
+    ],
+  ),
+  'mixture': (
+    'hubert_units',
+    ['--config.finetune.head.kind=mixture', CONTINUOUS],
+  ),
+  'minlstm': (
+    'hubert_units',
+    [
+      '--config.pretrain.trunk.kind=minlstm',
       '--config.pretrain.runs.masked_raw.objective.kind=next_units',
     ],
   ),

@@ -27,8 +27,9 @@ def given(config, folder):
 
 # What `mae` does, `robot_video` does, too; `scale` is `rpt`, and `study` is
 # `hubert_units` with more runs. Of `robot_video` every stage has tests of its
-# own on recorded data, and two minutes are much.
-SLOW = ('mae', 'mine', 'robot_video', 'scale', 'study')
+# own on recorded data, and two minutes are much. Heads and trunks of `acting`
+# have tests of their own, and rows in `test_doors`.
+SLOW = ('acting', 'mae', 'mine', 'robot_video', 'scale', 'study')
 
 
 @pytest.mark.parametrize(

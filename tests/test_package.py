@@ -37,7 +37,7 @@ print(json.dumps(outcomes))
 """
 # Of extras; what a machine without them may not import.
 EXTRAS = {'av', 'h5py', 'huggingface_hub', 'metaworld', 'mujoco', 'pyarrow'}
-EXTRAS |= {'tokenizers', 'torch', 'transformers'}
+EXTRAS |= {'msgpack', 'tokenizers', 'torch', 'transformers', 'websockets'}
 
 
 def python(code, *arguments, **options):

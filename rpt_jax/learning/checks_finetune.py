@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import jax
 
-from rpt_jax import domains, vision
+from rpt_jax import domains, settings, vision
 from rpt_jax.domains import Domain
 from rpt_jax.learning import (
   cells,
@@ -54,9 +54,10 @@ def check(
     if max(c.demos) > most:
       refuse('config.finetune.demos', c.demos, f'at most {most}, {what}')
   _check_tuned(config, image)
-  _check_head(c, places)
-  execution(config.evaluate.execution, c.chunk)
   runs = Runs(config.pretrain, config.quantize, config.iterations)
+  played = execution(config.evaluate.execution, c.chunk)
+  for where, head in _heads(c, runs):
+    _check_head(where, head, played, c.chunk, places)
   _check_freeze(c, runs, places)
   _check_comparisons(config, runs)
 
@@ -79,15 +80,31 @@ def _check_freeze(c, runs, places):
     checks_pretrain.check_freeze(model, c.freeze, 'config.finetune.freeze')
 
 
-def _check_head(c, places):
-  """The head gives actions of the domains' kind."""
+def _heads(c, runs):
+  """(key, settings) of every head that gives actions."""
+  yield 'config.finetune.head', c.head
+  for name, run in runs.shared.runs.items():
+    if run.head is not None:
+      yield f'config.pretrain.runs.{name}.head', run.head
+
+
+def _check_head(where, head, played, chunk, places):
+  """A head gives actions of the domains' kind, as they are to be played."""
   for domain in domains.acting(places):
     kind = 'discrete' if domain.discrete else 'continuous'
     action = StreamSpec(ACTION, kind, dim=1, vocab=2)
+    spec = heads.HeadSpec(action, head, chunk)
     try:
-      heads.make(heads.HeadSpec(action, c.head, c.chunk))
+      heads.make(spec)
     except ValueError as error:
-      raise ValueError(f'config.finetune.head.kind: {error}') from error
+      raise ValueError(f'{where}.kind: {error}') from error
+    if played.realtime and not heads.guides(spec):
+      refuse(
+        f'{where}.kind',
+        settings.kind(head),
+        "one that goes on from the chunk before, as 'flow', for "
+        'config.evaluate.execution=realtime',
+      )
 
 
 def _check_comparisons(config, runs):
@@ -136,20 +153,26 @@ def _check_tuned(config, image):
 
 
 def execution(words: str, chunk: int) -> Execution:
-  """How policies are played: 'execute:<k>' or 'ensemble:<decay>'.
+  """How policies are played, of `config.evaluate.execution`.
 
-  Raises ValueError for what means nothing with chunks of that length.
+  'execute:<k>', 'realtime:<k>' or 'ensemble:<decay>', each with ',delay:<d>'
+  or without. Raises ValueError for what means nothing with chunks of that
+  length.
   """
-  kind, _, number = words.partition(':')
+  how, _, delay = words.partition(',delay:')
+  kind, _, number = how.partition(':')
   try:
-    if kind == 'execute':
-      played = Execution(execute=int(number))
+    delayed = {'delay': int(delay or 0)}
+    if kind == 'ensemble':
+      played = Execution(ensemble=float(number), **delayed)
     else:
-      played = Execution(ensemble=float(number))
+      realtime = kind == 'realtime'
+      played = Execution(execute=int(number), realtime=realtime, **delayed)
     played.check(chunk)
   except ValueError as error:
     raise ValueError(
       f'config.evaluate.execution: found {words!r}, expected execute:<actions '
-      f'of a chunk played> or ensemble:<decay> ({error})'
+      'of a chunk played>, realtime:<likewise> or ensemble:<decay>, and '
+      f',delay:<steps> after it or not ({error})'
     ) from error
   return played

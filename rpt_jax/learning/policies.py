@@ -42,7 +42,8 @@ def model(
   """
   seen = [s for s in run.streams if s.startswith(LATENT)]
   inputs = [specs[s] for s in (*seen, *FELT) if s in specs]
-  heads = behaviour_cloning.heads(finetune.head, finetune.chunk, inputs, action)
+  head = run.settings.head or finetune.head
+  heads = behaviour_cloning.heads(head, finetune.chunk, inputs, action)
   acts = any(spec.name == ACTION for spec in inputs)
   visibility = (
     run.objective.VISIBILITY if acts else behaviour_cloning.VISIBILITY

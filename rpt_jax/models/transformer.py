@@ -23,7 +23,7 @@ REMAT = {
 # Of parameters that are split, see `training/sharding.py`; kernels are stacked
 # over depth: [depth, in, out].
 SHARDING = (
-  (r'blocks/(qkv|up)/kernel$', (None, 'fsdp', 'tensor')),
+  (r'blocks/(qkv|up|modulate)/kernel$', (None, 'fsdp', 'tensor')),
   (r'blocks/(out|down)/kernel$', (None, 'tensor', 'fsdp')),
 )
 ACTIVATIONS = {
@@ -90,7 +90,13 @@ class Block(nn.Module):
 
   `activation` is one of `ACTIVATIONS` or 'swiglu' (silu of one half of a
   doubled hidden layer times the other); `layer_scale` learns a factor for
-  each channel of both branches; `dtype` as in `dense`.
+  each channel of both branches; `qk_norm` divides the queries and keys of every
+  head by their root mean square, times a learned scale, so that no logit grows
+  without bound (Dehghani et al. 2023, arXiv 2302.05442, 2; Esser et al. 2024,
+  arXiv 2403.03206, 5.3.2); `modulated` norms are shifted and scaled, and their
+  branches let in, by what a condition [B, D] says, at first not at all
+  (adaLN-zero, Peebles and Xie 2022, arXiv 2212.09748, 3.2); `dtype` as in
+  `dense`.
   """
 
   num_heads: int
@@ -99,22 +105,47 @@ class Block(nn.Module):
   epsilon: float = 1e-6
   layer_scale: bool = False
   dtype: str = target.BY_HARDWARE
+  qk_norm: bool = False
+  modulated: bool = False
 
   @nn.compact
-  def __call__(self, x_ND, length, mask=None):
+  def __call__(self, x_ND, length, mask=None, condition_BD=None):
     width = x_ND.shape[-1]
     heads = (-1, length, self.num_heads, width // self.num_heads)
-    h = self._norm('norm_attention', x_ND)
+    first, second = self._modulation(condition_BD, width, length)
+    h = self._norm('norm_attention', x_ND, first)
     qkv = jnp.split(self._dense(3 * width, 'qkv', h), 3, axis=-1)
     q, k, v = (y.reshape(heads) for y in qkv)
+    if self.qk_norm:
+      q = nn.RMSNorm(self.epsilon, name='norm_query')(q).astype(v.dtype)
+      k = nn.RMSNorm(self.epsilon, name='norm_key')(k).astype(v.dtype)
     h = attention(q, k, v, mask, self.dtype)
     h = self._dense(width, 'out', h.reshape(x_ND.shape))
-    x_ND = x_ND + self._scaled('scale_attention', h)
-    h = self._hidden(self._norm('norm_mlp', x_ND))
-    return x_ND + self._scaled('scale_mlp', self._dense(width, 'down', h))
+    x_ND = x_ND + self._scaled('scale_attention', h, first)
+    h = self._hidden(self._norm('norm_mlp', x_ND, second))
+    h = self._dense(width, 'down', h)
+    return x_ND + self._scaled('scale_mlp', h, second)
 
-  def _norm(self, name, x_ND):
-    return nn.LayerNorm(self.epsilon, name=name)(x_ND)
+  def _modulation(self, condition_BD, width, length):
+    """(shift, scale, gate), each [N, D], of both branches; None, None: none."""
+    if not self.modulated:
+      return None, None
+    layer = nn.Dense(
+      6 * width, kernel_init=nn.initializers.zeros, name='modulate'
+    )
+    parts_B6D = layer(nn.silu(condition_BD)).reshape(-1, 6, width)
+    parts_N6D = jnp.repeat(parts_B6D, length, axis=0)
+    parts = [parts_N6D[:, i] for i in range(6)]
+    return parts[:3], parts[3:]
+
+  def _norm(self, name, x_ND, modulation):
+    if modulation is None:
+      return nn.LayerNorm(self.epsilon, name=name)(x_ND)
+    shift_ND, scale_ND, _ = modulation
+    free = nn.LayerNorm(
+      self.epsilon, use_bias=False, use_scale=False, name=name
+    )
+    return free(x_ND) * (1 + scale_ND) + shift_ND
 
   def _dense(self, features, name, x_ND):
     product = precision.inner_dot_general
@@ -128,7 +159,9 @@ class Block(nn.Module):
       return nn.silu(h[:, :features]) * h[:, features:]
     return ACTIVATIONS[self.activation](self._dense(features, 'up', x_ND))
 
-  def _scaled(self, name, x_ND):
+  def _scaled(self, name, x_ND, modulation):
+    if modulation is not None:
+      x_ND = (x_ND * modulation[2]).astype(x_ND.dtype)
     if not self.layer_scale:
       return x_ND
     scale_D = self.param(name, nn.initializers.ones, x_ND.shape[-1:])
@@ -138,7 +171,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
   """`depth` blocks; no embedding before them and no norm after.
 
-  `activation`, `epsilon`, `layer_scale` and `dtype` are those of `Block`.
+  `activation`, `epsilon`, `layer_scale`, `dtype`, `qk_norm` and `modulated` are
+  those of `Block`.
   `scan_layers=None` scans on TPU and GPU and unrolls on CPU. `remat` is
   'none', 'dots' (keep the results of dense layers) or 'full'.
   """
@@ -153,12 +187,15 @@ class Transformer(nn.Module):
   epsilon: float = 1e-6
   layer_scale: bool = False
   dtype: str = target.BY_HARDWARE
+  qk_norm: bool = False
+  modulated: bool = False
 
   @nn.compact
-  def __call__(self, x_BTD, mask=None):
+  def __call__(self, x_BTD, mask=None, condition_BD=None):
     """x_BTD -> (x_BTD, the output of every block as a tuple of [B, T, D]).
 
     `mask`: bool, broadcastable to [B, 1, T, T], True = visible; None = all.
+    `condition_BD`: of all tokens of a row, where blocks are modulated.
     """
     if self.width % self.num_heads:
       raise ValueError(
@@ -173,19 +210,22 @@ class Transformer(nn.Module):
       self.epsilon,
       self.layer_scale,
       self.dtype,
+      self.qk_norm,
+      self.modulated,
       parent=None,
     )
 
     def init(key):
       def one(key):
         x = jnp.zeros((shape[1], self.width))
-        return block.init(key, x, shape[1])['params']
+        some = condition_BD if condition_BD is None else condition_BD[:1]
+        return block.init(key, x, shape[1], None, some)['params']
 
       return jax.vmap(one)(jax.random.split(key, self.depth))
 
     def apply(x_ND, params):
       x_ND = target.split_rows(x_ND)
-      y_ND = block.apply({'params': params}, x_ND, shape[1], mask)
+      y_ND = block.apply({'params': params}, x_ND, shape[1], mask, condition_BD)
       return y_ND, y_ND
 
     if self.remat != 'none':

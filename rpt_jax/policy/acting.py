@@ -17,6 +17,7 @@ import numpy as np
 
 from rpt_jax.models.sequence import SequenceModel
 from rpt_jax.policy import checks, observed, program, saved
+from rpt_jax.policy.ahead import Ahead
 from rpt_jax.policy.execution import Execution
 from rpt_jax.policy.program import Program, Weights
 from rpt_jax.types import ACTION, Array, DatasetNames, PyTree
@@ -98,6 +99,7 @@ class Policy:
     )
     self._keys = None
     self._memory, self._batch, self._acted = None, 0, False
+    self._ahead: Ahead | None = None
 
   @property
   def model(self) -> SequenceModel:
@@ -137,6 +139,20 @@ class Policy:
     """Numbers of a continuous action; 0 where actions are discrete."""
     return 0 if self.num_actions else self.program.width
 
+  @property
+  def late(self) -> int:
+    """Chunks of this episode that were not there when they were needed.
+
+    Only where execution has a delay and actions are continuous; then it was too
+    short. `slowest` is the most steps that one took.
+    """
+    return self._ahead.late if self._ahead else 0
+
+  @property
+  def slowest(self) -> int:
+    """Steps that the slowest chunk of this episode took, a whole number."""
+    return self._ahead.slowest if self._ahead else 0
+
   def reset(self, batch: int = 1, seed: int = 0) -> None:
     """Begins `batch` episodes: forgets all that was seen and done.
 
@@ -151,12 +167,16 @@ class Policy:
       self._rehearse(batch)
     self._memory = program.start(self.program, batch)
     self._batch, self._acted = batch, False
+    execution = self.execution
+    if execution.delay and not self.num_actions:
+      self._ahead = Ahead(execution.execute, execution.delay)
 
   def act(self, observation: dict[str, Array]) -> np.ndarray:
     """The action of this step, float32 [B, A] in the robot's units.
 
     Of discrete actions int32 [B]. Of an observation without a batch, after
-    `reset(1)`, the action has none either.
+    `reset(1)`, the action has none either. With a delay it does not wait for
+    what is predicted from this observation.
 
     Args:
       observation: {camera: uint8 [B, H, W, 3]} and the vectors f32 [B, P],
@@ -182,6 +202,11 @@ class Policy:
       self.program, self.weights, memory, seen, self._keys
     )
     self._acted = True
+    if self._ahead:
+      if self._ahead.due:
+        actions = program.upcoming(self.program, self.weights, self._memory)
+        self._ahead.predicted(actions)
+      action = self._ahead.next()
     action = self._checked(
       np.asarray(action),
       'the parameters or the statistics are not sound; do not move the robot',
@@ -259,6 +284,8 @@ class Policy:
       nothing,
       self._keys,
     )
+    if self.execution.delay and not self.num_actions:
+      program.upcoming(self.program, self.weights, memory)
     _correct(self.program, memory, self.weights, np.asarray(action))
 
   def _checked(self, action, *advice):

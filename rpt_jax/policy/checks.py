@@ -10,7 +10,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rpt_jax.models import heads, sequence
+from rpt_jax.models import heads as heads_lib
+from rpt_jax.models import sequence
 from rpt_jax.policy.program import Program, Weights, cameras_of
 from rpt_jax.sharing import loading
 from rpt_jax.sharing.loading import Surgery
@@ -77,6 +78,11 @@ def program(program: Program) -> None:
       )
   execution = program.execution
   execution.check(program.head.steps)
+  if execution.realtime and not heads_lib.guides(program.head):
+    raise ValueError(
+      'execution: realtime, but the head cannot go on from the chunk before; '
+      "expected a head that can, as 'flow', or realtime=False"
+    )
   if execution.temperature and not num_actions:
     raise ValueError(
       f'execution: temperature={execution.temperature}, but the actions are '
@@ -204,8 +210,8 @@ def _constants(program, constants):
   nothing = np.zeros((2, target.dim), np.float32)
   if target.kind == 'discrete':
     nothing = np.zeros((2, target.levels), np.int32)
-  fitted = heads.fit(spec, nothing)
-  expected = {name: np.shape(x) for name, x in fitted.items()}
+  fitted = jax.eval_shape(lambda x: heads_lib.fit(spec, x), nothing)
+  expected = {name: x.shape for name, x in fitted.items()}
   given = {name: np.shape(x) for name, x in own.items()}
   if given != expected:
     raise ValueError(

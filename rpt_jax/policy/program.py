@@ -173,12 +173,17 @@ def remember(
 
 
 def predict(
-  program: Program, weights: Weights, memory: Memory, keys: Array
+  program: Program,
+  weights: Weights,
+  memory: Memory,
+  keys: Array,
+  follow_C: Array | None = None,
 ) -> Array:
   """The next actions [B, C, A] after the windows' last step.
 
   Standardised values, a draw of the head's, or logits of the robot's own
-  actions. `keys` are B typed keys, one a lane.
+  actions. `keys` are B typed keys, one a lane; `follow_C` says how firmly steps
+  go on as the memory's plan says, None: not at all.
   """
   apply = sequence.bind(program.model, weights.model, weights.constants)
   hide_BTM = behaviour_cloning.hidden(memory.valid_BT, apply.streams)
@@ -187,6 +192,13 @@ def predict(
   if program.num_actions:
     # Robots share a vocabulary of actions; the first ones are this one's.
     return head.logits(read_B1D)[:, 0, :, 0, : program.width]
+  if follow_C is not None:
+
+    def go_on(key, read_1D, plan_CA):
+      plan, weight = plan_CA[None, None], follow_C[None, None]
+      return head.guided(read_1D[None], key, plan, weight)[0, 0]
+
+    return jax.vmap(go_on)(keys, read_B1D, memory.plan_BCA)
   draw = jax.vmap(lambda key, read_1D: head.sample(read_1D[None], key)[0, 0, 0])
   return draw(keys, read_B1D)
 
@@ -207,13 +219,22 @@ def play(
   """
   memory = _plan(program, weights, memory, keys)
   planned_BA = memory.plan_BCA[:, 0] / memory.weight_C[0]
-  if program.num_actions:
-    action = _chosen(planned_BA, program.execution.temperature, keys)
-  else:
-    action = scales.invert(planned_BA, weights.scales[ACTION])
-    action = action.clip(weights.low_A[None], weights.high_A[None])
+  action = decided(program, weights, planned_BA, keys)
   memory = memory._replace(count=memory.count + 1)
   return record(program, memory, weights, action), action
+
+
+def decided(
+  program: Program, weights: Weights, planned_BA: Array, keys: Array
+) -> Array:
+  """The action of a step of which `planned_BA` is planned, as `play` gives it.
+
+  `planned_BA` are standardised values or logits, `keys` as of `play`.
+  """
+  if program.num_actions:
+    return _chosen(planned_BA, program.execution.temperature, keys)
+  action = scales.invert(planned_BA, weights.scales[ACTION])
+  return action.clip(weights.low_A[None], weights.high_A[None])
 
 
 def advance(
@@ -247,9 +268,27 @@ def step(
 
   `episode_keys` [B] are an episode's; every step draws with its own.
   """
-  fold = jax.vmap(jax.random.fold_in, (0, None))
-  keys = fold(episode_keys, memory.count)
+  keys = step_keys(episode_keys, memory)
   return advance(program, weights, memory, observation, keys)
+
+
+def step_keys(episode_keys: Array, memory: Memory) -> Array:
+  """Typed keys [B] for the step that comes, of an episode's."""
+  return jax.vmap(jax.random.fold_in, (0, None))(episode_keys, memory.count)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def upcoming(program: Program, weights: Weights, memory: Memory) -> Array:
+  """The actions [C, B, A] from this step on, so far as they are planned.
+
+  Of a program whose actions are continuous. The first is the one that `step`
+  gave; later ones may change with what is predicted in between.
+  """
+  planned_BCA = (
+    memory.plan_BCA / jnp.maximum(memory.weight_C, 1e-30)[None, :, None]
+  )
+  decide = functools.partial(decided, program, weights, keys=None)
+  return jax.vmap(decide, in_axes=1)(planned_BCA)
 
 
 def record(
@@ -302,20 +341,38 @@ def _latents(program, params, observation):
 
 
 def _plan(program, weights, memory, keys):
-  """The plan one step later, with a new chunk in it where one is due."""
+  """The plan one step later, with a new chunk in it where one is due.
+
+  A chunk that takes `delay` steps to predict is of no use to them: the plan
+  keeps what it has there, if it has anything.
+  """
+  execution = program.execution
   plan_BCA, weight_C = _shift(memory.plan_BCA, 1), _shift(memory.weight_C, 0)
+  memory = memory._replace(plan_BCA=plan_BCA, weight_C=weight_C)
+  chunk = program.head.steps
+  late_C = (jnp.arange(chunk) < execution.delay) & (weight_C > 0)
 
   def renewed():
-    chunk_BCA = predict(program, weights, memory, keys)
-    if program.execution.ensemble is None:
-      return chunk_BCA, jnp.ones_like(weight_C)
-    decay = math.exp(-program.execution.ensemble)
-    return decay * plan_BCA + chunk_BCA, decay * weight_C + 1
+    follow_C = None
+    if execution.realtime:
+      follow_C = execution.follows(chunk) * (weight_C > 0)
+    chunk_BCA = predict(program, weights, memory, keys, follow_C)
+    if execution.ensemble is None:
+      if not execution.delay:
+        return chunk_BCA, jnp.ones_like(weight_C)
+      kept_BCA = jnp.where(late_C[None, :, None], plan_BCA, chunk_BCA)
+      return kept_BCA, jnp.ones_like(weight_C)
+    decay = math.exp(-execution.ensemble)
+    said_C = jnp.where(late_C, 0.0, 1.0)
+    new_BCA = (
+      chunk_BCA * said_C[None, :, None] if execution.delay else chunk_BCA
+    )
+    return decay * plan_BCA + new_BCA, decay * weight_C + said_C
 
-  if program.execution.execute == 1:
+  if execution.execute == 1:
     plan_BCA, weight_C = renewed()
   else:
-    due = memory.count % program.execution.execute == 0
+    due = memory.count % execution.execute == 0
     plan_BCA, weight_C = jax.lax.cond(
       due, renewed, lambda: (plan_BCA, weight_C)
     )

@@ -35,6 +35,13 @@ class Run:
   )
   failures: bool = key(False, 'deliberate failures are learned from, too')
   init: Init = key(Init(), 'instead of config.pretrain.init')
+  head: Any = key(
+    None,
+    'of the policies on it; None: config.finetune.head',
+    plugins='models/heads',
+    optional=True,
+    absent=None,
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,8 +280,10 @@ class Evaluate:
   episodes: int = key(256, 'of a seed', low=2, high=1_000_000)
   execution: str = key(
     'execute:1',
-    "'execute:<actions of a chunk played>' or 'ensemble:<decay>'",
-    match=r'execute:\d+|ensemble:-?[\d.e-]+',
+    "'execute:<actions of a chunk played>', 'realtime:<likewise>', in which a "
+    "chunk goes on from the one before, or 'ensemble:<decay>'; all may have a "
+    "delay, as in 'realtime:4,delay:2'",
+    match=r'((execute|realtime):\d+|ensemble:-?[\d.e-]+)(,delay:\d+)?',
   )
   comparisons: Mapping[str, tuple[str, str]] = key(
     {}, "question: (run, run); '<run>:probe', 'none:scratch'"

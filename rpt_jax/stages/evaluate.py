@@ -19,7 +19,15 @@ import functools
 from rpt_jax import domains, files, results
 from rpt_jax.domains.playing import Played
 from rpt_jax.evals import sequential
-from rpt_jax.learning import acting, cards, cells, looks, scores, streams
+from rpt_jax.learning import (
+  acting,
+  cards,
+  cells,
+  looks,
+  scores,
+  streams,
+  two_at_once,
+)
 from rpt_jax.learning.policies import Policies, path
 from rpt_jax.learning.runs import Runs
 from rpt_jax.results import Acting
@@ -83,21 +91,29 @@ def _play(domain, actors, mesh, folder):
   recorded = functools.partial(
     streams.read, domain, policies.inputs, names=names
   )
+  each = two_at_once.each if domain.together else map
   with domain.episodes(evaluate.episodes, recorded, mesh) as episodes:
-    for cell in todo:
-      policy, weights = actors[cell.eyes].seeds(domain, cell)
-      played = domain.play(
-        policy.program,
-        weights,
-        episodes,
-        record=cell in filmed,
-        stop=_stop(domain, cell, folder),
-      )
-      if distributed.is_first():
-        played.save(_path(folder, cell))
-      scored = domain.score(played, policies.inputs['collect'])
-      value = scored.score_SN.mean()
+    play = functools.partial(
+      _play_cell, domain, actors, episodes, folder, filmed
+    )
+    for cell, value in zip(todo, each(play, todo), strict=True):
       print(f'  {domain.name} {cell.name}: score {value:.3f}', flush=True)
+
+
+def _play_cell(domain, actors, episodes, folder, filmed, cell):
+  """Writes how a cell went; its mean score."""
+  policy, weights = actors[cell.eyes].seeds(domain, cell)
+  played = domain.play(
+    policy.program,
+    weights,
+    episodes,
+    record=cell in filmed,
+    stop=_stop(domain, cell, folder),
+  )
+  if distributed.is_first():
+    played.save(_path(folder, cell))
+  collected = actors[cell.eyes].policies.inputs['collect']
+  return domain.score(played, collected).score_SN.mean()
 
 
 def _stop(domain, cell, folder):

@@ -9,11 +9,13 @@ initialised, and in the order of windows; cells share them, so that differences
 between methods are paired.
 """
 
+import functools
+
 import jax
 import numpy as np
 
 from rpt_jax import domains, files, results
-from rpt_jax.learning import cells, encoders, looks, training
+from rpt_jax.learning import cells, encoders, looks, training, two_at_once
 from rpt_jax.learning.policies import Policies, path
 from rpt_jax.learning.runs import Runs
 from rpt_jax.training import checkpoint, distributed
@@ -37,19 +39,28 @@ def run(config, inputs, directory):
   )
   domains.say_left_out(every)
   for domain in domains.acting(every):
-    for cell in cells.cells(c, runs):
-      done = path(directory, domain.name, cell).with_suffix('.json')
-      if distributed.agree(not done.exists()):
-        params_S, loss_S, seen = learner.fit(domain, cell)
-        _check_finite(domain, cell, params_S, loss_S)
-        checkpoint.save_params(path(directory, domain.name, cell), params_S)
-        if distributed.is_first():
-          if seen is not None:
-            looks.save(path(directory, domain.name, cell), seen)
-          files.write_json(done, np.asarray(loss_S, float).tolist())
-        distributed.wait(f'{domain.name} {cell.name}')
-      rows.append(_loss_row(domain, cell, files.read_json(done, kind=list)))
+    train = functools.partial(_train, learner, domain, directory)
+    every_cell = cells.cells(c, runs)
+    for cell, losses in zip(
+      every_cell, two_at_once.each(train, every_cell), strict=True
+    ):
+      rows.append(_loss_row(domain, cell, losses))
   return rows
+
+
+def _train(learner, domain, directory, cell):
+  """Writes the policies of a cell where that is not done; their losses."""
+  done = path(directory, domain.name, cell).with_suffix('.json')
+  if distributed.agree(not done.exists()):
+    params_S, loss_S, seen = learner.fit(domain, cell)
+    _check_finite(domain, cell, params_S, loss_S)
+    checkpoint.save_params(path(directory, domain.name, cell), params_S)
+    if distributed.is_first():
+      if seen is not None:
+        looks.save(path(directory, domain.name, cell), seen)
+      files.write_json(done, np.asarray(loss_S, float).tolist())
+    distributed.wait(f'{domain.name} {cell.name}')
+  return files.read_json(done, kind=list)
 
 
 def _check_finite(domain, cell, params_S, loss_S):

@@ -23,6 +23,8 @@ _EXTRAS = {
   'mcap': 'ros',
   'metaworld': 'metaworld',
   'mujoco': 'metaworld',
+  'msgpack': 'serve',
+  'websockets': 'serve',
 }
 _ROOTS = (
   'data',

@@ -40,6 +40,8 @@ VISIBLE = {
     'f_bullet_map': 1,
     'e_bullet_map': 1,
   },
+  'Detour-v0': {'x': 0.15, 'y': 0.15},
+  'OneWay-v0': {'x': 0.15, 'y': 0.15},
 }
 
 
@@ -98,6 +100,8 @@ UNSEEN = {
   'Breakout-MinAtar': (),
   'Freeway-MinAtar': (),
   'SpaceInvaders-MinAtar': ('shot_timer',),
+  'Detour-v0': ('side',),
+  'OneWay-v0': ('side',),
 }
 
 

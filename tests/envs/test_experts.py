@@ -21,6 +21,8 @@ TABLE = {
   'Breakout-MinAtar': (10.99, 0.32, 0.3),
   'Freeway-MinAtar': (7.90, 0.05, 0.3),
   'SpaceInvaders-MinAtar': (22.61, 3.19, 0.5),
+  'Detour-v0': (1.0, 0.0, 0.01),
+  'OneWay-v0': (1.0, 0.0, 0.01),
 }
 
 
@@ -41,3 +43,18 @@ def test_returns(name):
   assert expert_N.mean() == pytest.approx(expert, abs=tolerance)
   assert random_N.mean() == pytest.approx(random, abs=tolerance)
   assert np.quantile(expert_N, 0.05) > np.quantile(random_N, 0.95)
+
+
+@pytest.mark.parametrize('name, left', [('Detour-v0', 0.5), ('OneWay-v0', 1.0)])
+def test_experts_of_a_detour_go_both_ways_or_one(name, left):
+  """And nothing of the first observation says which."""
+  env = envs.make(name)
+  steps = rollout.rollout(
+    env, behaviours.expert(env), (), jax.random.key(1), 256
+  )
+  x_NT = np.asarray(steps['state'][..., 0])
+  passed_N = x_NT[np.arange(256), np.abs(x_NT).argmax(1)] < 0
+  assert passed_N.mean() == pytest.approx(left, abs=0.1)
+  assert np.abs(x_NT).max(1).min() > 0.4
+  if left < 1:
+    assert abs(np.corrcoef(passed_N, x_NT[:, 0])[0, 1]) < 0.2

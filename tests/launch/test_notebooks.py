@@ -32,6 +32,7 @@ PUBLIC = {
   'rpt_jax.main',
   'rpt_jax.notebook',
   'rpt_jax.policy',
+  'rpt_jax.serve.client',
   'rpt_jax.units.kmeans',
   'rpt_jax.units.quality',
   'rpt_jax.units.transforms',

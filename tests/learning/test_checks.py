@@ -5,6 +5,7 @@ import types
 import pytest
 
 from configs import rpt
+from rpt_jax import settings
 from rpt_jax.learning import checks, checks_pretrain
 from tests.commands import ROOT
 from tests.learning import tiny
@@ -82,11 +83,32 @@ def test_what_cannot_be_simulated_is_refused(changes, words):
 
 
 @pytest.mark.parametrize(
-  'words', ['execute:0', 'execute:5', 'execute:x', 'ensemble:', 'both:1', '']
+  'words',
+  [
+    'execute:0',
+    'execute:5',
+    'execute:x',
+    'ensemble:',
+    'both:1',
+    '',
+    'execute:2,delay:3',
+    'execute:2,delay:',
+    'realtime:4',
+  ],
 )
 def test_an_execution_that_means_nothing_is_refused(words):
   config = robots(evaluate__execution=words)
   refused(config, 'config.evaluate.execution')
+
+
+def test_a_head_of_one_run_is_checked_like_that_of_all():
+  config = robots(evaluate__execution='realtime:2,delay:1')
+  config.finetune.head = settings.plugin('models/heads', 'flow')
+  checks.experiment(config)
+  where = 'config.pretrain.runs.next.head.kind'
+  for kind, words in (('mixture', 'goes on from'), ('cosine', 'continuous')):
+    config.pretrain.runs.next.head = settings.plugin('models/heads', kind)
+    assert words in refused(config, where)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What every head promises, whatever its kind; faults at the door."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ CASES = [
 every_case = pytest.mark.parametrize('kind, target', CASES)
 
 
+@functools.cache
 def reader(kind, target):
   """(a head with its parameters and constants, targets [B, T, C, ...])."""
   chosen = settings.module('models/heads', kind).Settings()

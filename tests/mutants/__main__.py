@@ -1,22 +1,28 @@
 """Mutants of the code, each against the tests of its room: can they fail?
 
-python -m tests.mutants                        40 of them, about an hour
+python -m tests.mutants                        40 of them
 python -m tests.mutants --count=200 --seed=1   others
 python -m tests.mutants objectives units       of some rooms
+python -m tests.mutants --jobs=2               two at a time
 
 A mutant is one small change of an expression, drawn by a seed. It is killed by
 any failing test of its room. Those that survive are printed: each is a hole in
-the tests, or a change that means nothing.
+the tests, or a change that means nothing. Each mutant's tests run in a fork of
+a process that has imported JAX, and share what they compile.
 """
 
 import ast
+import concurrent.futures
 import copy
+import importlib
+import os
 import pathlib
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import time
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -127,22 +133,45 @@ def main(arguments) -> int:
   rng = random.Random(seed)
   rooms = [r for r in TESTS if not names or any(n in r for n in names)]
   every = {room: _of_room(room) for room in rooms}
-  survived = []
+  drawn = [(r, rng.choice(every[r])) for r in _in_turn(rooms, count)]
+  survivors = 0
   with tempfile.TemporaryDirectory() as folder:
-    copied = pathlib.Path(folder) / 'main'
-    ignored = shutil.ignore_patterns('.venv', '.git', '__pycache__', 'runs')
-    shutil.copytree(ROOT, copied, ignore=ignored)
-    for index in range(count):
-      room = rooms[index % len(rooms)]
-      mutant = rng.choice(every[room])
-      killed = _killed(mutant, TESTS[room], copied)
-      place = f'{mutant.path.relative_to(ROOT)}:{mutant.line}'
-      end = 'killed  ' if killed else 'SURVIVED'
-      print(f'{index + 1}/{count} {end} {place}  {mutant.change}', flush=True)
-      survived += [] if killed else [mutant]
-  share = 1 - len(survived) / count
+    os.environ['JAX_COMPILATION_CACHE_DIR'] = f'{folder}/compiled'
+    os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
+    jobs = int(options.get('jobs', 1))
+    with concurrent.futures.ProcessPoolExecutor(
+      jobs, initializer=_prepare, initargs=(folder,)
+    ) as pool:
+      ends = pool.map(_killed, drawn)
+      for index, ((_, mutant), killed) in enumerate(
+        zip(drawn, ends, strict=True)
+      ):
+        place = f'{mutant.path.relative_to(ROOT)}:{mutant.line}'
+        end = 'killed  ' if killed else 'SURVIVED'
+        print(f'{index + 1}/{count} {end} {place}  {mutant.change}', flush=True)
+        survivors += not killed
+  share = 1 - survivors / count
   print(f'seed {seed}: {share:.0%} of {count} killed')
   return int(share < 0.9)
+
+
+def _in_turn(rooms, count):
+  return [rooms[index % len(rooms)] for index in range(count)]
+
+
+def _prepare(folder):
+  """This worker's copy of the project, and JAX imported as the tests do."""
+  copied = pathlib.Path(folder) / str(os.getpid()) / 'main'
+  ignored = shutil.ignore_patterns('.venv', '.git', '__pycache__', 'runs')
+  shutil.copytree(ROOT, copied, ignore=ignored)
+  (copied.parent / 'shared').symlink_to(ROOT.parent / 'shared')
+  os.chdir(copied)
+  sys.path[0] = str(copied)
+  sys.path.insert(1, str(copied / 'tests'))
+  for name in ('conftest', 'pytest', 'optax', 'flax.linen', 'scipy.stats'):
+    importlib.import_module(name)
+  for name in [n for n in sys.modules if n == 'conftest' or n[:5] == 'tests']:
+    del sys.modules[name]
 
 
 def _of_room(room):
@@ -151,34 +180,43 @@ def _of_room(room):
   return [mutant for path in paths for mutant in mutants(path)]
 
 
-def _killed(mutant, tests, copied):
+def _killed(drawn):
   """Whether a test of the room fails; those of the file's name come first."""
-  path = copied / mutant.path.relative_to(ROOT)
+  room, mutant = drawn
+  path = mutant.path.relative_to(ROOT)
   before = path.read_text()
   stem = mutant.path.stem
-  own = sorted(p for t in tests for p in (copied / t).rglob(f'test_{stem}*.py'))
+  rooms = [pathlib.Path(test) for test in TESTS[room]]
+  own = sorted(p for t in rooms for p in t.rglob(f'test_{stem}*.py'))
   path.write_text(mutant.text)
   try:
-    for chosen in (own, [copied / t for t in tests]):
-      if chosen and _fails(chosen, copied):
-        return True
-    return False
+    return any(_fails(chosen) for chosen in (own, rooms) if chosen)
   finally:
     path.write_text(before)
 
 
-def _fails(chosen, copied):
-  command = [sys.executable, '-m', 'pytest', '-x', '-p', 'no:cacheprovider']
-  try:
-    done = subprocess.run(
-      [*command, *map(str, chosen)],
-      cwd=copied,
-      capture_output=True,
-      timeout=SECONDS,
-    )
-  except subprocess.TimeoutExpired:
-    return True
-  return done.returncode not in (0, 5)  # 5: none of them is for this machine.
+def _fails(chosen):
+  """Whether these tests fail, or take too long, in a process of their own."""
+  child = os.fork()
+  if not child:
+    os.setsid()
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    import pytest
+
+    options = ('-x', '-p', 'no:cacheprovider', '-p', 'no:xdist')
+    os._exit(pytest.main([*options, *map(str, chosen)]))
+  deadline = time.monotonic() + SECONDS
+  while time.monotonic() < deadline:
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+      # 5: none of them is for this machine.
+      return os.waitstatus_to_exitcode(status) not in (0, 5)
+    time.sleep(0.1)
+  os.killpg(child, signal.SIGKILL)
+  os.waitpid(child, 0)
+  return True
 
 
 if __name__ == '__main__':

@@ -1,12 +1,25 @@
-"""The gymnax environments of the house, by name."""
+"""The gymnax environments of the house, by name, and those of our own."""
 
 import functools
 
 from rpt_jax.envs.environment import Env
-from rpt_jax.envs.gymnax import classic, minatar
+from rpt_jax.envs.gymnax import classic, detour, minatar
 
 __all__ = ['NAMES', 'Env', 'make']
 
+_DETOUR = dict(
+  action_dim=2,
+  action_limit=1.0,
+  action_repeat=1,
+  horizon=32,
+  noisy=True,
+  state_names=detour.NAMES,
+  visible=detour.NAMES,
+  measure=detour.physical,
+  backdrop=detour.backdrop,
+  draw=detour.draw,
+  decide=detour.expert,
+)
 _CATALOGUE = {
   'CartPole-v1': dict(
     action_repeat=4,
@@ -92,6 +105,8 @@ _CATALOGUE = {
     decide=minatar.invaders_expert,
     start=minatar.invaders_start,
   ),
+  'Detour-v0': _DETOUR | dict(simulator=detour.Detour()),
+  'OneWay-v0': _DETOUR | dict(simulator=detour.Detour(both=False)),
 }
 
 NAMES = tuple(_CATALOGUE)
@@ -108,6 +123,9 @@ def make(name: str) -> Env:
       f'environment name: found {name!r}, expected one of {", ".join(NAMES)}; '
       'correct the name or add an entry to rpt_jax/envs/gymnax/catalogue.py'
     )
+  entry = dict(_CATALOGUE[name])
+  if 'simulator' in entry:
+    return Env(name=name, num_actions=0, **entry)
   import gymnax
 
   simulator, params = gymnax.make(name)
@@ -119,5 +137,5 @@ def make(name: str) -> Env:
     num_actions=int(space.n) if discrete else 0,
     action_dim=0 if discrete else 1,
     action_limit=0.0 if discrete else float(space.high),
-    **_CATALOGUE[name],
+    **entry,
   )

@@ -17,6 +17,10 @@ parameters are being made. A file has
   fit(target_ND, spec)  only where it has constants: {name: array} that is not
                         learned, bins or bounds, of scaled values [N, dim] or
                         integers [N, levels]; it may be traced
+  guided(reader, read_BTD, key, plan_BTCA, weight_BTC)
+                        only where it can: one draw [B, T, C, dim] that goes on
+                        as a plan says, so far as its weights within 0 and 1 ask
+  check(spec)           only where some chunks cannot be: ValueError
   logits(reader, read_BTD)
                         if it gives discrete streams: [B, T, C, levels, vocab]
 
@@ -89,6 +93,11 @@ def fits(spec: HeadSpec) -> bool:
   return hasattr(kind(spec), 'fit')
 
 
+def guides(spec: HeadSpec) -> bool:
+  """Whether what a head draws can go on as a plan says."""
+  return hasattr(kind(spec), 'guided')
+
+
 def sized(spec: HeadSpec, width: int) -> HeadSpec:
   """The head with its target's width, the model's where it has none."""
   if spec.target.kind != 'continuous' or spec.target.dim:
@@ -112,6 +121,8 @@ def make(spec: HeadSpec, name: str | None = None) -> nn.Module:
       f'{spec.target.kind} stream, expected one that gives such streams; it '
       f'gives {file.KINDS}'
     )
+  if hasattr(file, 'check'):
+    file.check(spec)
   return file.Head(spec, name=name)
 
 
@@ -135,6 +146,11 @@ class Reader:
   def sample(self, read_BTD, key, num: int = 1) -> Array:
     """Draws [num, B, T, C, ...]."""
     return kind(self.spec).sample(self, read_BTD, key, num)
+
+  def guided(self, read_BTD, key, plan_BTCA, weight_BTC) -> Array:
+    """One draw [B, T, C, dim] that goes on as the plan says."""
+    file = kind(self.spec)
+    return file.guided(self, read_BTD, key, plan_BTCA, weight_BTC)
 
   def logits(self, read_BTD) -> Array:
     """[B, T, C, levels, vocab] of a discrete stream."""

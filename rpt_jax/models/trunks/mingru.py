@@ -67,7 +67,7 @@ class Block(nn.Module):
     hidden, features = _widths(self.settings, width)
     x_BND = target.split_rows(x_BND)
     y_BND = nn.LayerNorm(name='norm_state')(x_BND)
-    gate_BNH = self._dense(hidden, 'gate', y_BND)
+    gate_BNH = self._gate(hidden, y_BND)
     candidate_BNH = self._dense(hidden, 'candidate', y_BND)
     log_h_BNH = recur(gate_BNH, candidate_BNH, writes_BN, log_start_BH)
     y_BND = self._dense(width, 'out', jnp.exp(log_h_BNH))
@@ -76,6 +76,10 @@ class Block(nn.Module):
     y_BNF = nn.gelu(self._dense(features, 'up', y_BND))
     x_BND += self._dense(width, 'down', y_BNF).astype(x_BND.dtype)
     return x_BND, (log_h_BNH[:, -1], x_BND)
+
+  def _gate(self, hidden, y_BND):
+    """[B, N, H], of whose sigmoid the state is new."""
+    return self._dense(hidden, 'gate', y_BND)
 
   def _dense(self, features, name, x_BND):
     """f32, of rows laid flat, which a CPU sums up fastest."""
@@ -90,6 +94,7 @@ class Trunk(nn.Module):
   settings: Settings
   width: int
   context: int
+  block: type[nn.Module] = Block
 
   @nn.compact
   def __call__(self, x_BND, place, state=None):
@@ -100,7 +105,7 @@ class Trunk(nn.Module):
     y_BND = x_BND.astype(jnp.float32 if exact else precision.activation())
     writes_BN = place.there_BN & writes_N(place)[None]
     blocks = nn.scan(
-      Block,
+      self.block,
       variable_axes={'params': 0},
       split_rngs={'params': True},
       in_axes=(1, nn.broadcast),

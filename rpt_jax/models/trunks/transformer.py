@@ -29,6 +29,11 @@ class Settings:
   remat: str = keys.key(
     'none', 'what is computed twice', choices=('none', 'dots', 'full')
   )
+  qk_norm: bool = keys.key(
+    False,
+    'queries and keys of a head are divided by their root mean square',
+    absent=False,
+  )
 
 
 class Trunk(nn.Module):
@@ -49,7 +54,12 @@ class Trunk(nn.Module):
     time_ND = table(np.maximum(place.time_N, 0))
     x_BND = x_BND + jnp.where(timed_N1, time_ND, 0.0)[None]
     blocks = transformer.Transformer(
-      self.width, s.depth, s.num_heads, s.mlp_ratio, remat=s.remat
+      self.width,
+      s.depth,
+      s.num_heads,
+      s.mlp_ratio,
+      remat=s.remat,
+      qk_norm=s.qk_norm,
     )
     nn.share_scope(self, blocks)
     y_BND, layers = blocks(x_BND, place.mask())

@@ -66,6 +66,10 @@ def test_there_and_back_is_half_a_bin_away_at_most(count):
   share_N1 = np.linspace(0, 1, 1000, dtype=np.float32)[:, None]
   x_NA = low_A[None] + share_N1 * (high_A - low_A)[None]
   back_NA = DECODE(constants, ENCODE(constants, x_NA, count), count)
+  # As many bins as edges less one: none is empty, the last included.
+  assert all(
+    len(np.unique(a)) == count for a in ENCODE(constants, x_NA, count).T
+  )
   half_A = (high_A - low_A) / count / 2
   assert (np.abs(back_NA - x_NA) <= half_A[None] * (1 + 1e-3)).all()
   beyond = np.stack([low_A - 1e9, high_A + 1e9, -np.inf + low_A, low_A * 0])

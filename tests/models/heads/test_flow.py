@@ -1,12 +1,12 @@
-"""Rectified flow: the loss as written, the distribution and not its mean."""
+"""Rectified flow: the loss as written, its times, its draws."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from scipy import stats
 
 from rpt_jax import settings
 from rpt_jax.models import heads
@@ -46,7 +46,7 @@ def test_the_loss_equals_a_loop():
   )
   noise_key, time_key = jax.random.split(KEY)
   noise = np.asarray(jax.random.normal(noise_key, target.shape), np.float64)
-  tau_BT = np.asarray(flow.times(time_key, (B, T), 1.5), np.float64)
+  tau_BT = np.asarray(flow.times(time_key, (B, T), flow.Settings()), np.float64)
   x = np.zeros((B, T, C, A))
   for b, t, c in np.argwhere(valid_BTC):
     tau = tau_BT[b, t]
@@ -118,41 +118,19 @@ def test_draws_follow_the_velocity_and_their_key():
 
 @pytest.mark.parametrize('alpha', [1.0, 1.5])
 def test_times_are_of_their_distribution(alpha):
-  tau_N = np.sort(flow.times(KEY, (4000,), alpha))
+  tau_N = np.sort(flow.times(KEY, (4000,), flow.Settings(alpha=alpha)))
   assert 0 <= tau_N[0] and tau_N[-1] <= 1
   expected_N = 1 - (1 - tau_N) ** alpha  # P(1 - u <= tau), u of Beta(alpha, 1).
   empirical_N = (np.arange(4000) + 0.5) / 4000
   assert np.abs(empirical_N - expected_N).max() < 0.03
 
 
-def test_two_ways_to_act_stay_two():
-  """Whole chunks are 1 or -1; their mean, 0, is neither."""
-  reader = _reader(steps=2, width=32)
-  tx = optax.adam(1e-2)
-  read_B1D, valid_B1C = jnp.ones((64, 1, D)), jnp.ones((64, 1, 2), bool)
-
-  def loss(params, key):
-    sign_key, key = jax.random.split(key)
-    sign_B111 = jax.random.rademacher(sign_key, (64, 1, 1, 1), jnp.float32)
-    target = jnp.broadcast_to(sign_B111, (64, 1, 2, A))
-    own = heads.Reader(reader.spec, params, {})
-    return own.loss(read_B1D, target, valid_B1C, key)[0].mean()
-
-  def update(carry, key):
-    params, state = carry
-    updates, state = tx.update(jax.grad(loss)(params, key), state)
-    return (optax.apply_updates(params, updates), state), None
-
-  @jax.jit
-  def trained(params):
-    start = params, tx.init(params)
-    return jax.lax.scan(update, start, jax.random.split(KEY, 300))[0][0]
-
-  own = heads.Reader(reader.spec, trained(reader.params), {})
-  draws_N4 = np.asarray(own.sample(read_B1D[:1], KEY, 512)).reshape(512, 2 * A)
-  sign_N1 = np.sign(draws_N4.mean(1, keepdims=True))
-  assert np.mean(np.abs(draws_N4 - sign_N1).max(1) < 0.5) > 0.9
-  assert 0.35 < np.mean(sign_N1 > 0) < 0.65
+def test_logit_normal_times_lie_in_the_middle():
+  """Their logits are of the normal that was asked for."""
+  chosen = flow.Settings(times='logit_normal', mean=0.5, deviation=2.0)
+  tau_N = np.float64(flow.times(KEY, (4000,), chosen))
+  logit_N = (np.log(tau_N) - np.log1p(-tau_N) - 0.5) / 2
+  assert stats.kstest(logit_N, 'norm').statistic < 0.03
 
 
 def test_faults():
