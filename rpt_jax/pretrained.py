@@ -18,9 +18,10 @@ import numpy as np
 from rpt_jax.episodes import scales
 from rpt_jax.models import sequence
 from rpt_jax.models.sequence import SequenceModel
+from rpt_jax.models.words import Words
 from rpt_jax.policy import Execution, Policy, saved
 from rpt_jax.sharing import folder as folders
-from rpt_jax.types import Array, PyTree
+from rpt_jax.types import TEXT, Array, PyTree
 from rpt_jax.vision import hub
 
 
@@ -29,9 +30,10 @@ class Pretrained:
   """A sequence model, its parameters, and the scale of what it sees.
 
   `scales` {stream: (mean [D], deviation [D])}, `constants` what heads have that
-  is not learned, {head: {name: array}}, `origin` what trained it,
-  `card` its README.md. `acting` is what a policy has beside its model (None: it
-  is no policy) and `folder` where its image model lies.
+  is not learned, {head: {name: array}}, `origin` what trained it, `card` its
+  README.md, `words` the vocabulary of its stream 'text'. `acting` is what a
+  policy has beside its model (None: it is no policy) and `folder` where its
+  image model lies.
   """
 
   model: SequenceModel
@@ -40,6 +42,7 @@ class Pretrained:
   origin: dict = dataclasses.field(default_factory=dict)
   card: str = ''
   constants: dict = dataclasses.field(default_factory=dict)
+  words: Words | None = None
   acting: dict | None = None
   folder: pathlib.Path | None = None
 
@@ -55,7 +58,8 @@ class Pretrained:
     Args:
       params: of this model; `self.params`, or others.
       inputs: {stream: [B, T, dim]} in the units of its data, or [B, T, levels]
-        integers; a prefix [B, L] integers, negative where there is no token.
+        integers; a prefix [B, L] integers, negative where there is no token,
+        of which 'text' may be given as B sentences.
         A stream left out is absent at every step.
       valid_BT: bool; None: every step is there.
       masks: `corrupt_BTM` of `models.sequence.SequenceModel`.
@@ -64,7 +68,7 @@ class Pretrained:
     Raises ValueError for streams it has not, none with a time, or misshaped
     ones.
     """
-    streams = self.model.streams
+    streams, inputs = self.model.streams, self._read(inputs)
     timed = [s.name for s in streams if s.timed]
     unknown = set(inputs) - {s.name for s in streams}
     given = [name for name in timed if name in inputs]
@@ -89,11 +93,19 @@ class Pretrained:
     self, inputs: dict[str, Array], valid_BT: Array | None = None
   ) -> jax.Array:
     """One vector a step, [B, T, D]; arguments and errors as `apply`."""
-    return self._features(self.params, inputs, valid_BT)
+    return self._features(self.params, self._read(inputs), valid_BT)
 
   @functools.cached_property
   def _features(self):
     return jax.jit(lambda *arguments: self.apply(*arguments)['features'])
+
+  def _read(self, inputs):
+    """The inputs, sentences as their tokens."""
+    text = inputs.get(TEXT)
+    if self.words is None or not isinstance(text, (list, tuple)):
+      return inputs
+    spec = next(s for s in self.model.streams if s.name == TEXT)
+    return inputs | {TEXT: self.words.said(text, spec.levels)}
 
   def _seen(self, spec, inputs, shape):
     """A stream as the model is to see it, or what stands for an absent one."""
@@ -110,7 +122,7 @@ class Pretrained:
     Raises ValueError where the model is none, and as `Policy.load`.
     """
     parts = saved.acting(self.folder, self.acting)
-    names = ('model', 'params', 'scales', 'constants')
+    names = ('model', 'params', 'scales', 'constants', 'words')
     parts |= {name: getattr(self, name) for name in names}
     return Policy(**parts | ({'execution': execution} if execution else {}))
 
@@ -122,7 +134,7 @@ class Pretrained:
     documents = {'origin': self.origin, 'card': self.card}
     if self.acting is not None:
       return self.policy().save(folder, **documents)
-    documents['constants'] = self.constants
+    documents |= {'constants': self.constants, 'words': self.words}
     with folders.replacing(folder) as partial:
       folders.write(partial, self.model, self.params, self.scales, **documents)
 

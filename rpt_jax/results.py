@@ -72,6 +72,7 @@ class Collect:
   # Of every split.
   EPISODES = 'episodes'
   FRAMES = 'frames'
+  BYTES = 'bytes'  # Of documents.
   STEPS = 'steps_per_episode'  # A mean.
   KEPT = 'kept'  # Share of an expert's attempts, 0 to 1.
   # Sum of rewards of an episode, a mean.
@@ -225,6 +226,8 @@ class Acting:
   SCORES = 'scores.npz'  # File: {'<domain>/<cell>': [seeds, episodes]}.
   SCORE = 'score'
   SUCCESS = 'success'  # Share of all seeds' episodes, 0 to 1.
+  SEEN = 'score_seen'  # Of episodes before backgrounds that were trained on,
+  UNSEEN = 'score_unseen'  # and of those before others.
   COPY_LAST = 'copy_last'  # Score of repeating the last action; no policy's.
   # Of cells that end where they are decided: better than scratch (1), worse
   # (-1) or neither (0) at a level of .05 each, and episodes of a seed until so.

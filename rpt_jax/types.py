@@ -23,6 +23,8 @@ PyTree = Any
 # Names of streams; "latent" is all cameras side by side, "latent/<camera>" one.
 LATENT, CAMERA = 'latent', 'latent/'
 UNIT, ACTION = 'unit', 'action'
+TEXT = 'text'  # The instruction of an episode, a prefix.
+TOKEN = 'token'  # What a document says, step by step.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,8 @@ class StreamSpec:
 
   `kind` is 'continuous' ([T, dim] floats), 'discrete' ([T, levels] integers
   below `vocab`) or 'prefix' ([levels] integers below `vocab`, no time: a
-  sentence of at most that many tokens, negative where there is none). With
+  sentence of at most that many tokens, negative where there is none; with `dim`
+  [levels, dim] floats, vectors of it, zeros where there is none). With
   `motion` a model reads beside each value its change since the step before.
 
   Raises ValueError for motion of what is not continuous.
@@ -84,7 +87,8 @@ class Batch(TypedDict):
   """
 
   inputs: dict[str, Array]  # stream: [B, T, dim] f32, scaled; [B, T, levels]
-  # integers; a prefix [B, L] integers, negative where there is none
+  # integers; a prefix [B, L] integers, negative where there is none, or
+  # [B, L, dim] f32, zeros where there is none
   targets: dict[str, Array]  # likewise, [B, S, ...]
   valid: Array  # [B, T] bool: the step belongs to the clip
   target_valid: NotRequired[Array]  # [B, S]; without it `valid`

@@ -155,16 +155,17 @@ OWNERS = {
   'lz4': ('episodes/ros/packed.py',),
   'matplotlib': ('reporting/',),
   'mcap': ('episodes/ros/',),
+  'dm_control': ('envs/dm_control/',),
   'metaworld': ('envs/metaworld/',),
   'msgpack': ('serve/messages.py',),
-  'mujoco': ('envs/metaworld/',),
+  'mujoco': ('envs/metaworld/', 'envs/dm_control/'),
   'orbax': ('training/checkpoint.py',),
   'pyarrow': ('episodes/parquet.py',),
   'tensorboardX': ('training/metrics.py',),
   'tensorflow': (),
   'tensorstore': ('episodes/zarr.py',),
   'tensorflow_datasets': ('episodes/rlds/', 'tools/convert.py'),
-  'tokenizers': ('vision/tokens.py',),
+  'tokenizers': ('models/words.py', 'vision/tokens.py'),
   'torch': (),
   'transformers': (),
   'websockets': ('serve/',),
@@ -348,7 +349,8 @@ def test_kinds_of_domains_are_named_in_their_room_alone(path):
   name = _name(path)
   if name.startswith(('domains/', 'envs/')):
     return
-  kinds = {'gymnax', 'metaworld', 'recorded'}
+  kinds = {'dm_control', 'documents', 'drawings', 'gymnax', 'metaworld'}
+  kinds |= {'recorded'}
   for node in _nodes(path, ast.Compare):
     texts = {
       leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)
@@ -373,7 +375,10 @@ class Door(NamedTuple):
 
 
 DOORS = {
-  'domains': Door(('domains',), ('measures', 'open_loop', 'playing')),
+  'domains': Door(
+    ('domains',),
+    ('backgrounds', 'measures', 'open_loop', 'playing', 'unacted'),
+  ),
   'models/heads': Door(('KINDS', 'Head', 'loss', 'sample')),
   'models/trunks': Door(('VISIBILITIES', 'SHARDING', 'Trunk', 'check')),
   'objectives': Door(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rpt_jax.envs.dm_control import scene as suite
 from rpt_jax.envs.metaworld import scene
 from tests import selections
 from tests.commands import ROOT, finish
@@ -16,6 +17,9 @@ def skip_without_data(config):
   if config in ('rpt', 'scale'):
     if missing := scene.missing():
       pytest.skip(missing)
+  elif config == 'distractors':
+    if missing := suite.missing():
+      pytest.skip(missing)
   elif config in RECORDED and not (ROOT.parent / 'shared/data').exists():
     pytest.skip('no recorded data beside the repository')
 
@@ -29,7 +33,8 @@ def given(config, folder):
 # `hubert_units` with more runs. Of `robot_video` every stage has tests of its
 # own on recorded data, and two minutes are much. Heads and trunks of `acting`
 # have tests of their own, and rows in `test_doors`.
-SLOW = ('acting', 'mae', 'mine', 'robot_video', 'scale', 'study')
+SLOW = ('acting', 'clip', 'distractors', 'mae', 'mine', 'robot_video', 'scale')
+SLOW += ('study', 'text')
 
 
 @pytest.mark.parametrize(
@@ -58,4 +63,4 @@ def test_every_config_has_a_quicktest(config, tmp_path):
 def test_every_config_has_a_dry_run(config, tmp_path):
   skip_without_data(config)
   output = finish(config, tmp_path, '--dry_run', *given(config, tmp_path))
-  assert 'encode one frame' in output
+  assert ('encode one frame' in output) == (config != 'text')

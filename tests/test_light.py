@@ -11,6 +11,7 @@ from tests.test_main import CONFIG, ROOT
 HEAVY = (
   'array_record',
   'clu',
+  'dm_control',
   'flax',
   'grain',
   'gymnax',

@@ -36,8 +36,9 @@ for name in json.load(sys.stdin):
 print(json.dumps(outcomes))
 """
 # Of extras; what a machine without them may not import.
-EXTRAS = {'av', 'h5py', 'huggingface_hub', 'metaworld', 'mujoco', 'pyarrow'}
-EXTRAS |= {'msgpack', 'tokenizers', 'torch', 'transformers', 'websockets'}
+EXTRAS = {'av', 'dm_control', 'h5py', 'huggingface_hub', 'metaworld', 'mujoco'}
+EXTRAS |= {'msgpack', 'pyarrow', 'tokenizers', 'torch', 'transformers'}
+EXTRAS |= {'websockets'}
 
 
 def python(code, *arguments, **options):

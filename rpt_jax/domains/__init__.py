@@ -25,7 +25,7 @@ from rpt_jax.domains.playing import Played, Scored, SeedWeights
 from rpt_jax.episodes import store, windows
 from rpt_jax.episodes.scales import Scale
 from rpt_jax.results import Measure, Row
-from rpt_jax.types import DatasetNames, StreamSpec
+from rpt_jax.types import TOKEN, DatasetNames, StreamSpec
 
 TEXTS = 'texts.json'  # Of a split: what each of its episodes was told to do.
 
@@ -54,7 +54,10 @@ class Domain(Protocol):
 
   @property
   def fields(self) -> tuple[str, ...]:
-    """Numbers of a step: some of 'state', 'proprio', 'action'."""
+    """Numbers of a step: some of 'state', 'proprio', 'action', 'token'.
+
+    Where 'token' is one of them, `tokens` is its stream.
+    """
 
   @property
   def probed(self) -> tuple[str, ...]:
@@ -195,14 +198,21 @@ def discrete_action(domains: Sequence[Domain]) -> StreamSpec | None:
   return next((d.action(None) for d in domains if d.discrete), None)
 
 
+def discrete(domains: Sequence[Domain]) -> tuple[StreamSpec, ...]:
+  """What is discrete of that of these domains: actions, tokens of documents."""
+  tokens = (d.tokens for d in domains if TOKEN in d.fields)
+  specs = discrete_action(domains), next(tokens, None)
+  return tuple(spec for spec in specs if spec is not None)
+
+
 def felt(domain: Domain) -> dict[str, str]:
-  """{stream: field} of what is felt and done.
+  """{stream: field} of what is felt, done and, in documents, read.
 
   Proprioception is 'proprio' or, as recorded datasets call it, 'state'.
   """
   fields = domain.fields
   proprio = 'proprio' if 'proprio' in fields else 'state'
-  chosen = {'proprio': proprio, 'action': 'action'}
+  chosen = {'proprio': proprio, TOKEN: TOKEN, 'action': 'action'}
   return {s: field for s, field in chosen.items() if field in fields}
 
 

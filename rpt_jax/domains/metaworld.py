@@ -223,14 +223,19 @@ class Task:
   def play(
     self, program, weights, episodes, condition=None, record=False, stop=None
   ):
-    """Whether every seed's episodes succeed, and how long they take."""
+    """Whether every seed's episodes succeed, and how long they take.
+
+    A policy that reads instructions is told the task's, or `condition`.
+    """
+    sentence = condition or metaworld.instruction(self.name)
+    said = playing.told(program, weights, sentence)
     (lanes, count), first = episodes, self.first_seed('evaluation')
     success, steps, film = [], [], None
     for begin in range(0, count, lanes.num):
       outcomes = []
       for seed in range(weights.count):
         own = weights.of(seed)
-        act = playing.on_host(program, own, lanes.num, seed, begin)
+        act = playing.on_host(program, own, lanes.num, seed, begin, said)
         start = first + seed * count + begin
         seeds = range(start, start + lanes.num)
         films = int(record and not seed and not begin)

@@ -69,7 +69,9 @@ class Heldout:
       rows_BT = rows_ET[lanes]
       shown = {
         name: jnp.moveaxis(
-          jnp.asarray(x[:, rows_BT] if name in own else x[rows_BT]), -2, 0
+          jnp.asarray(x[:, rows_BT] if name in own else x[rows_BT]),
+          2 if name in own else 1,
+          0,
         )
         for name, x in seen.items()
       }

@@ -31,13 +31,15 @@ class SeedWeights:
   changed, `latents` {stream: f16 [S, N, D]} of the frames of a split as every
   seed's image model sees them, none where they share one. `sight` is what they
   see of the true state: 'state' all of it, 'positions' what a frame shows; ''
-  where they see frames.
+  where they see frames. `words` is the vocabulary of those that read
+  instructions, or a text tower.
   """
 
   shared: Any
   own_S: Own
   latents: Callable[[str], dict[str, np.ndarray]]
   sight: str = ''
+  words: Any = None
 
   @property
   def count(self) -> int:
@@ -90,6 +92,18 @@ class Scored(NamedTuple):
   ending: str = ''
 
 
+def told(played, weights: SeedWeights, sentence: str) -> dict[str, np.ndarray]:
+  """{'text': [L, ...]} for policies that read instructions, {} for others.
+
+  `played` is their program; '' is no instruction.
+  """
+  return {
+    s.name: weights.words.tokens([sentence], s.levels)[0][0]
+    for s in played.model.streams
+    if not s.timed
+  }
+
+
 def pad(state_NP: Array, dim: int) -> Array:
   """True states in the place of latents: zeros up to `dim` numbers."""
   missing = dim - state_NP.shape[-1]
@@ -104,14 +118,18 @@ def in_rollouts(played, shown: tuple[int, ...]):
   cameras the true state stands in for latents, with zeros up to their width;
   of it only the numbers `shown` are.
   """
+  from rpt_jax.models import sequence
   from rpt_jax.policy import program
 
   act = program.in_rollouts(played)
   width = next((s.dim for s in played.model.streams if s.name == 'latent'), 0)
+  silent = [s for s in played.model.streams if not s.timed]
 
   def policy(carry, observation, keys):
     state = observation['state']
     seen = observation | {'proprio': state}
+    for s in silent:  # Nobody says anything here.
+      seen[s.name] = sequence.absent(s, len(state), 1)
     if width and not played.cameras:
       hidden_P = ~np.isin(np.arange(state.shape[-1]), shown)
       seen['latent'] = pad(jnp.where(hidden_P[None], 0.0, state), width)
@@ -120,7 +138,14 @@ def in_rollouts(played, shown: tuple[int, ...]):
   return policy
 
 
-def on_host(played, weights, batch: int, seed: int, first: int = 0) -> Callable:
+def on_host(
+  played,
+  weights,
+  batch: int,
+  seed: int,
+  first: int = 0,
+  said: Mapping[str, Array] | None = None,
+) -> Callable:
   """A policy for a simulator outside JAX: `act(observation) -> actions [B, A]`.
 
   Args:
@@ -128,16 +153,22 @@ def on_host(played, weights, batch: int, seed: int, first: int = 0) -> Callable:
     batch: episodes that begin together.
     seed: of actions that are drawn.
     first: episodes of this seed before these; each draws by its place.
+    said: what `told` gives, the same for all of them.
   """
   from rpt_jax.policy import program
 
   names = {*played.cameras, *(s.name for s in played.model.streams)}
   keys_B = program.episode_keys(seed, first + batch)[first:]
   memory = program.start(played, batch)
+  said_B = {
+    name: np.broadcast_to(x_L, (batch, *x_L.shape))
+    for name, x_L in (said or {}).items()
+  }
 
   def act(observation):
     nonlocal memory
     seen = {name: x for name, x in observation.items() if name in names}
+    seen |= said_B
     memory, action = program.step(played, weights, memory, seen, keys_B)
     return np.asarray(action)
 

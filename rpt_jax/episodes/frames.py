@@ -94,5 +94,5 @@ def load(folders: Sequence[pathlib.Path]) -> Frames:
 def blank(size: int, length: int = 1024) -> Frames:
   """A clip of black frames, which takes no memory: where shapes matter."""
   black = np.broadcast_to(np.uint8(0), (length, size, size, 3))
-  clip = np.array([length], np.int32), np.ones(1, np.float32), np.array([''])
+  clip = np.array([length], np.int32), np.ones(1, np.float32), np.array(['-'])
   return Frames((black,), *clip)

@@ -68,6 +68,7 @@ class Actors:
         if stream in names
       },
       recorded=recorded.only(seen),
+      words=policies.words(cell),
     )
 
   def seeds(self, domain: Domain, cell: Cell) -> tuple[Policy, SeedWeights]:
@@ -95,7 +96,8 @@ class Actors:
       )
       return tuning.camera_streams(policy.model, seen)
 
-    return policy, SeedWeights(shared, own_S, latents, self.sight)
+    words = self.policies.words(cell)
+    return policy, SeedWeights(shared, own_S, latents, self.sight, words)
 
   @functools.cached_property
   def _encoder(self):

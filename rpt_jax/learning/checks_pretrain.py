@@ -9,11 +9,20 @@ from rpt_jax import domains, settings
 from rpt_jax.learning import streams
 from rpt_jax.learning.runs import PretrainingRun, Runs
 from rpt_jax.learning.streams import FELT
+from rpt_jax.learning.texts import Texts
 from rpt_jax.models import sequence, trunks, visibility
 from rpt_jax.results import NO_RUN, RANDOM
 from rpt_jax.settings import Experiment, refuse
 from rpt_jax.training import optimizer
-from rpt_jax.types import ACTION, CAMERA, LATENT, UNIT, StreamSpec
+from rpt_jax.types import (
+  ACTION,
+  CAMERA,
+  LATENT,
+  TEXT,
+  TOKEN,
+  UNIT,
+  StreamSpec,
+)
 from rpt_jax.units import recipes as recipes_lib
 from rpt_jax.vision import hub, weights
 
@@ -25,6 +34,7 @@ def check(config: Experiment, places) -> None:
     refuse('config.pretrain.main', c.main, f'one of {sorted(c.runs)}')
   _check_names(config)
   _check_trunk(c)
+  _check_tower(c, runs)
   seen = domains.seen(places)
   _check_init(c.init, 'config.pretrain.init')
   for name, run in runs.of(1).items():
@@ -89,6 +99,19 @@ def _check_trunk(c):
       )
 
 
+def _check_tower(c, runs):
+  """What reads instructions is there, where some run has any."""
+  key = 'config.pretrain.text_encoder'
+  if not c.text_encoder:
+    return
+  if not any(run.hears for run in runs.of(1).values()):
+    refuse(key, c.text_encoder, f"'' where no run reads {TEXT!r}")
+  try:
+    Texts(None, c).spec  # noqa: B018, it is read.
+  except ValueError as error:
+    raise ValueError(f'{key}: {error}') from error
+
+
 def _check_run(config, places, run: PretrainingRun, where):
   _check_streams(places, run, where)
   _check_recipe(config, run, where)
@@ -121,12 +144,15 @@ def _check_run(config, places, run: PretrainingRun, where):
     refuse(
       f'{where}.labelled', run.settings.labelled, f'1, as it reads no {FELT}'
     )
+  if run.settings.told < 1 and not run.hears:
+    refuse(f'{where}.told', run.settings.told, f'1, as it reads no {TEXT!r}')
   _check_init(run.settings.init, f'{where}.init')
 
 
 def _check_motion(c, runs, places):
   """Only what runs read as numbers has a difference that is looked at."""
-  read = {s for run in runs.of(1).values() for s in run.streams} - {UNIT}
+  read = {s for run in runs.of(1).values() for s in run.streams}
+  read -= {UNIT, TEXT, TOKEN}
   if any(domain.discrete for domain in domains.acting(places)):
     read -= {ACTION}
   expected = sorted(read | {LATENT})
@@ -141,7 +167,8 @@ def _check_motion(c, runs, places):
 def _specs(run):
   """Streams of a run, as far as it matters here."""
   names = (*run.streams, *run.targets)
-  return {name: StreamSpec(name, 'continuous', dim=1) for name in names}
+  specs = {name: StreamSpec(name, 'continuous', dim=1) for name in names}
+  return specs | {TEXT: Texts(None, run.shared).spec}
 
 
 def _check_recipe(config, run, where):
@@ -167,6 +194,12 @@ def _check_recipe(config, run, where):
 
 def _check_streams(places, run, where):
   names = (*run.streams, *run.targets)
+  if TEXT in run.settings.targets:
+    refuse(
+      f'{where}.targets',
+      run.targets,
+      f'no {TEXT!r}: it is read before all steps, and never predicted',
+    )
   # Side by side latents are told apart by their places, not by names.
   cameras = {domain.name: domain.cameras for domain in places}
   if LATENT in names and len({*map(len, cameras.values())}) > 1:
@@ -179,6 +212,8 @@ def _check_streams(places, run, where):
   by_domain = {domain.name: streams.of(domain) for domain in places}
   available = [s for own in by_domain.values() for s in own]
   available = [*dict.fromkeys(available), UNIT]
+  if TEXT in names:  # Whether any episode was told anything is seen later.
+    available.append(TEXT)
   for key, chosen in (('streams', run.streams), ('targets', run.targets)):
     unknown = [s for s in chosen if s not in available]
     misplaced = ACTION in chosen and chosen[-1] != ACTION

@@ -14,6 +14,7 @@ import numpy as np
 from rpt_jax.domains import Domain
 from rpt_jax.episodes import windows
 from rpt_jax.learning import streams
+from rpt_jax.learning.texts import Texts
 from rpt_jax.types import ACTION, Array
 
 
@@ -38,8 +39,11 @@ def load(
   most: int,
   seed: int,
   seeds: int,
+  texts: Texts | None = None,
 ) -> dict[str, Demos]:
   """Per domain the streams `names` and the actions, as recorded.
+
+  `texts` says how instructions are read.
 
   Nothing is read but what some seed learns from, at `most` so many each. Arrays
   of all domains are padded alike, to at least the longest's rows. Raises
@@ -47,7 +51,7 @@ def load(
   """
   clips, episodes, totals = {}, {}, {}
   for d in domains:
-    whole = streams.read(d, inputs, d.demos, (*names, ACTION))
+    whole = streams.read(d, inputs, d.demos, (*names, ACTION), texts)
     totals[d.name] = len(whole.lengths)
     if totals[d.name] < most:
       raise ValueError(
@@ -121,8 +125,9 @@ def batch(
   first_B, steps = table.first - (context - 1), context + chunk - 1
   rows_BS, valid_BS = windows.future(first_B, table, steps)
   rows_BT = rows_BS[:, :context]
+  seen = {name: windows.gather(data[name], rows_BT) for name in names}
   return {
-    'inputs': {name: windows.gather(data[name], rows_BT) for name in names},
+    'inputs': streams.in_windows(seen),
     'targets': {ACTION: windows.gather(data[ACTION], rows_BS)},
     'valid': valid_BS[:, :context],
     'target_valid': valid_BS,

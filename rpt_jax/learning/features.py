@@ -1,7 +1,7 @@
 """What a trunk makes of every frame, frozen: for probes and for new units."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 from rpt_jax import sharing
 from rpt_jax.episodes import windows
 from rpt_jax.learning import runs as runs_lib
-from rpt_jax.learning import streams
+from rpt_jax.learning import streams, texts
 from rpt_jax.learning.runs import PretrainingRun
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
@@ -22,7 +22,7 @@ _BATCH = 512
 def reader(
   run: PretrainingRun,
   inputs: Mapping[str, Path],
-  action: StreamSpec | None,
+  discrete: Sequence[StreamSpec],
   *,
   untrained: int | None = None,
   layer: int = -1,
@@ -36,12 +36,13 @@ def reader(
   units, which may look ahead.
 
   Args:
-    action: what discrete actions are.
+    discrete: what streams that have no scale are.
     untrained: the seed of a trunk that has not learned, in place of the run's.
     layer: counts blocks from 1; 0 is before them, -1 the normed end.
   """
   measured = sharing.load_scales(inputs['pretrain'] / runs_lib.SCALES)
-  specs = streams.specs(measured, action)
+  told = texts.load(inputs['pretrain'], run.shared)
+  specs = streams.specs(measured, discrete, told)
   inputs_of = [run.spec(s, specs) for s in run.streams]
   body = run.body(inputs_of, (), run.objective.VISIBILITY)
   if untrained is None:
@@ -63,7 +64,7 @@ def reader(
       rows_BT, valid_BT = windows.rows(table.take(picks), run.context)
       seen = windows.gather(clips.arrays, rows_BT)
       present_BTM = seen.pop('present')
-      seen = streams.scaled(seen, measured)
+      seen = streams.in_windows(streams.scaled(seen, measured))
       features_ND.append(
         np.asarray(features(params, seen, valid_BT, present_BTM))
       )

@@ -11,15 +11,23 @@ import numpy as np
 from rpt_jax import settings, sharing
 from rpt_jax.domains import Domain
 from rpt_jax.episodes.scales import Scale
-from rpt_jax.learning import encoders, streams
+from rpt_jax.learning import encoders, streams, texts
 from rpt_jax.learning import runs as runs_lib
 from rpt_jax.learning.runs import PretrainingRun, Runs
 from rpt_jax.learning.streams import FELT
 from rpt_jax.models import sequence
+from rpt_jax.models.words import Words
 from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.results import NO_RUN, Cell
 from rpt_jax.training import checkpoint
-from rpt_jax.types import ACTION, CAMERA, LATENT, PyTree, StreamSpec
+from rpt_jax.types import (
+  ACTION,
+  CAMERA,
+  LATENT,
+  TEXT,
+  PyTree,
+  StreamSpec,
+)
 
 
 def model(
@@ -30,8 +38,9 @@ def model(
 ) -> sequence.SequenceModel:
   """The model of a policy on the trunk of a run.
 
-  It sees the run's streams that its robot has, but never units, and all else
-  that it feels and does, so far as some run was pretrained on it. One that sees
+  It sees the run's streams that its robot has, but never units, hears what it
+  is told where its trunk did, and sees all else that it feels and does, so far
+  as some run was pretrained on it. One that sees
   actions looks about as its trunk does; one that does not is causal, so that
   every step of a window teaches: a trunk pretrained in both directions adapts.
 
@@ -41,7 +50,8 @@ def model(
     finetune: how.
   """
   seen = [s for s in run.streams if s.startswith(LATENT)]
-  inputs = [specs[s] for s in (*seen, *FELT) if s in specs]
+  told = [TEXT] if run.hears else []
+  inputs = [specs[s] for s in (*told, *seen, *FELT) if s in specs]
   head = run.settings.head or finetune.head
   heads = behaviour_cloning.heads(head, finetune.chunk, inputs, action)
   acts = any(spec.name == ACTION for spec in inputs)
@@ -82,6 +92,15 @@ class Policies:
     ]
     return scales | streams.measure(parts)
 
+  @functools.cached_property
+  def texts(self) -> texts.Texts | None:
+    """How instructions are read; None where no run reads any."""
+    return texts.load(self.inputs['pretrain'], self.runs.shared)
+
+  def words(self, cell: Cell) -> Words | None:
+    """The vocabulary of a cell that reads instructions, else None."""
+    return self.texts.words if self.run(cell).hears else None
+
   def run(self, cell: Cell) -> PretrainingRun:
     """Whose trunk a cell has; scratch has the main run's, untrained."""
     name = self.runs.shared.main if cell.run == NO_RUN else cell.run
@@ -97,10 +116,10 @@ class Policies:
   def model(self, domain: Domain, cell: Cell) -> sequence.SequenceModel:
     """The model of a domain's cell."""
     action = domain.action(self.inputs['collect'])
-    specs = streams.specs(
-      self.pretrained_scales, action if self._acted else None
-    )
-    own = {name: specs[name] for name in streams.of(domain) if name in specs}
+    discrete = [action] if self._acted and action.kind == 'discrete' else []
+    specs = streams.specs(self.pretrained_scales, discrete, self.texts)
+    own = (TEXT, *streams.of(domain))
+    own = {name: specs[name] for name in own if name in specs}
     return model(self.run(cell), own, action, self.finetune)
 
   @property
@@ -115,7 +134,8 @@ class Policies:
     names = [s for run in self.runs.all().values() for s in run.streams]
     names = [s for s in names if s.startswith(LATENT)]
     felt = [s for s in FELT if s in self.pretrained_scales and s != ACTION]
-    return tuple(dict.fromkeys((*names, *felt)))
+    told = [TEXT] if self.texts else []
+    return tuple(dict.fromkeys((*told, *names, *felt)))
 
   def pretrained(self, cell: Cell, model: sequence.SequenceModel) -> PyTree:
     """What of a model was pretrained; nothing from scratch."""

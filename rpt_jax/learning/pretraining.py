@@ -39,15 +39,13 @@ def clips(
   parts: Sequence[Part],
   specs: Mapping[str, StreamSpec],
   unit_NL: np.ndarray | None,
-  *,
-  labelled: float = 1.0,
-  seed: int = 0,
+  **drawn,
 ) -> windows.Clips:
   """What a run learns from: clips of all parts, units beside them.
 
   Args:
     unit_NL: of the first parts, in order; later parts have none.
-    labelled, seed: as `streams.join` takes them.
+    drawn: `labelled`, `told` and `seed` of `streams.join`.
   """
   inputs, targets = (
     [run.spec(s, specs) for s in names] for names in (run.streams, run.targets)
@@ -56,7 +54,7 @@ def clips(
   parts = [_only(part.clips, chosen) for part in parts]
   if UNIT in chosen:
     parts = _with_units(parts, unit_NL)
-  return streams.join(parts, inputs, targets, labelled=labelled, seed=seed)
+  return streams.join(parts, inputs, targets, **drawn)
 
 
 def _only(clips, names):
@@ -126,8 +124,9 @@ def _windows(model, batch) -> Batch:
   """A batch of `batches` as objectives take it."""
   masks, steps = ('valid', 'present', SETTINGS), slice(None, model.context)
   arrays = {k: x for k, x in batch.items() if k not in masks}
+  seen = {s.name: arrays[s.name][:, steps] for s in model.streams}
   return Batch(
-    inputs={s.name: arrays[s.name][:, steps] for s in model.streams},
+    inputs=streams.in_windows(seen),
     targets=arrays,
     valid=batch['valid'][:, steps],
     target_valid=batch['valid'],

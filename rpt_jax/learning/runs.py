@@ -10,7 +10,7 @@ from rpt_jax.models import heads as heads_lib
 from rpt_jax.models import sequence
 from rpt_jax.sharing import folder
 from rpt_jax.training import checkpoint
-from rpt_jax.types import CAMERA, LATENT, UNIT, PyTree, StreamSpec
+from rpt_jax.types import CAMERA, LATENT, TEXT, UNIT, PyTree, StreamSpec
 from rpt_jax.units import recipes as recipes_lib
 
 PRETRAINED = 'pretrained'  # Folder of a run, for `rpt_jax.from_pretrained`.
@@ -45,6 +45,11 @@ class PretrainingRun:
   def targets(self) -> tuple[str, ...]:
     """What it predicts."""
     return self.settings.targets or self.streams
+
+  @property
+  def hears(self) -> bool:
+    """Whether it reads instructions."""
+    return TEXT in self.streams
 
   @property
   def context(self) -> int:

@@ -156,6 +156,8 @@ class Learner:
     acting, c = domains.acting(self.places), self.policies.finetune
     about = max(c.demos), self.seed, c.seeds
     return {
-      eyes: demonstrations.load(acting, each.inputs, each.streams, *about)
+      eyes: demonstrations.load(
+        acting, each.inputs, each.streams, *about, texts=each.texts
+      )
       for eyes, each in self._seeing.items()
     }

@@ -22,7 +22,7 @@ from einops import rearrange
 from rpt_jax.models import heads as heads_lib
 from rpt_jax.models import motion, trunks, visibility
 from rpt_jax.models.heads import HeadSpec, Reader
-from rpt_jax.models.stems import Stem, parameter
+from rpt_jax.models.stems import Stem, is_token, parameter
 from rpt_jax.types import Array, PyTree, StreamSpec
 
 
@@ -51,7 +51,7 @@ class SequenceModel(nn.Module):
 
     Args:
       inputs: stream name -> [B, T, ...] as its StreamSpec says; a prefix
-        [B, L] integers, negative where there is no token.
+        [B, L] integers, negative where there is no token, or [B, L, dim].
       valid_BT: bool; padded steps may hold anything, NaN included.
       corrupt_BTM: bool (M or 1 wide); True is replaced by the stream's mask
         vector.
@@ -115,7 +115,7 @@ class SequenceModel(nn.Module):
       Stem(s, self.width, name=parameter('stem', s.name))(inputs[s.name])
       for s in specs
     ]
-    present = [inputs[s.name] >= 0 for s in specs]
+    present = [is_token(s, inputs[s.name]) for s in specs]
     return jnp.concatenate(tokens, axis=1), jnp.concatenate(present, axis=1)
 
   def _reads(self, features_BTD, tokens_BTMD, norm):
@@ -266,8 +266,11 @@ def start(model: SequenceModel, batch: int) -> motion.Carried | None:
 def absent(spec: StreamSpec, batch: int, steps: int) -> Array:
   """What stands for a stream that is not there.
 
-  Zeros [B, T, dim] or [B, T, levels]; of a prefix [B, L], no token.
+  Zeros [B, T, dim] or [B, T, levels]; of a prefix [B, L], no token, or zeros
+  [B, L, dim].
   """
+  if not spec.timed and spec.dim:
+    return jnp.zeros((batch, spec.levels, spec.dim))
   if not spec.timed:
     return jnp.full((batch, spec.levels), -1, jnp.int32)
   if spec.kind == 'continuous':

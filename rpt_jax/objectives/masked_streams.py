@@ -3,7 +3,9 @@
 Of every sample a share r ~ U[low, high] is hidden, by token, by step, by
 stream, or as a suffix ("causal"; attention stays bidirectional). The loss is
 the error of hidden tokens alone, all streams weighing the same (arXiv
-2306.10007, section 3).
+2306.10007, section 3). Of what is hidden BERT shows a tenth as it is and
+another value in the place of a tenth (arXiv 1810.04805, 3.1), so that what is
+seen is looked at, too: `shown`.
 """
 
 import dataclasses
@@ -19,6 +21,9 @@ from rpt_jax.types import Array, Batch, StreamSpec
 
 VISIBILITY = 'bidirectional'
 MASKS = ('token', 'timestep', 'modality', 'causal')
+# What is shown must not be drawn as what is hidden is, whose key a split gives:
+# it is that of the fold with 1.
+_SHOWN = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +34,13 @@ class Settings:
   ratio: tuple[float, float] = keys.key(
     (0.7, 0.9), 'share hidden, drawn per sample', low=0, high=1
   )
+  shown: tuple[float, float] = keys.key(
+    (0.0, 0.0),
+    'shares of what is hidden that are shown as they are, and as another value',
+    low=0,
+    high=1,
+    absent=(0.0, 0.0),
+  )
 
   def check(self, where: str) -> None:
     """Raises ValueError where the least share is above the largest."""
@@ -36,6 +48,8 @@ class Settings:
       raise ValueError(
         f'{where}.ratio: found {self.ratio}, expected (low, high)'
       )
+    if sum(self.shown) > 1:
+      keys.refuse(f'{where}.shown', self.shown, 'shares of at most 1 in all')
 
 
 GUESSES = {
@@ -115,6 +129,40 @@ def _drawn(kind, key, r_B11, real_BTM):
   return hide
 
 
+def disguise(
+  shown: tuple[float, float],
+  key: Array,
+  timed: dict[str, Array],
+  specs: list[StreamSpec],
+  real_BTM: Array,
+  hide_BTM: Array,
+) -> tuple[dict[str, Array], Array]:
+  """(what is read of each stream, bool [B, T, M] where a mask vector is).
+
+  Of the tokens in `hide_BTM` the first share of `shown` is read as it is, the
+  second as another value: of a discrete stream any, all as likely, of a
+  continuous one that of the same step of another window, 0 where it has none.
+
+  Args:
+    timed: stream -> [B, T, ...], in the order of `specs` and M; where
+      `real_BTM` is False it may hold anything.
+  """
+  same, other = shown
+  key = jax.random.fold_in(key, _SHOWN)
+  draw_BTM = jax.random.uniform(key, hide_BTM.shape)
+  other_BTM = hide_BTM & (draw_BTM >= same) & (draw_BTM < same + other)
+  read = {}
+  for m, spec in enumerate(specs):
+    x, own_key = timed[spec.name], jax.random.fold_in(key, m)
+    if spec.kind == 'discrete':
+      another = jax.random.randint(own_key, x.shape, 0, spec.vocab, x.dtype)
+    else:
+      has_BT1 = jnp.roll(real_BTM[..., m : m + 1], 1, axis=0)
+      another = jnp.where(has_BT1, jnp.roll(x, 1, axis=0), 0.0)
+    read[spec.name] = jnp.where(other_BTM[..., m : m + 1], another, x)
+  return read, hide_BTM & (draw_BTM >= same + other)
+
+
 def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
   """Error of hidden tokens: the mean over streams of each one's mean.
 
@@ -130,7 +178,14 @@ def loss(apply, batch: Batch, key: Array, settings: Settings, teacher=None):
   del teacher
   timed, real_BTM = tokens.inputs(batch, apply.streams)
   hide_BTM = mask(settings.mask, key, settings.ratio, batch['valid'], real_BTM)
-  reads = apply(batch['inputs'], batch['valid'], hide_BTM, real_BTM)['reads']
+  inputs, corrupt_BTM = batch['inputs'], hide_BTM
+  if any(settings.shown):
+    specs = [s for s in apply.streams if s.timed]
+    changed, corrupt_BTM = disguise(
+      settings.shown, key, timed, specs, real_BTM, hide_BTM
+    )
+    inputs = inputs | changed
+  reads = apply(inputs, batch['valid'], corrupt_BTM, real_BTM)['reads']
   metrics = {
     'masked_fraction': (
       hide_BTM.sum().astype(jnp.float32),

@@ -1,7 +1,7 @@
 """The policy: observations of a robot in, its actions out.
 
     policy = Policy.load('policies/stack')
-    policy.reset()
+    policy.reset(instruction='stack the cups')
     action = policy.act({'front': frame, 'proprio': joints})[0]
 
 It knows how training saw the world (which cameras at which size, the scale of
@@ -10,17 +10,20 @@ every number, how much history) and shows its model nothing else.
 
 import functools
 import os
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rpt_jax.models.sequence import SequenceModel
+from rpt_jax.models.words import Words
 from rpt_jax.policy import checks, observed, program, saved
 from rpt_jax.policy.ahead import Ahead
 from rpt_jax.policy.execution import Execution
 from rpt_jax.policy.program import Program, Weights
-from rpt_jax.types import ACTION, Array, DatasetNames, PyTree
+from rpt_jax.types import ACTION, TEXT, Array, DatasetNames, PyTree
+from rpt_jax.vision.sentences import Tower
 
 
 class Policy:
@@ -51,6 +54,8 @@ class Policy:
       actions are continuous.
     recorded: how its dataset calls what it sees, and how large frames were;
       `act` takes that, too.
+    words: the vocabulary, or text tower, that a stream 'text' is read with, so
+      that `reset` takes sentences; None: `act` takes its tokens.
 
   Raises ValueError where parts do not fit each other.
   """
@@ -70,6 +75,7 @@ class Policy:
     labels: dict[str, tuple[str, ...]] | None = None,
     num_actions: int = 0,
     recorded: DatasetNames | None = None,
+    words: Words | Tower | None = None,
   ):
     self.frames = {
       camera: tuple(map(int, size)) for camera, size in (frames or {}).items()
@@ -86,6 +92,8 @@ class Policy:
     )
     checks.program(self.program)
     self._fields = checks.fields(self.program, self.frames, self.labels)
+    self.words = checks.words(words, self._fields)
+    self._heard = self._fields.pop(TEXT) if words else None
     checks.image_model(self.program, image)
     checks.params(model, params)
     self.image, self.image_from = image, image_from
@@ -100,6 +108,7 @@ class Policy:
     self._keys = None
     self._memory, self._batch, self._acted = None, 0, False
     self._ahead: Ahead | None = None
+    self._said = {}
 
   @property
   def model(self) -> SequenceModel:
@@ -153,15 +162,23 @@ class Policy:
     """Steps that the slowest chunk of this episode took, a whole number."""
     return self._ahead.slowest if self._ahead else 0
 
-  def reset(self, batch: int = 1, seed: int = 0) -> None:
-    """Begins `batch` episodes: forgets all that was seen and done.
+  def reset(
+    self,
+    batch: int = 1,
+    seed: int = 0,
+    instruction: str | Sequence[str] = '',
+  ) -> None:
+    """Begins `batch` episodes: forgets all that was seen, said and done.
 
     `seed` is that of actions that are drawn; robot i of any batch draws the
     same. Everything is compiled here, at the first call for so many:
-    no `act` waits.
+    no `act` waits. `instruction` is said to all, or one to each; '' says
+    nothing. Raises ValueError for one that is longer than those of training,
+    and where the policy reads none.
     """
     if batch < 1:
       raise ValueError(f'reset: a batch of {batch}, expected at least 1')
+    self._said = self._told(instruction, batch)
     self._keys = program.episode_keys(seed, batch)
     if batch != self._batch:
       self._rehearse(batch)
@@ -196,7 +213,7 @@ class Policy:
     seen, is_single = observed.taken(
       observation, self._fields, self.recorded, self._batch
     )
-    seen = checks.observation(seen, self._fields, self._batch)
+    seen = checks.observation(seen, self._fields, self._batch) | self._said
     memory, self._memory = self._memory, None  # It is donated.
     self._memory, action = program.step(
       self.program, self.weights, memory, seen, self._keys
@@ -271,12 +288,32 @@ class Policy:
     parts = saved.read(folder)
     return cls(**parts | ({'execution': execution} if execution else {}))
 
+  def _told(self, instruction, batch):
+    """{'text': int32 [B, L]}; {} where the policy reads no sentences."""
+    said = (
+      [instruction] * batch if isinstance(instruction, str) else instruction
+    )
+    if self.words is None:
+      if any(said):
+        raise ValueError(
+          f'reset: found an instruction {said[0]!r}, but this policy reads '
+          f'none: it is shown {list(self._fields)}; leave it out'
+        )
+      return {}
+    if len(said) != batch:
+      raise ValueError(
+        f'reset: found {len(said)} instructions, expected one, or one for each '
+        f'of {batch} episodes'
+      )
+    return {TEXT: self.words.said(said, self._heard.shape[0])}
+
   def _rehearse(self, batch):
     """Runs every program once, on nothing."""
     nothing = {
       name: np.zeros((batch, *field.shape), field.dtype)
       for name, field in self._fields.items()
     }
+    nothing |= self._said
     memory, action = program.step(
       self.program,
       self.weights,

@@ -12,10 +12,12 @@ import numpy as np
 
 from rpt_jax.models import heads as heads_lib
 from rpt_jax.models import sequence
+from rpt_jax.models.words import Words
 from rpt_jax.policy.program import Program, Weights, cameras_of
 from rpt_jax.sharing import loading
 from rpt_jax.sharing.loading import Surgery
-from rpt_jax.types import ACTION
+from rpt_jax.types import ACTION, TEXT
+from rpt_jax.vision.sentences import Tower
 
 _FLAT = 1e-6  # A smaller deviation is that of a constant.
 
@@ -99,7 +101,8 @@ def fields(program: Program, frames: dict, labels: dict) -> dict[str, Field]:
   dims, cameras, prefixes = {}, [], {}
   for stream in program.model.streams:
     if not stream.timed:
-      prefixes[stream.name] = Field((stream.levels,), vocab=stream.vocab)
+      each = (stream.dim,) if stream.dim else ()
+      prefixes[stream.name] = Field((stream.levels, *each), vocab=stream.vocab)
       continue
     cameras += cameras_of(stream.name, program.cameras)
     if not cameras_of(stream.name, program.cameras):
@@ -120,6 +123,30 @@ def fields(program: Program, frames: dict, labels: dict) -> dict[str, Field]:
   views = {camera: Field((*size, 3)) for camera, size in frames.items()}
   vectors = {n: Field((d,), labels.get(n, ())) for n, d in dims.items()}
   return views | vectors | prefixes
+
+
+def words(
+  words: Words | Tower | None, fields: dict[str, Field]
+) -> Words | Tower | None:
+  """The vocabulary; ValueError unless the policy reads all of its tokens."""
+  if words is None:
+    return None
+  field = fields.get(TEXT)
+  if isinstance(words, Tower):
+    if field is None or field.shape != (1, words.dim):
+      raise ValueError(
+        f'words: a text tower of {words.dim} numbers, but the stream {TEXT!r} '
+        f'of the policy is {field and field.shape}; give the one it was '
+        'trained with'
+      )
+    return words
+  if field is None or words.vocab > field.vocab:
+    found = 'none' if field is None else f'{field.vocab} tokens'
+    raise ValueError(
+      f'words: a vocabulary of {words.vocab} tokens, but the stream {TEXT!r} '
+      f'of the policy has {found}; give the one it was trained with'
+    )
+  return words
 
 
 def image_model(program: Program, image) -> None:

@@ -157,9 +157,10 @@ def remember(
   for stream in program.model.streams:
     name, x_BTD = stream.name, memory.windows[stream.name]
     if not stream.timed:  # What is said holds for the whole window.
-      words_BL = seen[name].astype(jnp.int32)
+      silent = sequence.absent(stream, len(x_BTD), 1)
+      words_BL = seen[name].astype(silent.dtype)
       if state is not None:  # It has heard them at the first step.
-        words_BL = jnp.where(memory.count == 0, words_BL, -1)
+        words_BL = jnp.where(memory.count == 0, words_BL, silent)
       windows[name] = words_BL
       continue
     if name == ACTION:

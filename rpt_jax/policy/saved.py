@@ -27,7 +27,7 @@ from rpt_jax.types import DatasetNames
 from rpt_jax.vision import hub, weights
 
 _ENCODER_FILE = f'{ENCODER}.safetensors'
-_PARTS = ('model', 'params', 'scales', 'constants')
+_PARTS = ('model', 'params', 'scales', 'constants', 'words')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +65,7 @@ def write(
       policy.params,
       policy.scales,
       constants=policy.weights.constants,
+      words=policy.words,
       origin=origin,
       acting=acting,
       card=card or cards.text(policy.model, 'A policy', acts=True),

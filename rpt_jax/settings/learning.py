@@ -33,6 +33,9 @@ class Run:
   labelled: float = key(
     1.0, 'share of clips with proprioception and actions', low=0, high=1
   )
+  told: float = key(
+    1.0, 'share of clips with their instruction', low=0, high=1, absent=1.0
+  )
   failures: bool = key(False, 'deliberate failures are learned from, too')
   init: Init = key(Init(), 'instead of config.pretrain.init')
   head: Any = key(
@@ -54,10 +57,25 @@ class Pretrain:
   )
   streams: tuple[str, ...] = key(
     ('latent',),
-    "'latent', 'latent/<camera>', 'proprio', 'unit', 'action'",
-    match=r'latent(/.+)?|proprio|unit|action',
+    "'latent', 'latent/<camera>', 'proprio', 'unit', 'action'; 'token' of "
+    "documents; before all steps 'text', the instruction of an episode",
+    match=r'latent(/.+)?|proprio|unit|action|text|token',
     length=1,
     distinct=True,
+  )
+  vocab: int = key(
+    512,
+    "tokens of 'text' at most; every byte is one",
+    low=256,
+    high=1_000_000,
+    absent=512,
+  )
+  text_length: int = key(
+    16,
+    "tokens of 'text' that are read, the first ones",
+    low=1,
+    high=10_000,
+    absent=16,
   )
   motion: tuple[str, ...] = key(
     ('latent',),
@@ -66,6 +84,12 @@ class Pretrain:
     match=r'latent(/.+)?|proprio|action',
     distinct=True,
     absent=(),
+  )
+  text_encoder: str = key(
+    '',
+    "a saved CLIP or SigLIP that reads 'text' in place of tokens; it stays as "
+    'it is',
+    absent='',
   )
   context: int = key(8, 'steps of a window', low=1, high=10_000)
   batch_size: int = key(128, 'windows', low=1, high=1_000_000)

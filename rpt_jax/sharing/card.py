@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rpt_jax import settings
 from rpt_jax.models.sequence import SequenceModel
+from rpt_jax.types import TEXT
 
 # What the Hugging Face hub sorts models by.
 _HEADER = '---\nlibrary_name: rpt_jax\npipeline_tag: robotics\n---\n'
@@ -52,7 +53,7 @@ def text(
   how = [f'| {k} | {_cell(v)} |' for k, v in (provenance or {}).items()]
   rows = [_result(row) for row in results]
   sections = {
-    'Use': [_LOAD.format(line=_LINES[acts])],
+    'Use': [_LOAD.format(line=_LINES[acts]), *_told(model, acts)],
     'Model': _model(model),
     'Data': listed,
     'Made by': _table('what | how', how),
@@ -84,7 +85,25 @@ def _model(model):
   return [line, '', *table, '', f'Heads: {heads or "none"}.']
 
 
+def _told(model, acts):
+  """How a model that reads instructions is told one."""
+  for spec in model.streams:
+    if spec.name == TEXT:
+      how = "`policy.reset(instruction='...')`" if acts else "the stream 'text'"
+      most = f'of at most {spec.levels} tokens, in any script'
+      if spec.dim:
+        most = 'that a text tower reads'
+      return [
+        '',
+        f"It is told an instruction {most}, by {how}: '' says nothing; a "
+        'longer one is refused.',
+      ]
+  return []
+
+
 def _size(spec):
+  if not spec.timed and spec.dim:
+    return f'{spec.levels} vectors of {spec.dim}, once'
   if not spec.timed:
     return f'{spec.levels} tokens of {spec.vocab}, once'
   if spec.kind == 'discrete':

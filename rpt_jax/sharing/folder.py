@@ -4,6 +4,8 @@ config.json           streams, heads, sizes; what trained it; how it acts
 model.safetensors     parameters of the sequence model
 scales.safetensors    mean/<stream> and std/<stream>
 constants.safetensors <head>/<name>: what heads have that is not learned, if any
+tokenizer.json        the vocabulary of instructions, if it reads any
+text_encoder/         or the text tower that reads them
 README.md             the model card
 encoder/              a policy's image model, or encoder.safetensors
 image.safetensors     its parameters, where training changed them
@@ -28,12 +30,13 @@ import numpy as np
 from rpt_jax import files, settings
 from rpt_jax.models import heads as heads_lib
 from rpt_jax.models import sequence, trunks
+from rpt_jax.models import words as words_lib
 from rpt_jax.models.heads import HeadSpec
 from rpt_jax.sharing import card as cards
 from rpt_jax.sharing import loading
 from rpt_jax.training import checkpoint, distributed
-from rpt_jax.types import Array, PyTree, StreamSpec
-from rpt_jax.vision import hub, weights
+from rpt_jax.types import TEXT, Array, PyTree, StreamSpec
+from rpt_jax.vision import hub, sentences, weights
 
 FORMAT, VERSION = 'rpt_jax', 2
 CONFIG, CARD, ENCODER = 'config.json', 'README.md', 'encoder'
@@ -45,10 +48,12 @@ FILES = (
   *hub.FILES,
   SCALES,
   CONSTANTS,
+  words_lib.FILE,
   IMAGE,
   CARD,
   f'{ENCODER}.safetensors',
   *(f'{ENCODER}/{f}' for f in hub.FILES),
+  *(f'{sentences.FOLDER}/{f}' for f in sentences.FILES),
 )
 _SIZES = ('width', 'context', 'visibility')  # Of a SequenceModel.
 
@@ -82,6 +87,7 @@ def write(
   scales: dict[str, tuple[Array, Array]],
   *,
   constants: Mapping[str, dict[str, Array]] | None = None,
+  words: words_lib.Words | sentences.Tower | None = None,
   origin: dict | None = None,
   acting: dict | None = None,
   card: str = '',
@@ -92,6 +98,7 @@ def write(
 
   Args:
     constants: {head: {name: array}}.
+    words: the vocabulary or the text tower of a stream 'text'.
     origin: what trained it, for JSON; the same for equal trainings.
     acting: how it acts, for JSON; None of a model that does not.
     card: Markdown; '': what the model alone tells.
@@ -103,6 +110,8 @@ def write(
     checkpoint.save_params(folder / CONSTANTS, constants)
   if not distributed.is_first():
     return
+  if words is not None:
+    words.save(folder)
   config = {
     'format': FORMAT,
     'version': VERSION,
@@ -151,7 +160,22 @@ def read(folder: str | os.PathLike) -> dict:
   parts['constants'] = (
     checkpoint.load_params(constants) if constants.exists() else {}
   )
+  parts['words'] = _read_words(folder, model)
   return rest | parts | {'folder': folder}
+
+
+def _read_words(folder, model):
+  """The vocabulary, None where there is none; no larger than the stem's."""
+  words = words_lib.load(folder)
+  if words is None:
+    return sentences.load(folder)
+  most = {s.name: s.vocab for s in model.streams if not s.timed}.get(TEXT, 0)
+  if words.vocab > most:
+    raise ValueError(
+      f'{folder / words_lib.FILE}: {words.vocab} tokens, but the model reads '
+      f'{most}; bring back the one it was trained with'
+    )
+  return words
 
 
 def save_scales(path, scales: dict[str, tuple[Array, Array]]) -> None:

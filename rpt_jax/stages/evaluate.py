@@ -89,7 +89,7 @@ def _play(domain, actors, mesh, folder):
   filmed = cells.filmed(policies.finetune, policies.runs)
   names = (*policies.streams, ACTION)
   recorded = functools.partial(
-    streams.read, domain, policies.inputs, names=names
+    streams.read, domain, policies.inputs, names=names, texts=policies.texts
   )
   each = two_at_once.each if domain.together else map
   with domain.episodes(evaluate.episodes, recorded, mesh) as episodes:

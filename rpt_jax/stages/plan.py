@@ -11,7 +11,7 @@ from rpt_jax.episodes import statistics, store
 from rpt_jax.learning import encoders
 from rpt_jax.learning.encoders import TRAINED
 from rpt_jax.learning.runs import PretrainingRun, Runs
-from rpt_jax.learning.streams import FELT
+from rpt_jax.learning.streams import LABELLED
 from rpt_jax.results import Row, See
 from rpt_jax.settings import Experiment
 from rpt_jax.vision import hub
@@ -169,8 +169,8 @@ def _add_trunks(config, add):
 
 
 def _felt(run):
-  """Whether a run may be given the folder that holds actions."""
-  return bool({*run.streams, *run.targets} & {*FELT})
+  """Whether a run is given the folder of what was felt, done and said."""
+  return bool({*run.streams, *run.targets} & {*LABELLED})
 
 
 def _add_policies(config, add, model, inputs):

@@ -3,8 +3,8 @@
 What runs read and predict is theirs to say; a run that names neither
 proprioception nor actions is given no folder that holds any. Writes
 `<run>/pretrained` (for `rpt_jax.from_pretrained`), the learning curve, the
-futures that a run draws which generates units, and `scales.safetensors`, the
-scale of every stream.
+futures that a run draws which generates units, `scales.safetensors`, the scale
+of every stream, and `tokenizer.json` where some run reads instructions.
 """
 
 import functools
@@ -14,7 +14,7 @@ import numpy as np
 
 from rpt_jax import domains, files, results, settings, sharing
 from rpt_jax.episodes import stack
-from rpt_jax.learning import cards, pretraining, streams
+from rpt_jax.learning import cards, pretraining, streams, texts
 from rpt_jax.learning.pretraining import Part
 from rpt_jax.learning.runs import (
   FUTURES,
@@ -32,7 +32,7 @@ from rpt_jax.training import (
   sharding,
   step,
 )
-from rpt_jax.types import UNIT
+from rpt_jax.types import TEXT, UNIT
 from rpt_jax.vision import hub
 
 _SPLITS = ('pretrain', 'heldout')
@@ -46,6 +46,8 @@ def run(config, inputs, directory, iteration=1):
   places = domains.seen(domains.of(config))
   corpus = _Corpus(places, inputs, runs.of(iteration))
   sharing.save_scales(directory / SCALES, corpus.scales)
+  if corpus.texts and distributed.is_first():
+    corpus.texts.words.save(directory)
   mesh, rows = sharding.make_mesh(config.mesh.sizes), []
   for name, each in runs.of(iteration).items():
     training = _Training(each, corpus, mesh, config.seed)
@@ -56,6 +58,7 @@ def run(config, inputs, directory, iteration=1):
     )
     with folder.replacing(directory / name / PRETRAINED) as partial:
       text['constants'] = training.constants
+      text['words'] = corpus.words(each)
       folder.write(partial, training.model, params, corpus.scales, **text)
     if hasattr(each.objective, 'futures') and distributed.is_first():
       files.write_arrays(directory / name / FUTURES, training.futures(params))
@@ -68,13 +71,19 @@ class _Corpus:
 
   def __init__(self, places, inputs, runs):
     self.domains = places
-    names = pretraining.needed(runs)
+    names, self.texts = pretraining.needed(runs), None
+    if TEXT in names:
+      shared = next(iter(runs.values())).shared
+      begun = [each.init.path for each in runs.values() if each.hears]
+      self.texts = texts.train(places, inputs, shared, filter(None, begun))
     splits = [*_SPLITS]
     if any(each.settings.failures for each in runs.values()):
       splits.append(_FAILURES)
     self.parts = {
       split: {
-        d.name: Part(streams.read(d, inputs, split, names), d.weight)
+        d.name: Part(
+          streams.read(d, inputs, split, names, self.texts), d.weight
+        )
         for d in self.domains
         if split in d.splits
       }
@@ -82,8 +91,8 @@ class _Corpus:
     }
     train = [part.clips for part in self.parts['pretrain'].values()]
     self.scales = streams.measure(train)
-    action = domains.discrete_action(self.domains)
-    self.specs = streams.specs(self.scales, action)
+    discrete = domains.discrete(self.domains)
+    self.specs = streams.specs(self.scales, discrete, self.texts)
     self._quantize = next(
       (path for k, path in inputs.items() if k.startswith('quantize')), None
     )
@@ -97,11 +106,16 @@ class _Corpus:
     if UNIT in (*each.streams, *each.targets):
       path = self._quantize / each.settings.recipe / f'{split}.npy'
       unit_NL = stack.File(path)
-    labelled = each.settings.labelled if training else 1.0
+    shares = {'labelled': each.settings.labelled, 'told': each.settings.told}
+    shares = shares if training else {}
     joined = pretraining.clips(
-      each, parts, self.specs, unit_NL, labelled=labelled, seed=seed
+      each, parts, self.specs, unit_NL, seed=seed, **shares
     )
     return joined, parts
+
+  def words(self, each: PretrainingRun):
+    """The vocabulary of a run that reads instructions, else None."""
+    return self.texts.words if each.hears else None
 
   def episodes(self, each: PretrainingRun):
     """[(domain, split, how many)] of all that a run learns from."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from rpt_jax import domains, results
 from rpt_jax.episodes import windows
 from rpt_jax.evals import probes
-from rpt_jax.learning import encoders, features, streams
+from rpt_jax.learning import encoders, features, streams, texts
 from rpt_jax.learning.runs import Runs
 from rpt_jax.results import Probe
 from rpt_jax.types import LATENT
@@ -26,8 +26,9 @@ def run(config, inputs, directory):
   """Rows: R^2 over all dimensions, per features, domain and label."""
   del directory
   places, rows = domains.seen(domains.of(config)), []
-  runs = None
+  runs = told = None
   if config.pretrain:
+    told = texts.load(inputs['pretrain'], config.pretrain)
     runs = Runs(config.pretrain, config.quantize, config.iterations)
   readers, names = _readers(runs, config.seed, inputs, places)
   for domain in places:
@@ -35,7 +36,7 @@ def run(config, inputs, directory):
     if not fields:
       print(f'  {domain.name}: left out, as it has no state and no actions')
       continue
-    clips = {s: streams.read(domain, inputs, s, names) for s in _SPLITS}
+    clips = {s: streams.read(domain, inputs, s, names, told) for s in _SPLITS}
     chosen = {
       s: windows.spread(int(clips[s].lengths.sum()), most)
       for s, most in _MOST.items()
@@ -68,12 +69,12 @@ def _readers(runs, seed, inputs, places):
   readers: dict[str, Callable] = {results.LATENT: latent}
   if runs is None:
     return readers, (LATENT,)
-  action = domains.discrete_action(places)
+  discrete = domains.discrete(places)
   trunks = {results.RANDOM: (runs.main, seed)}
   trunks |= {name: (each, None) for name, each in runs.all().items()}
   names = {LATENT: None}
   for name, (each, untrained) in trunks.items():
-    read = features.reader(each, inputs, action, untrained=untrained)
+    read = features.reader(each, inputs, discrete, untrained=untrained)
     readers[name] = lambda clips, rows, read=read: read([clips], rows)
     names |= dict.fromkeys(each.streams)
   return readers, tuple(names)

@@ -12,7 +12,7 @@ import numpy as np
 
 from rpt_jax import domains, files, results
 from rpt_jax.episodes import stack, store, windows
-from rpt_jax.learning import features, labels, streams
+from rpt_jax.learning import features, labels, streams, texts
 from rpt_jax.learning.runs import TRUNK_RECIPE, Runs
 from rpt_jax.results import Quantize
 from rpt_jax.training import checkpoint, distributed, sharding
@@ -102,11 +102,14 @@ def _side_by_side(parts):
 
 def _features(before, layer, inputs, places):
   """A layer of the trunk before, in the place of latents."""
-  action = domains.discrete_action(places)
-  read = features.reader(before, inputs, action, layer=layer)
+  discrete = domains.discrete(places)
+  read = features.reader(before, inputs, discrete, layer=layer)
+  told = texts.load(inputs['pretrain'], before.shared)
   clips = {}
   for split in _SPLITS:
-    parts = [streams.read(d, inputs, split, before.streams) for d in places]
+    parts = [
+      streams.read(d, inputs, split, before.streams, told) for d in places
+    ]
     lengths = np.concatenate([part.lengths for part in parts])
     count, stored = int(lengths.sum()), None
     for first in range(0, count, stack.BLOCK):

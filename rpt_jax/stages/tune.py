@@ -37,7 +37,9 @@ def run(config, inputs, directory):
   for domain in domains.acting(places):
     (directory / domain.name).mkdir(exist_ok=True)
     names = (*policies.streams, ACTION)
-    recorded = functools.partial(streams.read, domain, inputs, names=names)
+    recorded = functools.partial(
+      streams.read, domain, inputs, names=names, texts=policies.texts
+    )
     with domain.episodes(config.evaluate.episodes, recorded, mesh) as episodes:
       for cell in cells.cells(c, runs):
         if cell.method == TUNED:
@@ -93,7 +95,8 @@ def _judge(learner, actors, domain, cell, play, steps, rates):
   image = actors.image.params if actors.image else {}
   shared = policy.weights._replace(model={}, image=image)
   own_S = Own(parts_S.model, {}, {ACTION: parts_S.constants})
-  weights = SeedWeights(shared, own_S, lambda split: {}, actors.sight)
+  words = actors.policies.words(cell)
+  weights = SeedWeights(shared, own_S, lambda split: {}, actors.sight, words)
   score_S = play(policy.program, weights)
   shown = ' '.join(f'{x:.3f}' for x in score_S)
   print(f'  {domain.name} {cell.name} {steps}: {shown}', flush=True)

@@ -25,6 +25,7 @@ _EXTRAS = {
   'mujoco': 'metaworld',
   'msgpack': 'serve',
   'websockets': 'serve',
+  'dm_control': 'dm_control',
 }
 _ROOTS = (
   'data',

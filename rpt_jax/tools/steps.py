@@ -25,10 +25,11 @@ from rpt_jax.learning import (
   streams,
 )
 from rpt_jax.learning.runs import Runs
+from rpt_jax.learning.texts import Texts
 from rpt_jax.models import sequence
 from rpt_jax.settings import Experiment
 from rpt_jax.training import sharding
-from rpt_jax.types import ACTION, CAMERA, LATENT, PyTree, StreamSpec
+from rpt_jax.types import ACTION, CAMERA, LATENT, TEXT, PyTree, StreamSpec
 from rpt_jax.units import kmeans
 
 _SECTIONS = {'see': 'image_model'}
@@ -61,6 +62,7 @@ def named(config: Experiment) -> dict[str, Callable[[jax.sharding.Mesh], Step]]:
   if config.pretrain:
     runs = Runs(config.pretrain, config.quantize)
     specs = stream_specs(domains.of(config), dim)
+    specs[TEXT] = Texts(None, config.pretrain).spec
     for name, run in runs.of(1).items():
       steps[f'pretrain {name}'] = functools.partial(_pretrain, run, specs)
     if config.finetune:
@@ -108,15 +110,15 @@ def stream_specs(places, dim: int) -> dict[str, StreamSpec]:
     name: StreamSpec(name, 'continuous', dim=width)
     for name, width in widths.items()
   }
-  discrete = domains.discrete_action(places)
-  return specs | ({ACTION: discrete} if discrete else {})
+  return specs | {spec.name: spec for spec in domains.discrete(places)}
 
 
 def _robot(config):
   """(what a policy of the config may see, what it gives)."""
   domain = domains.acting(domains.of(config))[0]
   action = StreamSpec(ACTION, 'continuous', dim=domain.widths.get(ACTION, 0))
-  return streams.of(domain), domain.action(None) if domain.discrete else action
+  own = (TEXT, *streams.of(domain))
+  return own, domain.action(None) if domain.discrete else action
 
 
 def _trained(trainer, batch, model=None):
@@ -208,6 +210,12 @@ def _finetune(c, runs, specs, robot, mesh):
     s.name: _shape((_DEMONSTRATED, s.dim), streams.stored_type(s))
     for s in model.streams
     if s.kind == 'continuous'
+  }
+  nothing = pretraining.example(runs.main, specs)
+  data |= {
+    k: _shape((_DEMONSTRATED, *x.shape[2:]), x.dtype)
+    for k, x in nothing.items()
+    if k == TEXT
   }
   discrete = action.kind == 'discrete'
   width, dtype = (1, jnp.int32) if discrete else (action.dim, jnp.float32)

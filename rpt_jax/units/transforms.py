@@ -7,6 +7,8 @@ Frames of all clips lie one after the other in x_ND; clip_N numbers their clips
                    targets only)
   'running_mean'   its causal form: subtract the mean of the frames so far
   'delta:s'        x_t - x_{t-s}; zero while t < s; 'delta:s^2' twice
+  'delta:a-b'      likewise, of a stride from a to b that each frame draws, by
+                   its place alone (the random horizon of LAOM)
   'stack:a,b'      the frame, then its deltas a, b, ... side by side:
                    'stack:2,2^2' is MFCC + delta + delta-delta
   'standardise'    zero mean, unit variance of every dimension (fitted)
@@ -97,6 +99,24 @@ def delta(x_ND: Array, clip_N: Array, stride: int, order: int = 1) -> Array:
   return x_ND
 
 
+def drawn_delta(x_ND: Array, clip_N: Array, low: int, high: int) -> Array:
+  """Returns x_t - x_{t-s}, s drawn from low to high for every frame.
+
+  By a hash of the frame's place and its clip's number, so that nothing depends
+  on which clips are at hand. Where the clip has not that many frames before, s
+  is what it has.
+  """
+  row_N, start_N = jnp.arange(len(x_ND)), clip_starts(clip_N)
+  place_N = (row_N - start_N).astype(jnp.uint32)
+  mixed_N = place_N * jnp.uint32(2654435761)
+  mixed_N += jnp.asarray(clip_N).astype(jnp.uint32) * jnp.uint32(2246822519)
+  mixed_N = (mixed_N ^ (mixed_N >> 15)) * jnp.uint32(3266489917)
+  stride_N = low + ((mixed_N >> 16) % jnp.uint32(high - low + 1)).astype(
+    jnp.int32
+  )
+  return x_ND - x_ND[jnp.maximum(row_N - stride_N, start_N)]
+
+
 def standardise_fit(moments: Moments) -> dict[str, Array]:
   """Returns mean and scale of each dimension; constant ones keep scale 1."""
   std_D = jnp.sqrt(jnp.asarray(moments.spread, jnp.float32))
@@ -141,6 +161,15 @@ def _strides(text: str, step: str) -> list[tuple[int, int]]:
   return pairs
 
 
+def _range(text: str, step: str) -> tuple[int, int]:
+  """Parses 'a-b' into (a, b)."""
+  low, _, high = text.partition('-')
+  low, high = _number(low, step), _number(high, step)
+  if low > high:
+    raise ValueError(f'{step!r}: found {low} before {high}, expected a-b')
+  return low, high
+
+
 def parse(recipe: tuple[str, ...]) -> list[tuple[str, object]]:
   """Returns (name, argument) of each step.
 
@@ -156,7 +185,9 @@ def parse(recipe: tuple[str, ...]) -> list[tuple[str, object]]:
       raise ValueError(
         f'recipe: unknown transform {name!r}; known: {", ".join(STEPS)}'
       )
-    if name in ('delta', 'stack'):
+    if name == 'delta' and '-' in text:
+      name, argument = 'drawn_delta', [_range(text, step)]
+    elif name in ('delta', 'stack'):
       argument = _strides(text, step)
     elif name == 'whiten':
       argument = _number(text, step) if text else 0
@@ -186,6 +217,8 @@ def _step(name, argument, fitted, x_ND, clip_N) -> Array:
     return running_mean(x_ND, clip_N)
   if name == 'delta':
     return delta(x_ND, clip_N, *argument[0])
+  if name == 'drawn_delta':
+    return drawn_delta(x_ND, clip_N, *argument[0])
   if name == 'stack':
     deltas = [delta(x_ND, clip_N, *pair) for pair in argument]
     return jnp.concatenate([x_ND, *deltas], axis=1)

@@ -121,8 +121,9 @@ def untrained(
       f'image_size: found {size}, expected a multiple of the patch of '
       f'{encoder.patch}'
     )
-  # What is saved as a ViT is read without anything that pools it.
-  encoder = encoder.clone(image_size=size, pool='none')
+  encoder = encoder.clone(image_size=size)
+  if not encoder.projection:  # What is saved as a ViT is read unpooled.
+    encoder = encoder.clone(pool='none')
   return encoder_model('untrained', encoder, shapes(encoder), output, layer)
 
 

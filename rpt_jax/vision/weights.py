@@ -140,7 +140,8 @@ def write(
   """
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  flat = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
+  # Not `ascontiguousarray`, which makes a number an array of one.
+  flat = {name: np.require(x, None, 'C') for name, x in tensors.items()}
   content = safetensors.save(flat, metadata={'format': 'pt'})
   _write(folder / WEIGHTS, content)
   for stem, value in (*jsons.items(), ('config', config)):

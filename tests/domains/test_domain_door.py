@@ -12,6 +12,9 @@ from tests.learning import tiny
 
 # An entry of each kind; what is recorded lies in a folder of the test.
 ENTRIES = {
+  'dm_control': {'tasks': ('cheetah-run', 'humanoid-walk'), 'videos': ''},
+  'drawings': {},
+  'documents': {},
   'gymnax': {'envs': ('CartPole-v1', 'Pendulum-v1')},
   'metaworld': {'tasks': ('door-open-v3',), 'unseen': ('window-open-v3',)},
   'recorded': {
@@ -43,9 +46,11 @@ def test_every_kind_is_asked():
 @pytest.mark.parametrize('kind', ENTRIES)
 def test_a_kind_has_its_protocol(kind, tmp_path):
   tiny.write_dataset(tmp_path / 'squares')
+  tiny.write_texts(tmp_path / 'texts')
   values = dict(ENTRIES[kind])
   if 'path' in {f.name for f in dataclasses.fields(file_of(kind).Settings)}:
-    values['path'] = str(tmp_path / 'squares')
+    folder = 'texts' if kind == 'documents' else 'squares'
+    values['path'] = str(tmp_path / folder)
   file = file_of(kind)
   assert dataclasses.is_dataclass(file.Settings)
   assert list(inspect.signature(file.domains).parameters) == [

@@ -145,6 +145,16 @@ def write_videos(path: pathlib.Path) -> None:
     first.save(path / f'{seed}.gif', **how)
 
 
+def write_texts(path: pathlib.Path) -> None:
+  """Documents that say the same things in another order."""
+  path.mkdir()
+  said = 'the cat sat', 'on the mat', 'a dog ran', 'to the café\n'
+  for seed in range(8):
+    order = np.random.default_rng(seed).integers(4, size=40)
+    text = ', '.join(said[i] for i in order)
+    (path / f'{seed}.txt').write_text(text, 'utf-8')
+
+
 def mine(folder: pathlib.Path) -> list[str]:
   """The flags of `configs/mine.py`: a robot and videos, made in a folder."""
   write_robot(folder / 'lab')

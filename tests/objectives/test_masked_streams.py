@@ -244,3 +244,65 @@ def test_garbage_where_nothing_is_changes_no_bit_of_loss_and_gradients():
   other = gradient(params, changed)
   assert other[0][1]['error/action'] == clean[0][1]['error/action']
   assert other[0][1]['error/latent/see'] != clean[0][1]['error/latent/see']
+
+
+def test_a_tenth_of_what_is_hidden_is_shown_and_a_tenth_is_another():
+  """BERT's 80/10/10, of discrete and of continuous streams."""
+  batch, steps, vocab = 300, 20, 50
+  rng = np.random.default_rng(0)
+  valid_BT, there_BTM = _full(batch, steps, 2)
+  there_BTM[:, -1] = False
+  specs = [
+    StreamSpec('token', 'discrete', vocab=vocab),
+    StreamSpec('latent', 'continuous', dim=3),
+  ]
+  timed = {
+    'token': rng.integers(vocab, size=(batch, steps, 1), dtype=np.int32),
+    'latent': rng.normal(size=(batch, steps, 3)).astype(np.float32),
+  }
+  timed['latent'][:, -1] = np.nan
+  hide_BTM = rng.random((batch, steps, 2)) < 0.5
+  hide_BTM &= there_BTM & valid_BT[..., None]
+  read, corrupt_BTM = masked_streams.disguise(
+    (0.1, 0.1), KEY, timed, specs, there_BTM, hide_BTM
+  )
+  corrupt_BTM = np.asarray(corrupt_BTM)
+  assert not corrupt_BTM[~hide_BTM].any()
+  for m, (name, x) in enumerate(timed.items()):
+    hide_BT, corrupt_BT = hide_BTM[..., m], corrupt_BTM[..., m]
+    seen = np.asarray(read[name])
+    other_BT = ~((seen == x) | np.isnan(x)).all(-1)
+    assert not (other_BT & ~hide_BT).any() and not (other_BT & corrupt_BT).any()
+    count = hide_BT.sum()
+    assert abs(corrupt_BT.sum() / count - 0.8) < 0.02
+    by_chance = 0.1 / vocab if name == 'token' else 0
+    assert abs(other_BT.sum() / count - 0.1 + by_chance) < 0.02
+    assert np.isfinite(seen[:, :-1]).all()
+  others = np.asarray(read['token'])[..., 0][
+    (np.asarray(read['token']) != timed['token'])[..., 0]
+  ]
+  assert len({*others.tolist()}) > vocab - 5  # Any token, as likely.
+
+
+def test_shown_is_in_the_loss_and_nothing_changes_without_it():
+  spec = StreamSpec('token', 'discrete', vocab=9)
+  x = np.random.default_rng(0).integers(9, size=(40, 8, 1), dtype=np.int32)
+  batch = {'inputs': {'token': x}, 'valid': np.ones((40, 8), bool)}
+  given = {}
+
+  def call(inputs, valid_BT, corrupt_BTM, present_BTM):
+    given['read'], given['corrupt'] = inputs['token'], corrupt_BTM
+    logits = jnp.zeros((40, 8, 1, 1, 9))
+    return {'reads': {'token': logits}}
+
+  apply = fakes.Apply(call, (spec,))
+  hidden = {}
+  for shown in ((0.0, 0.0), (0.3, 0.3)):
+    how = masked_streams.Settings(ratio=(0.5, 0.5), shown=shown)
+    metrics = masked_streams.loss(apply, batch, KEY, how)[1]
+    hidden[shown] = int(metrics['error/token'][1]), int(given['corrupt'].sum())
+    changed = int((np.asarray(given['read']) != x).sum())
+    assert (changed > 0) == any(shown)
+  (all_, masked), (some, fewer) = hidden.values()
+  assert all_ == masked == some  # What is shown counts as what is not.
+  assert 0.25 * all_ < fewer < 0.55 * all_

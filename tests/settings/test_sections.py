@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rpt_jax import files, objectives, settings
-from rpt_jax.domains import gymnax, metaworld
+from rpt_jax.domains import dm_control, gymnax, metaworld
 from rpt_jax.settings.reading import section_of, types_of
 from tests.settings import variants
 
@@ -40,6 +40,7 @@ _OBJECTIVE = settings.plugin('objectives', 'next_units')
 REQUIRED = {
   gymnax.Settings: {'envs': ('CartPole-v1',)},
   metaworld.Settings: {'tasks': ('door-open-v3',)},
+  dm_control.Settings: {'tasks': ('cheetah-run',)},
   settings.Quantize: {'recipes': settings.recipes(raw=())},
   settings.Recipe: {'maker': settings.plugin('units/makers', 'kmeans')},
   settings.Run: {'objective': _OBJECTIVE},

@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 DATA = ROOT.parent / 'shared/data'
 ARGUMENTS = {
   'acting': ('', 'study', 'quicktest'),
+  'distractors': ('', 'units', 'clean', 'study', 'full', 'quicktest'),
   'hubert_units': ('', 'tune', 'quicktest'),
   'mae': ('', 'S', 'B', 'L', 'quicktest'),
   'mine': ('', 'quicktest'),

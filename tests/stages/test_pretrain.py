@@ -122,7 +122,7 @@ def test_features_of_a_frame_see_nothing_later(tmp_path):
   after = [windows.Clips({'latent': changed}, LENGTHS), before[1]]
   for name, untrained in (('next', None), ('masked_raw', None), ('next', 0)):
     action = domains.of(config)[0].action()
-    reader = features.reader(runs[name], inputs, action, untrained=untrained)
+    reader = features.reader(runs[name], inputs, (action,), untrained=untrained)
     before_ND, after_ND = reader(before), reader(after)
     assert before_ND.shape == (2 * LENGTHS.sum(), 16)
     np.testing.assert_array_equal(before_ND[:5], after_ND[:5])

@@ -53,6 +53,23 @@ def test_running_mean_is_the_mean_so_far():
   np.testing.assert_allclose(run(('running_mean',)), by_clip(loop), atol=1e-5)
 
 
+def test_a_drawn_delta_is_of_one_of_its_strides():
+  """All are drawn, and a clip's own do not depend on those before it."""
+  clip_N, x_N1 = (
+    np.repeat([3, 7], 60),
+    np.arange(120, dtype=np.float32)[:, None],
+  )
+  _, y_N1 = transforms.fit_transform(('delta:2-5',), x_N1, clip_N)
+  place_N, stride_N = np.tile(np.arange(60), 2), np.asarray(y_N1)[:, 0]
+  assert set(stride_N[place_N >= 5]) == {2, 3, 4, 5}
+  assert (stride_N <= place_N).all() and not stride_N[place_N == 0].any()
+  _, alone_N1 = transforms.fit_transform(('delta:2-5',), x_N1[60:], clip_N[60:])
+  np.testing.assert_array_equal(alone_N1, y_N1[60:])
+  for wrong in ('delta:5-2', 'delta:0-3', 'delta:1-'):
+    with pytest.raises(ValueError, match=wrong):
+      transforms.parse((wrong,))
+
+
 @pytest.mark.parametrize('stride', [1, 3, 40])
 def test_delta_is_within_the_clip(stride):
   expected_ND = by_clip(lambda x_TD: loop_delta(x_TD, stride))

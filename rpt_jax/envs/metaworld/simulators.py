@@ -3,24 +3,21 @@
 import mmap
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import wait
 from typing import NamedTuple
 
 import numpy as np
 
+from rpt_jax.envs import processes
 from rpt_jax.envs.metaworld import (
   ACTION_DIM,
   Behaviour,
   Settings,
   demonstrations,
 )
-from rpt_jax.envs.metaworld.worker import Worker, receive_all, views
+from rpt_jax.envs.metaworld.worker import MODULE, views
+from rpt_jax.envs.processes import Worker
 from rpt_jax.types import Episode
-
-_AHEAD = 4  # finished episodes a worker that wait for an earlier one, at most
-_EVERY = 5.0  # seconds between lines of progress
 
 
 class Outcome(NamedTuple):
@@ -58,7 +55,7 @@ class Simulators:
     file = self._file.fileno()
     for i, _ in enumerate(self._slices):
       label = f'simulator {i} of {task}'
-      self._workers.append(Worker(label, pass_fds=(file,)))
+      self._workers.append(Worker(MODULE, label, pass_fds=(file,)))
     self._call(
       'open', [(task, settings, s.stop - s.start) for s in self._slices]
     )
@@ -115,7 +112,7 @@ class Simulators:
   def _call(self, method, args):
     for worker, arguments in zip(self._workers, args, strict=True):
       worker.send(method, *arguments)
-    return receive_all(self._workers)
+    return processes.receive_all(self._workers)
 
   def _observation(self):
     return {name: x.copy() for name, x in self._views.items()}
@@ -175,60 +172,14 @@ def record(
       'noise: found no level, expected at least one; 0.0 is none'
     )
   num = max(1, min(workers, len(seeds)))
-  progress = _Progress(label or task, len(seeds))
   pool = []
   try:
     for i in range(num):
-      pool.append(Worker(f'recorder {i} of {task}'))
+      pool.append(Worker(MODULE, f'recorder {i} of {task}'))
       pool[-1].send('open', task, settings, 1)
-    receive_all(pool)
-    yield from _in_order(pool, seeds, behaviour, progress)
+    processes.receive_all(pool)
+    calls = [(seed, behaviour) for seed in seeds]
+    yield from processes.in_order(pool, calls, label or task)
   finally:
     for worker in pool:
       worker.close()
-
-
-def _in_order(pool, seeds, behaviour, progress):
-  """Deals seeds to whoever is free, and gives episodes in their order."""
-  idle, busy, done, started = list(pool), {}, {}, 0
-  for index in range(len(seeds)):
-    while index not in done:
-      limit = min(len(seeds), index + _AHEAD * len(pool))
-      while idle and started < limit:
-        worker = idle.pop()
-        worker.send('demonstrate', seeds[started], behaviour)
-        busy[worker.connection] = worker, started
-        started += 1
-      for connection in wait(list(busy), timeout=_EVERY):
-        worker, which = busy.pop(connection)
-        done[which] = worker.receive()
-        idle.append(worker)
-        progress.add(done[which][0])
-      progress.show()
-    yield done.pop(index)
-
-
-class _Progress:
-  """Lines such as '  drawer-open-v3: 40/100 episodes, 610 frames/s, 12 s'."""
-
-  def __init__(self, label, total):
-    self._label, self._total = label, total
-    self._episodes = self._frames = 0
-    self._start = self._shown = time.monotonic()
-
-  def add(self, episode):
-    cameras = len(episode.observation) - 1
-    self._episodes += 1
-    self._frames += cameras * episode.length
-
-  def show(self):
-    now = time.monotonic()
-    if now - self._shown < _EVERY or not self._episodes:
-      return
-    self._shown, took = now, now - self._start
-    left = took / self._episodes * (self._total - self._episodes)
-    print(
-      f'  {self._label}: {self._episodes}/{self._total} episodes, '
-      f'{self._frames / took:.0f} frames/s, {left:.0f} s left',
-      flush=True,
-    )

@@ -71,7 +71,7 @@ def fit(settings: Settings, clips, key, shared, mesh):
       'expected some of two or more: it learns from what follows what'
     )
   scale = transforms.fit(_SCALE, lambda: transforms.slabs(clips))
-  x_ND = _scaled(scale, clips)
+  x_ND = scaled(scale, clips)
   init_key, train_key, cluster_key = jax.random.split(key, 3)
   params = init(settings, x_ND.shape[1], init_key)
   params = train(settings, params, x_ND, first_M, train_key)
@@ -85,7 +85,7 @@ def apply(settings: Settings, fitted, clips, key, mesh) -> makers.Units:
   del settings
   followed_N = followed(clips)
   row_N = np.arange(len(followed_N))
-  x_ND = _scaled(fitted['scale'], clips)
+  x_ND = scaled(fitted['scale'], clips)
   code_ND = _codes(fitted['models'], x_ND, row_N, row_N + followed_N)
   n_N = np.asarray(makers.assign(fitted['codebook'], code_ND, key, 0.0, mesh))
   return makers.Units(
@@ -94,15 +94,15 @@ def apply(settings: Settings, fitted, clips, key, mesh) -> makers.Units:
   )
 
 
-def _scaled(scale, clips):
-  """Latents on their scale, put there when they are read."""
+def scaled(scale: PyTree, clips) -> Array:
+  """Latents [N, D] on their scale, put there when they are read."""
 
-  def scaled(x):
+  def on_scale(x):
     flat = x.reshape(-1, x.shape[-1])
     clip_N = np.zeros(len(flat), int)
     return transforms.apply(_SCALE, scale, flat, clip_N).reshape(x.shape)
 
-  return stack.mapped(clips.arrays[makers.LATENT], scaled)
+  return stack.mapped(clips.arrays[makers.LATENT], on_scale)
 
 
 def _codes(params, x_ND, now_M, next_M):
@@ -143,13 +143,13 @@ def codes(params: PyTree, now_ND: Array, next_ND: Array) -> Array:
   """The inverse model: pairs of standardised latents -> codes in (-1, 1)."""
   # The change rather than the second: it is small beside the latents.
   pair_NE = jnp.concatenate([now_ND, next_ND - now_ND], axis=1)
-  return jnp.tanh(_perceptron(params['inverse'], pair_NE))
+  return jnp.tanh(perceptron(params['inverse'], pair_NE))
 
 
 def predict(params: PyTree, now_ND: Array, code_NC: Array) -> Array:
   """The forward model: what the second latents are taken to be."""
   seen_NE = jnp.concatenate([now_ND, code_NC], axis=1)
-  return now_ND + _perceptron(params['forward'], seen_NE)
+  return now_ND + perceptron(params['forward'], seen_NE)
 
 
 def train(
@@ -207,7 +207,8 @@ def _learn(settings, state, pair_SB2D, keys_S):
   return jax.lax.scan(step, state, (pair_SB2D, keys_S))[0]
 
 
-def _perceptron(params, x_NE):
+def perceptron(params: PyTree, x_NE: Array) -> Array:
+  """Two layers, 'hidden' and 'out', of one model: [N, E] -> [N, ...]."""
   hidden, out = params['hidden'], params['out']
   h_NH = jax.nn.gelu(x_NE @ hidden['kernel'] + hidden['bias'][None])
   return h_NH @ out['kernel'] + out['bias'][None]

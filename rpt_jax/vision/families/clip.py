@@ -1,6 +1,17 @@
 """CLIP (Radford et al. 2021): image and text towers, one embedding space."""
 
-from rpt_jax.vision import layout, published, text, vit
+import numpy as np
+
+from rpt_jax.types import PyTree
+from rpt_jax.vision import (
+  byte_tokens,
+  layout,
+  published,
+  text,
+  vit,
+  weights,
+)
+from rpt_jax.vision.families import vit as vit_family
 
 DEFAULTS = dict(
   image_size=224,
@@ -105,3 +116,53 @@ TEXT = text.TextFamily(
   ignored=r'vision_model\..*|visual_projection\..*|logit_scale'
   r'|.*\.position_ids',
 )
+
+
+def save(
+  image: vit.Encoder, said: text.TextEncoder, params: PyTree, directory
+) -> None:
+  """Writes two towers of ours as transformers' CLIPModel does.
+
+  `params` has 'image', 'text' and 'scale', the log of what multiplies cosines.
+  Captions are bytes (`byte_tokens`), which tokenizer.json says as well.
+  """
+  tensors = layout.export(params['image'], table('vision_model.'))
+  tensors |= layout.export(params['text'], text_table('text_model.'))
+  tensors['logit_scale'] = np.asarray(params['scale'], np.float32)
+  config = {
+    'architectures': ['CLIPModel'],
+    'model_type': 'clip',
+    'projection_dim': image.projection,
+    'logit_scale_init_value': float(tensors['logit_scale']),
+    'vision_config': _sizes(image)
+    | {'image_size': image.image_size, 'patch_size': image.patch},
+    'text_config': _sizes(said)
+    | {
+      'vocab_size': said.vocab,
+      'max_position_embeddings': said.length,
+      'bos_token_id': byte_tokens.START,
+      'eos_token_id': byte_tokens.END,
+      'pad_token_id': byte_tokens.END,
+    },
+  }
+  weights.write(
+    directory,
+    config,
+    tensors,
+    preprocessor_config=vit_family.preprocessor_of(image),
+    tokenizer=byte_tokens.tokenizer(),
+    tokenizer_config=byte_tokens.settings(said.length),
+  )
+
+
+def _sizes(tower):
+  """What config.json says of either tower."""
+  return {
+    'hidden_act': 'quick_gelu',
+    'layer_norm_eps': tower.epsilon,
+    'hidden_size': tower.width,
+    'num_hidden_layers': tower.depth,
+    'num_attention_heads': tower.num_heads,
+    'intermediate_size': round(tower.mlp_ratio * tower.width),
+    'projection_dim': tower.projection,
+  }

@@ -1,0 +1,74 @@
+"""What domains share where things are seen or read, and nothing is done."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from rpt_jax import episodes
+from rpt_jax.domains import measures
+from rpt_jax.domains.playing import Played, Scored
+from rpt_jax.types import StreamSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Unacted:
+  """A domain that the stage collect writes; there are no policies of it."""
+
+  name: str
+  settings: Any
+  seen = True
+  splits = ('pretrain', 'heldout')
+  demos = 'pretrain'
+  weight = 0.0
+  discrete = False
+  num_actions = vocab = 0
+  visible = ()
+  action_limit = None
+  measure = measures.PREDICTION
+  together = sequential = False
+  content = ''
+
+  @property
+  def entry(self) -> str:
+    return self.name
+
+  @property
+  def widths(self) -> dict[str, int]:
+    return {}
+
+  def fps(self, collected: Path | None = None) -> float:
+    del collected  # As many steps a second as one likes.
+    return 1.0
+
+  def check(self, as_stream: bool = False) -> None:
+    """Nothing is read from elsewhere."""
+
+  def source(self, collected: Path, split: str):
+    return episodes.open(collected / self.name, split=split)
+
+  def action(self, collected: Path | None = None) -> StreamSpec:
+    self._refuse()
+
+  def action_scale(self, collected: Path | None = None):
+    self._refuse()
+
+  def most_demos(self) -> tuple[int, str]:
+    self._refuse()
+
+  def episodes(self, count, streams, mesh):
+    return contextlib.nullcontext()
+
+  def play(
+    self, program, weights, episodes, condition=None, record=False, stop=None
+  ) -> Played:
+    self._refuse()
+
+  def score(self, played: Played, collected: Path) -> Scored:
+    self._refuse()
+
+  def _refuse(self):
+    raise ValueError(
+      f'config.domains.{self.name}: nothing is done there, so that there is '
+      'nothing to play'
+    )
