@@ -31,8 +31,8 @@ Expected on 2 CPU cores, 2.3 GiB (kill it and go on as often as you like): 37
 minutes with other work beside it; fine-tuned minus scratch with two
 demonstrations 0.06 [-0.04, 0.17] in the tasks seen and 0.20 [0.12, 0.29] in the
 unseen one. `study` 58 minutes; 0.11 [0.01, 0.21] and -0.24 [-0.41, -0.05].
-`conclusive` takes 12 minutes a pipeline, 40 beside other work; in ten of them
-neither way is told from scratch (0.02 [-0.08, 0.11] at most) or from the other.
+`conclusive` takes 12 minutes a pipeline, 40 beside other work; in twelve
+neither way is told from scratch (0.03 [-0.06, 0.13] at most) or from the other.
 `tune` takes perhaps 40 (two smaller grids were made: configs/README.md).
 `action_free` 50 beside much other work; video alone over scratch 0.05
 [-0.05, 0.17] and -0.23 [-0.33, -0.12]. `quicktest` takes a minute or two.

@@ -178,6 +178,7 @@ def test_what_is_no_flag_gets_the_flag_to_use(argument, words):
     options.parse(['main', argument])
 
 
+@pytest.mark.slow
 def test_kinds_of_ones_own_are_those_of_the_config_beside(tmp_path):
   """A workdir imports nothing by itself; the config that is given does."""
   (tmp_path / 'mylab').mkdir()

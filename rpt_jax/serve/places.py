@@ -5,6 +5,7 @@ compiled after `warm`, as batches are padded to a few sizes, and nothing grows.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -13,7 +14,7 @@ import numpy as np
 from rpt_jax.policy import Policy, checks, sessions
 from rpt_jax.policy.sessions import Asked
 from rpt_jax.serve.requests import Act
-from rpt_jax.types import ACTION
+from rpt_jax.types import ACTION, TEXT
 
 # A gap as long as this is as one that is longer: nothing is remembered.
 _LONGEST_GAP = 2**20
@@ -43,7 +44,10 @@ class Places:
     execution = dataclasses.replace(policy.execution, execute=1, delay=0)
     self._program = dataclasses.replace(policy.program, execution=execution)
     self._weights, self._policy = policy.weights, policy
-    self.fields = checks.fields(policy.program, policy.frames, policy.labels)
+    fields = checks.fields(policy.program, policy.frames, policy.labels)
+    self.fields = {name: fields[name] for name in policy.observed}
+    self._entries = fields  # With what sentences become.
+    self._said = functools.lru_cache(256)(self._tokens)
     self.most, self.execute = most, execute
     self._free = list(range(most))
     self._sizes = _sizes(most)
@@ -106,7 +110,14 @@ class Places:
     executed = act.stamp.executed
     if executed is not None:
       self._action(executed, 'as a robot does them')
+    if self._policy.words:
+      seen[TEXT] = self._said(act.instruction)
     return act._replace(observation=seen)
+
+  def _tokens(self, instruction):
+    """[1, ...] of a sentence; ValueError for one that is too long."""
+    length = self._entries[TEXT].shape[0]
+    return self._policy.words.said([instruction], length)
 
   def _since(self, session, act):
     """(steps not shown, what was done, whether it is told) since the last."""
@@ -143,7 +154,7 @@ class Places:
       np.asarray(corrects_B, bool),
     )
     observation = {}
-    for name, field in self.fields.items():
+    for name, field in self._entries.items():
       x = np.zeros((size, *field.shape), field.dtype)
       for lane, each in enumerate(seen):
         x[lane] = each[name][0]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 _MOST_STEP = 2**30
+_LONGEST_TEXT = 4096
 
 
 class Reset(NamedTuple):
@@ -34,12 +35,14 @@ class Stamp:
 class Act(NamedTuple):
   """An observation {name: array of one robot}, and its stamp.
 
-  Another `session` than before begins an episode.
+  Another `session` than before begins an episode. `instruction` is what the
+  robot was told to do, of which some policies read nothing.
   """
 
   observation: dict
   stamp: Stamp = Stamp()
   session: str = ''
+  instruction: str = ''
 
 
 def stamp(given) -> Stamp:
@@ -70,6 +73,16 @@ def stamp(given) -> Stamp:
       '[K, A], or integers [K]'
     )
   return dataclasses.replace(read, executed=executed)
+
+
+def instruction(given) -> str:
+  """What a robot was told; ValueError for what is no text of that kind."""
+  if not isinstance(given, str) or len(given) > _LONGEST_TEXT:
+    raise ValueError(
+      f'prompt: found {_shown(given)}, expected a text of at most '
+      f'{_LONGEST_TEXT} letters'
+    )
+  return given
 
 
 def whole(value, what: str, most: int = 2**31 - 1) -> int:

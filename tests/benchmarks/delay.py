@@ -34,9 +34,14 @@ def main():
   (workdir,) = map(pathlib.Path, sys.argv[1:])
   for name in ('Detour-v0', 'OneWay-v0'):
     folders = sorted(workdir.glob(f'pipeline_*/evaluate/{name}/policy'))
+    if len(folders) < 2:
+      raise SystemExit(f'{workdir}: {name}: {len(folders)} pipelines, not 2')
     played = {
       way: np.array(
-        [[played_once(f, name, how(d)) for d in DELAYS] for f in folders]
+        [
+          [played_once(f, name, how(d), seed) for d in DELAYS]
+          for seed, f in enumerate(folders)
+        ]
       )
       for way, how in WAYS.items()
     }
@@ -59,7 +64,7 @@ def row(label, share_PD):
   print(f'| {label} | ' + ' | '.join(texts) + ' |', flush=True)
 
 
-def played_once(folder, name, execution):
+def played_once(folder, name, execution, seed):
   """(share of episodes that succeed, share of those that passed left)."""
   policy = Policy.load(folder, execution)
   env = envs.make(name)
@@ -67,7 +72,7 @@ def played_once(folder, name, execution):
     env,
     playing.in_rollouts(policy.program, tuple(range(len(env.state_names)))),
     (policy.weights, program.start(policy.program, EPISODES)),
-    jax.random.key(int(folder.parts[-4].rpartition('_')[2])),
+    jax.random.key(seed),
     EPISODES,
     record=('state', 'reward'),
   )

@@ -5,7 +5,7 @@
 Of every `<task>/policy` in a folder: episodes played by a policy in this
 process, then by robots that ask a server, each on a connection of its own. The
 clock is the simulator's: an answer is there a whole number of decisions later,
-what is due of the newest one is played, and before the first the arm rests.
+what is due of the newest one is played, and an episode begins with the first.
 Delays cover 0, 50, 100 and 200 ms of decisions of 62.5 ms; with ensembling
 (m = 0.1), too. The same seeds are played by all.
 """
@@ -44,10 +44,9 @@ class Robots:
       client.send(seen | {'stamp': stamp})
     answers = [client.receive() for client in self._clients]
     self._chunks.append(np.stack([answer['actions'] for answer in answers]))
-    due = len(self._chunks) - 1 - self._late
-    action = np.zeros_like(self._chunks[0][:, 0])  # The arm rests.
-    if due >= 0:
-      action = self._chunks[due][:, self._late]
+    now = len(self._chunks) - 1
+    due = max(0, now - self._late)  # An episode begins with its first answer.
+    action = self._chunks[due][:, now - due]
     self._done.append(action)
     return action
 

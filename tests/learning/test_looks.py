@@ -38,13 +38,13 @@ def trained(change=lambda look_SW, data: data):
   for look_W, picks_N in zip(look_SW, picks_SN, strict=True):
     assert not {*table.clip[look_W]} & {*table.clip[picks_N]}
   data = change(look_SW, data)
-  run = looks.trainer(model, finetune, False, mesh)
+  run = looks.trainer(model, finetune, True, mesh)
   before = cloning.initial(model)(keys_S)
   rates_S = np.full(2, 3e-2, np.float32)
   scales = {'latent': test_cloning.SCALE}
   own = before, {}, data, scales, picks_SN, count_S, keys_S, STEPS, rates_S
   loop = cloning.loop(
-    model, finetune, False, mesh, *jax.tree.map(lambda x: x[0], own[:2]),
+    model, finetune, True, mesh, *jax.tree.map(lambda x: x[0], own[:2]),
     data, scales, picks_SN[0], count_S[0], keys_S[0], STEPS, rates_S[0],
   )  # fmt: skip
   return *run(look_SW, *own), loop, look_SW

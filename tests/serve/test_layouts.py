@@ -39,12 +39,6 @@ def unpacked(data):
   return msgpack.unpackb(data, object_hook=read)
 
 
-def alone(policy, observations, every):
-  """Chunks of a policy that is shown each `every` steps, absent between."""
-  policy.reset()
-  return [policy.act(x)[0] for x in observations[::every]]
-
-
 def test_a_session_of_openpi():
   state = np.float32([0.1, -0.2, 0.3])
   observation = {'observation/state': state, 'prompt': 'pick it up'}
@@ -161,7 +155,7 @@ def test_what_roboarena_cannot_play_is_refused():
     serving.serve(droid(), sessions=1, layout='roboarena')
 
 
-def test_unknown_kinds_of_layouts_there_are_none():
+def test_every_layout_reads_that_an_episode_begins():
   for kind in layouts.KINDS:
     layout = layouts.load(kind)
     assert isinstance(layout.read({'endpoint': 'reset'}, None), requests.Reset)

@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 DATA = ROOT.parent / 'shared/data'
 ARGUMENTS = {
   'acting': ('', 'study', 'quicktest'),
+  'clip': ('', 'quicktest'),
   'distractors': ('', 'units', 'clean', 'study', 'full', 'quicktest'),
   'hubert_units': ('', 'tune', 'quicktest'),
   'mae': ('', 'S', 'B', 'L', 'quicktest'),
@@ -33,6 +34,7 @@ ARGUMENTS = {
   ),
   'study': ('', 'small', 'horizon', 'quicktest'),
   'scale': ('', 'S', 'L,16', 'XL,256', 'quicktest'),
+  'text': ('', 'quicktest'),
 }
 SPECS = [f'{name}:{a}' for name, each in ARGUMENTS.items() for a in each]
 RECORDED = ('robot_video', 'mae', 'rpt:g1')

@@ -21,6 +21,7 @@ import numpy as np
 from rpt_jax.policy.checks import Field
 
 KINDS = ('openpi', 'roboarena')
+PROMPT = 'prompt'  # What the robot is told; most policies read none.
 # Errors name what is unknown, and look for what it may be meant as.
 _MOST_NAMES, _LONGEST = 64, 200
 

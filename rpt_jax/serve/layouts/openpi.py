@@ -11,7 +11,6 @@ from rpt_jax.serve import layouts, requests
 from rpt_jax.serve.requests import Act, Reset
 
 _PREFIX, _STATE, _PROPRIO = 'observation/', 'state', 'proprio'
-_PROMPT = 'prompt'  # A text, of which a policy reads tokens, if anything.
 
 
 def greeting(about: layouts.About) -> dict:
@@ -46,14 +45,14 @@ def read(message, about: layouts.About) -> Act | Reset:
       f"endpoint: found {str(endpoint)[:100]!r}, expected 'infer' or 'reset'"
     )
   stamp = requests.stamp(given.pop('stamp', {}))
+  told = requests.instruction(given.pop(layouts.PROMPT, ''))
   if about.names:
-    return Act(layouts.renamed(given, about.names), stamp)
+    seen = layouts.renamed(given, about.names)
+    return Act(seen, stamp, instruction=told)
   given = {name.removeprefix(_PREFIX): x for name, x in given.items()}
-  if _PROMPT not in about.fields:
-    given.pop(_PROMPT, None)
   if _STATE not in about.fields and _PROPRIO not in given and _STATE in given:
     given[_PROPRIO] = given.pop(_STATE)
-  return Act(given, stamp)
+  return Act(given, stamp, instruction=told)
 
 
 def begun(about: layouts.About) -> dict:

@@ -65,7 +65,11 @@ def read(message, about: layouts.About) -> Act | Reset:
       f"endpoint: found {str(endpoint)[:100]!r}, expected 'infer' or 'reset'"
     )
   session = np.asarray(given.get('session_id', '')).ravel()[:1].tolist()
-  return Act(layouts.renamed(given, about.names), session=str(session)[:200])
+  return Act(
+    layouts.renamed(given, about.names),
+    session=str(session)[:200],
+    instruction=requests.instruction(given.get(layouts.PROMPT, '')),
+  )
 
 
 def begun(about: layouts.About) -> str:

@@ -23,7 +23,7 @@ NEEDS = ('frames',)
 SHARDING = transformer.SHARDING
 CAPTION = (
   'Masked autoencoding of held-out frames. The encoder sees only the patches '
-  'left in the middle picture; the right one is what the decoder makes of them.'
+  'left in “masked”; “output” is what the decoder makes of them.'
 )
 _PICTURES, _JUDGED = 12, 512  # Held-out frames that are drawn, and measured.
 
