@@ -149,3 +149,9 @@ def test_licence_and_citation_agree_with_the_package(installed):
   assert len(kept) == 1
   assert package['Description-Content-Type'] == 'text/markdown'
   assert package.get_payload().startswith('# rpt_jax')
+
+
+def test_every_test_file_has_a_name_of_its_own():
+  """Without packages two of one name cannot be collected together."""
+  names = sorted(path.name for path in (ROOT / 'tests').rglob('test_*.py'))
+  assert names == sorted(set(names))
