@@ -13,6 +13,8 @@ from rpt_jax import experiments, options
 ROOT = pathlib.Path(__file__).parents[2]
 DATA = ROOT.parent / 'shared/data'
 ARGUMENTS = {
+  'clip': ('', 'quicktest'),
+  'text': ('', 'quicktest'),
   'hubert_units': ('', 'tune', 'quicktest'),
   'mae': ('', 'S', 'B', 'L', 'quicktest'),
   'mine': ('', 'quicktest'),
