@@ -158,7 +158,7 @@ OWNERS = {
   'dm_control': ('envs/dm_control/',),
   'metaworld': ('envs/metaworld/',),
   'msgpack': ('serve/messages.py',),
-  'mujoco': ('envs/metaworld/', 'envs/dm_control/'),
+  'mujoco': ('envs/canvas.py', 'envs/dm_control/', 'envs/metaworld/'),
   'orbax': ('training/checkpoint.py',),
   'pyarrow': ('episodes/parquet.py',),
   'tensorboardX': ('training/metrics.py',),

@@ -5,16 +5,15 @@ to 40 times cheaper. What hides nothing, by the depth buffer, is the background.
 """
 
 import contextlib
-import ctypes.util
 import importlib.metadata
-import os
 
 import numpy as np
+
+from rpt_jax.envs import canvas
 
 MUJOCO = '3.3.0'  # What Meta-World needs, and dm_control 1.0.28 works with.
 LOWEST = 0.1  # Metres: a camera that is moved stays above the ground.
 CAMERA = 0  # Of the suite's models, the one that follows the robot.
-_MAX_GEOMS = 1000
 
 
 def missing() -> str:
@@ -30,22 +29,12 @@ def missing() -> str:
       'the Control Suite needs the extra dm_control: pip install -e '
       "'.[dm_control]'"
     )
-  back_end = os.environ.setdefault('MUJOCO_GL', 'osmesa')
-  if back_end == 'osmesa' and not ctypes.util.find_library('OSMesa'):
-    return (
-      'the Control Suite is drawn with OSMesa, and its library is missing: '
-      'apt-get install -y --no-install-recommends libosmesa6'
-    )
-  return ''
+  return canvas.missing()
 
 
 def edit(model) -> None:
   """Makes a model cheap to draw, in place; comes before the first drawing."""
-  model.vis.quality.offsamples = 0
-  model.vis.quality.shadowsize = 0
-  model.light_castshadow[:] = 0
-  model.mat_reflectance[:] = 0
-  model.site_rgba[:, 3] = 0  # Targets and markers.
+  canvas.simplify(model)
 
 
 @contextlib.contextmanager
@@ -99,23 +88,9 @@ class Studio:
 
   def __init__(self, model, size: int):
     import mujoco
-    from mujoco import gl_context
 
-    self._mujoco, self._size = mujoco, size
-    model.vis.global_.offwidth = model.vis.global_.offheight = size
-    self._gl = gl_context.GLContext(size, size)
-    self._gl.make_current()
-    self._scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
-    self._options = mujoco.MjvOption()
-    scale = mujoco.mjtFontScale.mjFONTSCALE_100
-    self._context = mujoco.MjrContext(model, scale.value)
-    mujoco.mjr_setBuffer(
-      mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context
-    )
-    self._camera = mujoco.MjvCamera()
-    self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-    self._camera.fixedcamid = CAMERA
-    self._rows = np.empty((size, size, 3), np.uint8)
+    self._mujoco = mujoco
+    self._canvas = canvas.Canvas(model, size)
     self._depth = np.empty((size, size), np.float32)
 
   def draw(self, model, data, background=None, ground=1.0) -> np.ndarray:
@@ -125,8 +100,7 @@ class Studio:
       background: uint8 [H, W, 3] where nothing is; None: the suite's own sky.
       ground: how much of the ground hides it, 0 to 1.
     """
-    self._render(model, data, sky=background is None)
-    image = self._rows[::-1].copy()
+    image = self._render(model, data, sky=background is None).copy()
     if background is None:
       return image
     empty = self._depth[::-1] >= 1
@@ -143,32 +117,26 @@ class Studio:
 
   def close(self) -> None:
     """Frees the context; drawing after it is an error."""
-    self._context.free()
-    self._gl.free()
+    self._canvas.close()
 
   def _bodies(self, model, data):
     """The body that each pixel shows, [H, W]; -1: none."""
-    self._render(model, data, sky=False, segments=True)
-    shown = self._rows[::-1].astype(np.int32) @ [1, 1 << 8, 1 << 16]
-    bodies = np.full(self._scene.ngeom + 1, -1)
-    for geom in self._scene.geoms[: self._scene.ngeom]:
+    rows = self._render(model, data, sky=False, segments=True)
+    shown = rows.astype(np.int32) @ [1, 1 << 8, 1 << 16]
+    scene = self._canvas.scene
+    bodies = np.full(scene.ngeom + 1, -1)
+    for geom in scene.geoms[: scene.ngeom]:
       if geom.objtype == self._mujoco.mjtObj.mjOBJ_GEOM:
         bodies[geom.segid + 1] = model.geom_bodyid[geom.objid]
     return bodies[shown]
 
   def _render(self, model, data, sky, segments=False):
-    mujoco, flags = self._mujoco, self._scene.flags
-    flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
-    flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-    flags[mujoco.mjtRndFlag.mjRND_HAZE] = 0
-    flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = sky
-    flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = segments
-    flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = segments
-    self._gl.make_current()
-    everything = mujoco.mjtCatBit.mjCAT_ALL.value
-    mujoco.mjv_updateScene(
-      model, data, self._options, None, self._camera, everything, self._scene
-    )
-    window = mujoco.MjrRect(0, 0, self._size, self._size)
-    mujoco.mjr_render(window, self._scene, self._context)
-    mujoco.mjr_readPixels(self._rows, self._depth, window, self._context)
+    """What the camera sees, rows from the top."""
+    flag, flags = self._mujoco.mjtRndFlag, self._canvas.scene.flags
+    flags[flag.mjRND_SHADOW] = 0
+    flags[flag.mjRND_REFLECTION] = 0
+    flags[flag.mjRND_HAZE] = 0
+    flags[flag.mjRND_SKYBOX] = sky
+    flags[flag.mjRND_SEGMENT] = segments
+    flags[flag.mjRND_IDCOLOR] = segments
+    return self._canvas.render(model, data, CAMERA, self._depth)[::-1]

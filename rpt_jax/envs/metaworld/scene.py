@@ -7,11 +7,11 @@ and bring `corner2` nearer to the table, where Masked World Models (Seo et al.
 2022) put it.
 """
 
-import ctypes.util
 import importlib.metadata
-import os
 
 import numpy as np
+
+from rpt_jax.envs import canvas
 
 MUJOCO = '3.3.0'  # Meta-World 3.1.1 breaks on any other.
 CAMERAS = (
@@ -28,7 +28,6 @@ _NEAR_CORNER2 = (0.75, 0.075, 0.7)
 _ROBOT = ('base', 'eGripperBase', 'head', 'pedestal')  # meshes
 _ROBOT += tuple(f'l{link}' for link in range(7))
 _CELLS = 12  # along the longest side of a mesh
-_MAX_GEOMS = 1000
 
 
 def missing() -> str:
@@ -46,13 +45,7 @@ def missing() -> str:
       f'mujoco: found {version}, expected {MUJOCO}, the one Meta-World works '
       f'with: pip install mujoco=={MUJOCO}'
     )
-  back_end = os.environ.setdefault('MUJOCO_GL', 'osmesa')
-  if back_end == 'osmesa' and not ctypes.util.find_library('OSMesa'):
-    return (
-      'Meta-World draws with OSMesa, and its library is missing: '
-      'apt-get install -y --no-install-recommends libosmesa6'
-    )
-  return ''
+  return canvas.missing()
 
 
 def edit(model) -> None:
@@ -60,11 +53,7 @@ def edit(model) -> None:
 
   Comes before the first rendering: a GL context takes its meshes when made.
   """
-  model.vis.quality.offsamples = 0
-  model.vis.quality.shadowsize = 0
-  model.light_castshadow[:] = 0
-  model.mat_reflectance[:] = 0
-  model.site_rgba[:, 3] = 0  # Goals and markers.
+  canvas.simplify(model)
   model.cam_pos[model.cam('corner2').id] = _NEAR_CORNER2
   for name in _ROBOT:
     _thin(model, model.mesh(name).id)
@@ -77,52 +66,25 @@ class Studio:
   """
 
   def __init__(self, model, cameras, size: int):
-    import mujoco
-    from mujoco import gl_context
-
     unknown = sorted(set(cameras) - set(CAMERAS))
     if unknown or not cameras:
       raise ValueError(
         f'cameras: found {unknown or "none"}, expected some of '
         f'{", ".join(CAMERAS)}'
       )
-    self._mujoco, self._size = mujoco, size
     self._cameras = {name: model.cam(name).id for name in cameras}
-    model.vis.global_.offwidth = model.vis.global_.offheight = size
-    self._gl = gl_context.GLContext(size, size)
-    self._gl.make_current()
-    self._scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
-    self._options = mujoco.MjvOption()
-    scale = mujoco.mjtFontScale.mjFONTSCALE_100
-    self._context = mujoco.MjrContext(model, scale.value)
-    mujoco.mjr_setBuffer(
-      mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context
-    )
-    self._camera = mujoco.MjvCamera()
-    self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-    self._rows = np.empty((size, size, 3), np.uint8)
+    self._canvas = canvas.Canvas(model, size)
 
   def draw(self, model, data, images) -> None:
     """Writes every camera's picture to `images` {camera: uint8 [H, W, 3]}."""
-    mujoco = self._mujoco
-    window = mujoco.MjrRect(0, 0, self._size, self._size)
-    everything = mujoco.mjtCatBit.mjCAT_ALL.value
-    self._gl.make_current()
     for name, camera in self._cameras.items():
-      self._camera.fixedcamid = camera
-      mujoco.mjv_updateScene(
-        model, data, self._options, None, self._camera, everything, self._scene
-      )
-      mujoco.mjr_render(window, self._scene, self._context)
-      mujoco.mjr_readPixels(self._rows, None, window, self._context)
+      rows = self._canvas.render(model, data, camera)
       # Rows come bottom first, which undoes half of turning by 180 degrees.
-      turned = self._rows[:, ::-1]
-      images[name][:] = turned if name in _UPSIDE_DOWN else self._rows[::-1]
+      images[name][:] = rows[:, ::-1] if name in _UPSIDE_DOWN else rows[::-1]
 
   def close(self) -> None:
     """Frees the context; drawing after it is an error."""
-    self._context.free()
-    self._gl.free()
+    self._canvas.close()
 
 
 def _thin(model, mesh):
