@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from rpt_jax.envs import metaworld
+from rpt_jax.envs import canvas, metaworld
 from rpt_jax.envs.metaworld import demonstrations, scene
 
 MISSING = scene.missing()
@@ -167,7 +167,7 @@ def test_says_what_is_missing(monkeypatch):
   assert 'pip install mujoco==3.3.0' in scene.missing()
   versions['mujoco'] = '3.3.0'
   monkeypatch.setenv('MUJOCO_GL', 'osmesa')
-  monkeypatch.setattr(scene.ctypes.util, 'find_library', lambda _: '')
+  monkeypatch.setattr(canvas.ctypes.util, 'find_library', lambda _: '')
   with pytest.raises(ValueError, match='apt-get install .* libosmesa6'):
     metaworld.Lanes(TASK, SETTINGS)
 
