@@ -9,12 +9,12 @@ from rpt_jax.domains.playing import Played
 from rpt_jax.learning import cells, exploring, pictures, seeing
 from rpt_jax.learning.runs import FUTURES, Runs
 from rpt_jax.provenance import provenance
-from rpt_jax.reporting import frames, page, words
+from rpt_jax.reporting import frames, markdown, page, words
 from rpt_jax.results import Acting, See
 
 
 def run(config, inputs, directory, pipeline):
-  """Write `report.html`, and `findings.json` for a terminal; no rows.
+  """Write `report.html`, its `tables.md` and `findings.json`; no rows.
 
   Of several pipelines it has the means, and pictures of `pipeline`, which is
   how the names of its stages begin.
@@ -49,6 +49,9 @@ def run(config, inputs, directory, pipeline):
     command=origin['command'],
   )
   size = page.write(directory / 'report.html', content)
+  made = f'Made at {origin["revision"]} by `{content.command}`.'
+  text = (directory / 'report.html').read_text('utf-8')
+  files.write_text(directory / 'tables.md', markdown.tables(text, made))
   findings = [
     {'verdict': words.VERDICTS[verdict], 'finding': sentence}
     for verdict, sentence in page.findings_of(content)
