@@ -63,7 +63,7 @@ QUESTIONS = {
 
 
 def get_config(arg=''):
-  """`arg`: '' (the default), a variant of the docstring, or 'quicktest'."""
+  """`arg`: '' (the default), 'units', 'clean', 'study', 'full', 'quicktest'."""
   change = {
     'units': _units,
     'clean': _clean,

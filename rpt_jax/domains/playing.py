@@ -97,6 +97,8 @@ def told(played, weights: SeedWeights, sentence: str) -> dict[str, np.ndarray]:
 
   `played` is their program; '' is no instruction.
   """
+  if weights.words is None:
+    return {}
   return {
     s.name: weights.words.tokens([sentence], s.levels)[0][0]
     for s in played.model.streams

@@ -95,6 +95,8 @@ class Policies:
   @functools.cached_property
   def texts(self) -> texts.Texts | None:
     """How instructions are read; None where no run reads any."""
+    if not any(run.hears for run in self.runs.all().values()):
+      return None
     return texts.load(self.inputs['pretrain'], self.runs.shared)
 
   def words(self, cell: Cell) -> Words | None:

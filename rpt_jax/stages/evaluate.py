@@ -178,6 +178,8 @@ def _decision(cell, success_SN, scratch_SN, where):
 def _kept(domain, policies):
   """Whose first policy is saved, by what was seen as policies learned."""
   finetune, runs = policies.finetune, policies.runs
+  if not finetune.heldout:
+    return looks.kept(finetune, runs, {})
   folder = policies.inputs['finetune']
   seen = {
     cell: looks.load(path(folder, domain.name, cell))

@@ -193,7 +193,10 @@ def test_cameras_are_told_apart_where_streams_are(
     )
     for i, (names, width) in enumerate(zip(cameras, widths, strict=True))
   ]
-  run = types.SimpleNamespace(streams=streams, targets=())
+  how = types.SimpleNamespace(told=1.0)
+  run = types.SimpleNamespace(
+    streams=streams, targets=(), settings=how, hears=False
+  )
   if not words:
     return checks_pretrain._check_streams(places, run, 'config.run')
   with pytest.raises(ValueError, match=f'config.run.streams.*{words}'):

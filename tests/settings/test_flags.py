@@ -114,7 +114,7 @@ def test_every_key_can_be_set_to_what_it_is(name):
   again = variants.parsed(spec, *arguments)
   experiment = settings.read(settings.Experiment, config)
   assert settings.read(settings.Experiment, again) == experiment
-  assert len(arguments) > 55
+  assert len(arguments) > 40
 
 
 def _leaves(config, prefix=''):

@@ -82,8 +82,8 @@ def fake(monkeypatch, succeeds):
       policies=policies,
     )
 
-  def on_host(cell, own, batch, seed, first):
-    assert own == seed
+  def on_host(cell, own, batch, seed, first, said):
+    assert own == seed and said == {}
     return lambda observation: (cell, seed, first)
 
   def play(lanes, act, seeds, films=0):

@@ -73,7 +73,7 @@ def opened(path: str, size: int) -> np.ndarray:
   Raises ValueError for what is no such file.
   """
   try:
-    video = np.load(path, mmap_mode='r', allow_pickle=False)
+    video = np.lib.format.open_memmap(path, mode='r')
   except (OSError, ValueError) as error:
     raise ValueError(f'{path}: found no background: {error}') from error
   if video.dtype != np.uint8 or video.shape[1:] != (size, size, 3):
