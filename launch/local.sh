@@ -8,6 +8,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/environment.sh
 environment "${EXTRA:-}"
-case "${EXTRA:-}" in *metaworld*) rendering ;; esac
+case "${EXTRA:-}" in *metaworld* | *dm_control*) rendering ;; esac
 [ $# -gt 0 ] || set -- --config=configs/hubert_units.py
 exec python -m rpt_jax.main "$@"
