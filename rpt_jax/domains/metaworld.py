@@ -228,7 +228,7 @@ class Task:
     A policy that reads instructions is told the task's, or `condition`.
     """
     sentence = condition or metaworld.instruction(self.name)
-    said = playing.told(program, weights, sentence)
+    said = playing.instruction(program, weights, sentence)
     (lanes, count), first = episodes, self.first_seed('evaluation')
     success, steps, film = [], [], None
     for begin in range(0, count, lanes.num):

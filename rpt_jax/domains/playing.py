@@ -92,7 +92,9 @@ class Scored(NamedTuple):
   ending: str = ''
 
 
-def told(played, weights: SeedWeights, sentence: str) -> dict[str, np.ndarray]:
+def instruction(
+  played, weights: SeedWeights, sentence: str
+) -> dict[str, np.ndarray]:
   """{'text': [L, ...]} for policies that read instructions, {} for others.
 
   `played` is their program; '' is no instruction.
@@ -155,7 +157,7 @@ def on_host(
     batch: episodes that begin together.
     seed: of actions that are drawn.
     first: episodes of this seed before these; each draws by its place.
-    said: what `told` gives, the same for all of them.
+    said: what `instruction` gives, the same for all of them.
   """
   from rpt_jax.policy import program
 

@@ -144,8 +144,12 @@ def _check_run(config, places, run: PretrainingRun, where):
     refuse(
       f'{where}.labelled', run.settings.labelled, f'1, as it reads no {FELT}'
     )
-  if run.settings.told < 1 and not run.hears:
-    refuse(f'{where}.told', run.settings.told, f'1, as it reads no {TEXT!r}')
+  if run.settings.instructed < 1 and not run.hears:
+    refuse(
+      f'{where}.instructed',
+      run.settings.instructed,
+      f'1, as it reads no {TEXT!r}',
+    )
   _check_init(run.settings.init, f'{where}.init')
 
 

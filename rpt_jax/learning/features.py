@@ -41,8 +41,8 @@ def reader(
     layer: counts blocks from 1; 0 is before them, -1 the normed end.
   """
   measured = sharing.load_scales(inputs['pretrain'] / runs_lib.SCALES)
-  told = texts.load(inputs['pretrain'], run.shared)
-  specs = streams.specs(measured, discrete, told)
+  instructions = texts.load(inputs['pretrain'], run.shared)
+  specs = streams.specs(measured, discrete, instructions)
   inputs_of = [run.spec(s, specs) for s in run.streams]
   body = run.body(inputs_of, (), run.objective.VISIBILITY)
   if untrained is None:

@@ -50,8 +50,8 @@ def model(
     finetune: how.
   """
   seen = [s for s in run.streams if s.startswith(LATENT)]
-  told = [TEXT] if run.hears else []
-  inputs = [specs[s] for s in (*told, *seen, *FELT) if s in specs]
+  heard = [TEXT] if run.hears else []
+  inputs = [specs[s] for s in (*heard, *seen, *FELT) if s in specs]
   head = run.settings.head or finetune.head
   heads = behaviour_cloning.heads(head, finetune.chunk, inputs, action)
   acts = any(spec.name == ACTION for spec in inputs)
@@ -136,8 +136,8 @@ class Policies:
     names = [s for run in self.runs.all().values() for s in run.streams]
     names = [s for s in names if s.startswith(LATENT)]
     felt = [s for s in FELT if s in self.pretrained_scales and s != ACTION]
-    told = [TEXT] if self.texts else []
-    return tuple(dict.fromkeys((*told, *names, *felt)))
+    heard = [TEXT] if self.texts else []
+    return tuple(dict.fromkeys((*heard, *names, *felt)))
 
   def pretrained(self, cell: Cell, model: sequence.SequenceModel) -> PyTree:
     """What of a model was pretrained; nothing from scratch."""

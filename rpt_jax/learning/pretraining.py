@@ -45,7 +45,7 @@ def clips(
 
   Args:
     unit_NL: of the first parts, in order; later parts have none.
-    drawn: `labelled`, `told` and `seed` of `streams.join`.
+    drawn: `labelled`, `instructed` and `seed` of `streams.join`.
   """
   inputs, targets = (
     [run.spec(s, specs) for s in names] for names in (run.streams, run.targets)

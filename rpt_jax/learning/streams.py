@@ -118,7 +118,7 @@ def join(
   targets: Sequence[StreamSpec],
   *,
   labelled: float = 1.0,
-  told: float = 1.0,
+  instructed: float = 1.0,
   seed: int = 0,
 ) -> windows.Clips:
   """Clips of several domains end to end, with `present` [N, M] of the inputs.
@@ -127,8 +127,8 @@ def join(
     labelled: share of the clips, drawn by `seed`, that come with
       proprioception and actions; of the others only what a camera sees is
       there.
-    told: share of the clips that come with their instruction, the labelled
-      ones first.
+    instructed: share of the clips that come with their instruction, the
+      labelled ones first.
   """
   lengths = np.concatenate([part.lengths for part in parts])
   order = np.random.default_rng([seed, len(lengths)])
@@ -140,9 +140,9 @@ def join(
     arrays[spec.name] = stack.end_to_end(filled)
   joined = windows.Clips(arrays, lengths)
   offsets = joined.offsets  # Once, and not in every batch.
-  if TEXT in arrays and told < 1:
-    told_E = order_E < round(told * len(lengths))
-    arrays[TEXT] = _told(arrays[TEXT], told_E, offsets)
+  if TEXT in arrays and instructed < 1:
+    instructed_E = order_E < round(instructed * len(lengths))
+    arrays[TEXT] = _instructed(arrays[TEXT], instructed_E, offsets)
   inputs = [spec for spec in inputs if spec.timed]
   recorded = [
     stack.end_to_end([_recorded(part, spec) for part in parts])
@@ -161,7 +161,7 @@ def join(
   return joined
 
 
-def _told(text_NL, told_E, offsets):
+def _instructed(text_NL, instructed_E, offsets):
   """The instructions of some clips; of the others there is no token."""
 
   def read(rows_N):
@@ -169,8 +169,8 @@ def _told(text_NL, told_E, offsets):
     text = text_NL[rows_N]
     silent = -1 if np.issubdtype(text.dtype, np.integer) else 0
     axes = (None,) * (text.ndim - clip_N.ndim)
-    told = told_E[clip_N][(..., *axes)]
-    return np.where(told, text, text.dtype.type(silent))
+    is_said = instructed_E[clip_N][(..., *axes)]
+    return np.where(is_said, text, text.dtype.type(silent))
 
   return stack.Derived(read, text_NL.shape, text_NL.dtype)
 

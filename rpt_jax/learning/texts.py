@@ -84,8 +84,8 @@ def train(
   Raises ValueError where no episode was told anything, saved models have
   different vocabularies, or one is larger than the config says.
   """
-  told = [t for d in places for t in recorded(d, inputs, 'pretrain') if t]
-  if not told:
+  said = [t for d in places for t in recorded(d, inputs, 'pretrain') if t]
+  if not said:
     raise ValueError(
       f"config.pretrain.streams: found 'text', but no episode of "
       f'{[d.name for d in places]} has an instruction; leave it out'
@@ -99,7 +99,7 @@ def train(
       "config.pretrain.runs: found runs that read 'text' and begin from models "
       'of different vocabularies, expected one of all; pretrain them apart'
     )
-  chosen = saved[0] if saved else words.train(told, pretrain.vocab)
+  chosen = saved[0] if saved else words.train(said, pretrain.vocab)
   if chosen.vocab > pretrain.vocab:
     settings.refuse(
       'config.pretrain.vocab', pretrain.vocab, f'{chosen.vocab} at least'

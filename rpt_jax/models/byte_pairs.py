@@ -76,9 +76,9 @@ def spelled(merges: Array, base: int, length: int) -> tuple[Array, Array]:
     both, count = joined(
       symbols[left], counts[left], symbols[right], counts[right]
     )
-    there = left >= 0
-    symbols = symbols.at[new].set(jnp.where(there, both, NONE))
-    return (symbols, counts.at[new].set(jnp.where(there, count, 0))), None
+    is_pair = left >= 0
+    symbols = symbols.at[new].set(jnp.where(is_pair, both, NONE))
+    return (symbols, counts.at[new].set(jnp.where(is_pair, count, 0))), None
 
   steps = merges, base + jnp.arange(len(merges))
   return jax.lax.scan(add, (symbols, counts), steps)[0]

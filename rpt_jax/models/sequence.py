@@ -69,12 +69,12 @@ class SequenceModel(nn.Module):
     self._check(inputs, valid_BT.shape[1])
     if present_BTM is None:
       present_BTM = jnp.ones((*valid_BT.shape, len(self._timed())), bool)
-    there_BTM = present_BTM & valid_BT[..., None]
+    real_BTM = present_BTM & valid_BT[..., None]
     if state is None:
       state = motion.Carried(None, {})
-    x_BTMD, last = self._embed(inputs, there_BTM, corrupt_BTM, state.last)
-    prefix_BLD, there_BL = self._prefix_tokens(inputs)
-    place = visibility.place(self.visibility, there_BTM, there_BL)
+    x_BTMD, last = self._embed(inputs, real_BTM, corrupt_BTM, state.last)
+    prefix_BLD, real_BL = self._prefix_tokens(inputs)
+    place = visibility.place(self.visibility, real_BTM, real_BL)
     x_BND = rearrange(x_BTMD, 'b t m d -> b (t m) d')
     if prefix_BLD is not None:
       x_BND = jnp.concatenate([prefix_BLD, x_BND], axis=1)
@@ -150,16 +150,16 @@ class SequenceModel(nn.Module):
         f'{self.context}; cut the window or raise the context'
       )
 
-  def _embed(self, inputs, there_BTM, corrupt_BTM, last):
+  def _embed(self, inputs, real_BTM, corrupt_BTM, last):
     """Stems and mask vectors [B, T, M, D]; {stream: the last step of it}."""
-    hide_BTM = ~there_BTM
+    hide_BTM = ~real_BTM
     if corrupt_BTM is not None:
       hide_BTM = hide_BTM | corrupt_BTM
     tokens, latest = [], {}
     for m, spec in enumerate(self._timed()):
-      there_BT1 = there_BTM[..., m : m + 1]
+      real_BT1 = real_BTM[..., m : m + 1]
       x = inputs[spec.name]
-      x = jnp.where(there_BT1, x, jnp.zeros((), x.dtype))
+      x = jnp.where(real_BT1, x, jnp.zeros((), x.dtype))
       hide_BT1 = hide_BTM[..., m : m + 1]
       change_BTD = None
       if spec.motion:

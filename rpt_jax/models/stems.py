@@ -77,10 +77,10 @@ class Stem(nn.Module):
 
   def _prefix(self, x_BL):
     """What a token is and where it stands; zeros where there is none."""
-    there_BL = is_token(self.spec, x_BL)
+    real_BL = is_token(self.spec, x_BL)
     table = nn.Embed(self.spec.vocab, self.width, name='embed')
     position_LD = self.param(
       'position', nn.initializers.normal(0.02), (x_BL.shape[1], self.width)
     )
     x_BLD = table(jnp.maximum(x_BL, 0)) + position_LD[None]
-    return jnp.where(there_BL[..., None], x_BLD, 0.0)
+    return jnp.where(real_BL[..., None], x_BLD, 0.0)

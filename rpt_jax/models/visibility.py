@@ -34,32 +34,32 @@ class Place(NamedTuple):
   seen_N: np.ndarray
   time_N: np.ndarray  # The step; -1: it has no time.
   group_N: np.ndarray  # Which of the M of a step; -1: it has no time.
-  there_BN: Array  # Bool: neither absent nor padded.
+  real_BN: Array  # Bool: neither absent nor padded.
 
   def mask(self) -> Array:
     """Bool [B, 1, N, N] attention mask: True = visible."""
     itself_NN = np.eye(len(self.sees_N), dtype=bool)
     mask_BNN = rule_NN(self.sees_N, self.seen_N)[None]
-    mask_BNN = (mask_BNN & self.there_BN[:, None, :]) | itself_NN[None]
+    mask_BNN = (mask_BNN & self.real_BN[:, None, :]) | itself_NN[None]
     return jnp.asarray(mask_BNN)[:, None]
 
 
-def place(rule: str, there_BTM: Array, there_BL: Array | None = None) -> Place:
+def place(rule: str, real_BTM: Array, real_BL: Array | None = None) -> Place:
   """The tokens of a batch of windows.
 
   Args:
-    there_BTM: which streams are there at which steps.
-    there_BL: which tokens without time are, if there are any.
+    real_BTM: which streams are there at which steps.
+    real_BL: which tokens without time are, if there are any.
 
   Raises:
     ValueError: an unknown rule.
   """
-  batch, steps, streams = there_BTM.shape
-  there_BN = there_BTM.reshape(batch, -1)
+  batch, steps, streams = real_BTM.shape
+  real_BN = real_BTM.reshape(batch, -1)
   length = 0
-  if there_BL is not None:
-    length = there_BL.shape[1]
-    there_BN = jnp.concatenate([there_BL, there_BN], axis=1)
+  if real_BL is not None:
+    length = real_BL.shape[1]
+    real_BN = jnp.concatenate([real_BL, real_BN], axis=1)
   before = np.full(length, -1)
   order_N = _order(rule, steps, streams, length)
   token = np.arange(steps * streams)
@@ -68,7 +68,7 @@ def place(rule: str, there_BTM: Array, there_BL: Array | None = None) -> Place:
     order_N,
     np.concatenate([before, token // streams]),
     np.concatenate([before, token % streams]),
-    there_BN,
+    real_BN,
   )
 
 

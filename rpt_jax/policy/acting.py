@@ -178,7 +178,7 @@ class Policy:
     """
     if batch < 1:
       raise ValueError(f'reset: a batch of {batch}, expected at least 1')
-    self._said = self._told(instruction, batch)
+    self._said = self._tokens(instruction, batch)
     self._keys = program.episode_keys(seed, batch)
     if batch != self._batch:
       self._rehearse(batch)
@@ -288,7 +288,7 @@ class Policy:
     parts = saved.read(folder)
     return cls(**parts | ({'execution': execution} if execution else {}))
 
-  def _told(self, instruction, batch):
+  def _tokens(self, instruction, batch):
     """{'text': int32 [B, L]}; {} where the policy reads no sentences."""
     said = (
       [instruction] * batch if isinstance(instruction, str) else instruction

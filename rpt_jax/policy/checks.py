@@ -141,10 +141,10 @@ def words(
       )
     return words
   if field is None or words.vocab > field.vocab:
-    found = 'none' if field is None else f'{field.vocab} tokens'
+    size = 'none' if field is None else f'{field.vocab} tokens'
     raise ValueError(
       f'words: a vocabulary of {words.vocab} tokens, but the stream {TEXT!r} '
-      f'of the policy has {found}; give the one it was trained with'
+      f'of the policy has {size}; give the one it was trained with'
     )
   return words
 

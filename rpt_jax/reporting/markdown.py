@@ -5,15 +5,15 @@ import html.parser
 from collections.abc import Sequence
 
 
-def tables(page_html: str, made: str) -> str:
+def tables(page_html: str, origin: str) -> str:
   """All numbered tables of a page, each beneath its caption.
 
-  `made` is the line that says what they were made with. Intervals stand behind
-  their numbers, a group of columns before the names in it.
+  `origin` is the line that says what they were made with. Intervals stand
+  behind their numbers, a group of columns before the names in it.
   """
   reader = _Reader()
   reader.feed(page_html)
-  return '\n\n'.join([_plain(made), *reader.tables]) + '\n'
+  return '\n\n'.join([_plain(origin), *reader.tables]) + '\n'
 
 
 class _Reader(html.parser.HTMLParser):

@@ -33,7 +33,7 @@ class Run:
   labelled: float = key(
     1.0, 'share of clips with proprioception and actions', low=0, high=1
   )
-  told: float = key(
+  instructed: float = key(
     1.0, 'share of clips with their instruction', low=0, high=1, absent=1.0
   )
   failures: bool = key(False, 'deliberate failures are learned from, too')

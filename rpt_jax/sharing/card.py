@@ -53,7 +53,7 @@ def text(
   how = [f'| {k} | {_cell(v)} |' for k, v in (provenance or {}).items()]
   rows = [_result(row) for row in results]
   sections = {
-    'Use': [_LOAD.format(line=_LINES[acts]), *_told(model, acts)],
+    'Use': [_LOAD.format(line=_LINES[acts]), *_instructions(model, acts)],
     'Model': _model(model),
     'Data': listed,
     'Made by': _table('what | how', how),
@@ -85,7 +85,7 @@ def _model(model):
   return [line, '', *table, '', f'Heads: {heads or "none"}.']
 
 
-def _told(model, acts):
+def _instructions(model, acts):
   """How a model that reads instructions is told one."""
   for spec in model.streams:
     if spec.name == TEXT:

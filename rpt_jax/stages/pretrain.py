@@ -106,7 +106,10 @@ class _Corpus:
     if UNIT in (*each.streams, *each.targets):
       path = self._quantize / each.settings.recipe / f'{split}.npy'
       unit_NL = stack.File(path)
-    shares = {'labelled': each.settings.labelled, 'told': each.settings.told}
+    shares = {
+      'labelled': each.settings.labelled,
+      'instructed': each.settings.instructed,
+    }
     shares = shares if training else {}
     joined = pretraining.clips(
       each, parts, self.specs, unit_NL, seed=seed, **shares

@@ -26,9 +26,9 @@ def run(config, inputs, directory):
   """Rows: R^2 over all dimensions, per features, domain and label."""
   del directory
   places, rows = domains.seen(domains.of(config)), []
-  runs = told = None
+  runs = instructions = None
   if config.pretrain:
-    told = texts.load(inputs['pretrain'], config.pretrain)
+    instructions = texts.load(inputs['pretrain'], config.pretrain)
     runs = Runs(config.pretrain, config.quantize, config.iterations)
   readers, names = _readers(runs, config.seed, inputs, places)
   for domain in places:
@@ -36,7 +36,9 @@ def run(config, inputs, directory):
     if not fields:
       print(f'  {domain.name}: left out, as it has no state and no actions')
       continue
-    clips = {s: streams.read(domain, inputs, s, names, told) for s in _SPLITS}
+    clips = {
+      s: streams.read(domain, inputs, s, names, instructions) for s in _SPLITS
+    }
     chosen = {
       s: windows.spread(int(clips[s].lengths.sum()), most)
       for s, most in _MOST.items()

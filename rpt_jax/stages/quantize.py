@@ -104,11 +104,12 @@ def _features(before, layer, inputs, places):
   """A layer of the trunk before, in the place of latents."""
   discrete = domains.discrete(places)
   read = features.reader(before, inputs, discrete, layer=layer)
-  told = texts.load(inputs['pretrain'], before.shared)
+  instructions = texts.load(inputs['pretrain'], before.shared)
   clips = {}
   for split in _SPLITS:
     parts = [
-      streams.read(d, inputs, split, before.streams, told) for d in places
+      streams.read(d, inputs, split, before.streams, instructions)
+      for d in places
     ]
     lengths = np.concatenate([part.lengths for part in parts])
     count, stored = int(lengths.sum()), None

@@ -49,9 +49,9 @@ def run(config, inputs, directory, pipeline):
     command=origin['command'],
   )
   size = page.write(directory / 'report.html', content)
-  made = f'Made at {origin["revision"]} by `{content.command}`.'
+  line = f'Made at {origin["revision"]} by `{content.command}`.'
   text = (directory / 'report.html').read_text('utf-8')
-  files.write_text(directory / 'tables.md', markdown.tables(text, made))
+  files.write_text(directory / 'tables.md', markdown.tables(text, line))
   findings = [
     {'verdict': words.VERDICTS[verdict], 'finding': sentence}
     for verdict, sentence in page.findings_of(content)

@@ -44,8 +44,8 @@ def actions(clips: Clips, row_M: np.ndarray) -> np.ndarray:
     return (action[:, None] == np.arange(action.max() + 1)).astype(np.float64)
   action_MA = action.astype(np.float64)
   absent_MA = np.isnan(action_MA)
-  there_A = np.maximum((~absent_MA).sum(0), 1)
-  mean_A = np.where(absent_MA, 0, action_MA).sum(0) / there_A
+  count_A = np.maximum((~absent_MA).sum(0), 1)
+  mean_A = np.where(absent_MA, 0, action_MA).sum(0) / count_A
   return np.where(absent_MA, mean_A, action_MA)
 
 

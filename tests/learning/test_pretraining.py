@@ -44,11 +44,11 @@ def training(**changes):
 
   def batch_at(index):
     x_BTD = np.random.default_rng(index).normal(size=(8, 4, 2))
-    there_BT = np.ones((8, 4), bool)
+    real_BT = np.ones((8, 4), bool)
     return {
       'proprio': x_BTD.astype(np.float32),
-      'valid': there_BT,
-      'present': there_BT[..., None],
+      'valid': real_BT,
+      'present': real_BT[..., None],
       pretraining.SETTINGS: {},
     }
 

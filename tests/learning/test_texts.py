@@ -88,7 +88,7 @@ def test_windows_have_the_sentence_of_their_clip(recorded):
     assert (text_TL == text_TL[0]).all()
   # A third has an instruction: the same clips whenever they are drawn.
   some = pretraining.clips(
-    run, [pretraining.Part(clips)], specs, None, told=1 / 3, seed=5
+    run, [pretraining.Part(clips)], specs, None, instructed=1 / 3, seed=5
   )
   kept_E = (some.arrays[TEXT][rows[:, 0]] >= 0).any(-1)
   assert kept_E.sum() <= 4
@@ -156,7 +156,10 @@ def test_nobody_said_anything(tmp_path):
     ({'runs__next__targets': ('text', 'action')}, "no 'text'"),
     ({'streams': ('text',)}, 'its windows would be empty'),
     ({'motion': ('text',)}, 'motion'),
-    ({'streams': ('latent',), 'runs__next__told': 0.5}, 'told: found 0.5'),
+    (
+      {'streams': ('latent',), 'runs__next__instructed': 0.5},
+      'instructed: found 0.5',
+    ),
     ({'vocab': 255}, 'vocab: found 255, expected an integer at least 256'),
   ],
 )

@@ -58,16 +58,16 @@ def test_it_is_as_a_stream_of_values_and_differences():
   )
   assert params['stem_latent']['project']['kernel'].shape == (2 * D, W)
   values = inputs()
-  there_BTM = valid_BT[..., None] & present_BTM
+  real_BTM = valid_BT[..., None] & present_BTM
   wide = {}
   for m, (name, x_BTD) in enumerate(values.items()):
-    visible_BT = there_BTM[..., m] & ~corrupt_BTM[..., m]
+    visible_BT = real_BTM[..., m] & ~corrupt_BTM[..., m]
     change_BTD = differences(x_BTD, visible_BT)
     assert np.abs(change_BTD).sum() > 1 and not change_BTD[:, 0].any()
     read_BTD, _ = motion.change(x_BTD, visible_BT)
     np.testing.assert_array_equal(read_BTD, change_BTD)
     wide[name] = np.concatenate([x_BTD, change_BTD], axis=-1)
-    x_BTD[~there_BTM[..., m]] = np.nan
+    x_BTD[~real_BTM[..., m]] = np.nan
   how = {'valid_BT': valid_BT, 'corrupt_BTM': corrupt_BTM}
   how['present_BTM'] = present_BTM
   read = model.apply({'params': params}, values, **how)

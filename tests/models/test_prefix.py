@@ -167,17 +167,17 @@ def test_the_mask_of_a_prefix(rule):
   rng = np.random.default_rng(0)
   valid_BT = rng.random((B, T)) < 0.7
   present_BTM = rng.random((B, T, 2)) < 0.7
-  there_BL = WORDS >= 0
-  there_BTM = present_BTM & valid_BT[..., None]
-  mask = np.asarray(visibility.place(rule, there_BTM, there_BL).mask())
+  real_BL = WORDS >= 0
+  real_BTM = present_BTM & valid_BT[..., None]
+  mask = np.asarray(visibility.place(rule, real_BTM, real_BL).mask())
   assert mask.shape == (B, 1, L + 2 * T, L + 2 * T)
-  plain = visibility.place(rule, there_BTM).mask()
+  plain = visibility.place(rule, real_BTM).mask()
   np.testing.assert_array_equal(mask[:, :, L:, L:], plain)
   assert not mask[:, :, :L, L:].any()
-  there = np.broadcast_to(there_BL[:, None, None], (B, 1, 2 * T, L))
+  there = np.broadcast_to(real_BL[:, None, None], (B, 1, 2 * T, L))
   np.testing.assert_array_equal(mask[:, :, L:, :L], there)
   itself = np.eye(L, dtype=bool)
-  there = there_BL[:, None] | itself[None]
+  there = real_BL[:, None] | itself[None]
   np.testing.assert_array_equal(mask[:, 0, :L, :L], there)
 
 

@@ -24,8 +24,8 @@ def test_mask_equals_the_loop(rule, streams):
   rng = np.random.default_rng(0)
   valid_BT = rng.random((batch, steps)) < 0.7
   present_BTM = rng.random((batch, steps, streams)) < 0.7
-  there_BTM = present_BTM & valid_BT[..., None]
-  mask = visibility.place(rule, there_BTM).mask()
+  real_BTM = present_BTM & valid_BT[..., None]
+  mask = visibility.place(rule, real_BTM).mask()
   size = steps * streams
   assert mask.shape == (batch, 1, size, size)
   for b in range(batch):

@@ -23,13 +23,13 @@ def batch(seed=0):
   """Units that count up, the latent of a step its unit, one of V."""
   start_B = np.random.default_rng(seed).integers(0, V, B)
   unit_BS = (start_B[:, None] + np.arange(T + AHEAD)[None]) % V
-  there_BS = np.ones((B, T + AHEAD), bool)
+  real_BS = np.ones((B, T + AHEAD), bool)
   latent_BTD = np.eye(V, dtype=np.float32)[unit_BS[:, :T]]
   return Batch(
     inputs={'latent': latent_BTD, 'unit': unit_BS[:, :T, None]},
     targets={'unit': unit_BS[..., None]},
-    valid=there_BS[:, :T],
-    target_valid=there_BS,
+    valid=real_BS[:, :T],
+    target_valid=real_BS,
     present=np.ones((B, T, 2), bool),
   )
 

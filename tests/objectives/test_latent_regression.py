@@ -38,7 +38,7 @@ def _batch(dirty=False, size=T + K):
   rng = np.random.default_rng(1)
   first, end = np.array([[0, 7], [0, 4], [2, 6], [0, 7]]).T
   at = np.arange(size)[None]
-  there_BS = (at >= first[:, None]) & (at < end[:, None])
+  real_BS = (at >= first[:, None]) & (at < end[:, None])
   present = np.ones((B, T, 3), bool)
   present[3, :, 2] = False
   present[0, 2, 0] = False  # And one step of the other.
@@ -47,12 +47,12 @@ def _batch(dirty=False, size=T + K):
   }
   if dirty:
     for m, x in enumerate(targets.values()):
-      x[~there_BS] = np.nan
+      x[~real_BS] = np.nan
       x[:, :T][~present[..., m]] = np.nan
       x[3] = np.nan if m == 2 else x[3]
   inputs = {k: x[:, :T] for k, x in targets.items()}
   batch = {'inputs': inputs, 'targets': targets, 'present': present}
-  return batch | {'valid': there_BS[:, :T], 'target_valid': there_BS}
+  return batch | {'valid': real_BS[:, :T], 'target_valid': real_BS}
 
 
 def _reference(batch, said, values, size):

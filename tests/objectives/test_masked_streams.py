@@ -250,8 +250,8 @@ def test_a_tenth_of_what_is_hidden_is_shown_and_a_tenth_is_another():
   """BERT's 80/10/10, of discrete and of continuous streams."""
   batch, steps, vocab = 300, 20, 50
   rng = np.random.default_rng(0)
-  valid_BT, there_BTM = _full(batch, steps, 2)
-  there_BTM[:, -1] = False
+  valid_BT, real_BTM = _full(batch, steps, 2)
+  real_BTM[:, -1] = False
   specs = [
     StreamSpec('token', 'discrete', vocab=vocab),
     StreamSpec('latent', 'continuous', dim=3),
@@ -262,9 +262,9 @@ def test_a_tenth_of_what_is_hidden_is_shown_and_a_tenth_is_another():
   }
   timed['latent'][:, -1] = np.nan
   hide_BTM = rng.random((batch, steps, 2)) < 0.5
-  hide_BTM &= there_BTM & valid_BT[..., None]
+  hide_BTM &= real_BTM & valid_BT[..., None]
   read, corrupt_BTM = masked_streams.disguise(
-    (0.1, 0.1), KEY, timed, specs, there_BTM, hide_BTM
+    (0.1, 0.1), KEY, timed, specs, real_BTM, hide_BTM
   )
   corrupt_BTM = np.asarray(corrupt_BTM)
   assert not corrupt_BTM[~hide_BTM].any()

@@ -67,9 +67,9 @@ class Detour:
     y = (state.y + moved[1]).clip(-1.0, 1.0)
     state = state.replace(x=x, y=y)
     hit = jnp.hypot(x, y) < OBSTACLE
-    there = jnp.hypot(x - GOAL[0], y - GOAL[1]) < REACHED
-    reward = jnp.float32(there)
-    return self._seen(state), state, reward, hit | there, {}
+    reached = jnp.hypot(x - GOAL[0], y - GOAL[1]) < REACHED
+    reward = jnp.float32(reached)
+    return self._seen(state), state, reward, hit | reached, {}
 
   def _seen(self, state):
     return jnp.stack([state.x, state.y])

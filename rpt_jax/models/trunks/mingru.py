@@ -103,7 +103,7 @@ class Trunk(nn.Module):
       state = start(s, self.width, len(x_BND))
     exact = target.operands(s.dtype) == 'float32'
     y_BND = x_BND.astype(jnp.float32 if exact else precision.activation())
-    writes_BN = place.there_BN & writes_N(place)[None]
+    writes_BN = place.real_BN & writes_N(place)[None]
     blocks = nn.scan(
       self.block,
       variable_axes={'params': 0},

@@ -45,14 +45,14 @@ def read(message, about: layouts.About) -> Act | Reset:
       f"endpoint: found {str(endpoint)[:100]!r}, expected 'infer' or 'reset'"
     )
   stamp = requests.stamp(given.pop('stamp', {}))
-  told = requests.instruction(given.pop(layouts.PROMPT, ''))
+  prompt = requests.instruction(given.pop(layouts.PROMPT, ''))
   if about.names:
     seen = layouts.renamed(given, about.names)
-    return Act(seen, stamp, instruction=told)
+    return Act(seen, stamp, instruction=prompt)
   given = {name.removeprefix(_PREFIX): x for name, x in given.items()}
   if _STATE not in about.fields and _PROPRIO not in given and _STATE in given:
     given[_PROPRIO] = given.pop(_STATE)
-  return Act(given, stamp, instruction=told)
+  return Act(given, stamp, instruction=prompt)
 
 
 def begun(about: layouts.About) -> dict:

@@ -26,9 +26,9 @@ THERE[0, [1, 4, 5]] = False
 THERE[1, :L] = False
 
 
-def _place(rule='causal', there_BN=THERE):
-  steps_BTM = there_BN[:, L:].reshape(len(there_BN), -1, M)
-  return visibility.place(rule, steps_BTM, there_BN[:, :L])
+def _place(rule='causal', real_BN=THERE):
+  steps_BTM = real_BN[:, L:].reshape(len(real_BN), -1, M)
+  return visibility.place(rule, steps_BTM, real_BN[:, :L])
 
 
 @functools.cache
@@ -44,20 +44,20 @@ def _params():
 
 
 @functools.partial(jax.jit, static_argnames=('order',))
-def _run(params, x_BND, there_BN, state=None, order=None):
+def _run(params, x_BND, real_BN, state=None, order=None):
   module = mingru.Trunk(SETTINGS, D, T)
   sees, seen = zip(*order, strict=True)
   zeros = np.zeros(len(sees), int)
   place = visibility.Place(
-    np.array(sees), np.array(seen), zeros, zeros, there_BN
+    np.array(sees), np.array(seen), zeros, zeros, real_BN
   )
   return module.apply(params, x_BND, place, state)
 
 
-def _outputs(x_BND=X, there_BN=THERE, state=None, place=None):
+def _outputs(x_BND=X, real_BN=THERE, state=None, place=None):
   place = place or _place()
   order = (*zip(place.sees_N.tolist(), place.seen_N.tolist(), strict=True),)
-  return _run(_params(), x_BND, there_BN, state, order)
+  return _run(_params(), x_BND, real_BN, state, order)
 
 
 def _sigmoid(x):
@@ -73,7 +73,7 @@ def _gelu(x):
   return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
-def _reference(x_BND, there_BN, writes_N):
+def _reference(x_BND, real_BN, writes_N):
   """One token after the other, h itself: (outputs, states [B, depth, H])."""
   blocks = jax.tree.map(np.float64, _params()['params']['blocks'])
   outputs, states = np.array(x_BND, np.float64), []
@@ -85,7 +85,7 @@ def _reference(x_BND, there_BN, writes_N):
       for n in range(x_BND.shape[1]):
         x = outputs[b, n]
         y = _norm(x, p['norm_state'])
-        if there_BN[b, n] and writes_N[n]:
+        if real_BN[b, n] and writes_N[n]:
           z, c = _sigmoid(dense('gate', y)), dense('candidate', y)
           h = (1 - z) * h + z * np.where(c >= 0, c + 0.5, _sigmoid(c))
         x = x + dense('out', h)
@@ -165,11 +165,11 @@ def test_what_is_not_there_changes_no_bit():
 
 def _seen(place):
   """Bool [N, N] by gradient: does what token q is depend on x of token k?"""
-  there_BN = np.ones((1, N), bool)
+  real_BN = np.ones((1, N), bool)
   order = (*zip(place.sees_N.tolist(), place.seen_N.tolist(), strict=True),)
   params = _params()
   jacobian = jax.jacfwd(
-    lambda x_ND: _run(params, x_ND[None], there_BN, None, order)[0][0].sum(-1)
+    lambda x_ND: _run(params, x_ND[None], real_BN, None, order)[0][0].sum(-1)
   )(X[0])
   return np.abs(jacobian).max(-1) > 0
 
