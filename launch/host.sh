@@ -55,7 +55,7 @@ run() {
   . launch/environment.sh
   [ -x .venv/bin/python ] || find_python
   environment "${EXTRA:-tpu}"
-  case "${EXTRA:-}" in *metaworld*) rendering ;; esac
+  case "${EXTRA:-}" in *metaworld* | *dm_control*) rendering ;; esac
   for argument in "$@"; do
     if [[ "$argument" =~ ^(.*=)?gs://([^/]+)(/.*)?$ ]]; then
       path="$HOME/gcs/${BASH_REMATCH[2]}"
