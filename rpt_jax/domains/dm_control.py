@@ -81,6 +81,7 @@ class Settings:
   )
 
   def check(self, where: str) -> None:
+    """Raises ValueError for more demonstrations than episodes."""
     if self.demos > self.pretrain:
       refuse(f'{where}.demos', self.demos, f'at most pretrain={self.pretrain}')
 

@@ -65,6 +65,7 @@ class Settings:
   learning_rate: float = keys.key(1e-3, 'of Adam, going to 0', above=0, high=1)
 
   def check(self, where: str) -> None:
+    """Raises ValueError for a single level, which says nothing."""
     if self.levels == 1:
       keys.refuse(f'{where}.levels', 1, '0, or 2 and more')
 
@@ -158,9 +159,8 @@ def quantised(code_NC, levels: int):
   is that of what was bounded.
   """
   half = (levels - 1) / 2
-  offset = (
-    0.0 if levels % 2 else 0.5
-  )  # Of an even number none is in the middle.
+  # Of an even number of values none is in the middle.
+  offset = 0.0 if levels % 2 else 0.5
   bounded_NC = half * jnp.tanh(code_NC)
   rounded_NC = jnp.round(bounded_NC + offset) - offset
   rounded_NC = jnp.clip(rounded_NC, -half, half)
@@ -199,7 +199,7 @@ def train(settings: Settings, params, data, labels, key):
 
 
 def _later(now, ahead, end_N):
-  """Rows `ahead` (from 0 to 1) of the way to the last one of their clip's."""
+  """Rows `ahead` steps later, or the last one of their clip."""
   return now + np.minimum(ahead, end_N[now] - 1 - now)
 
 

@@ -56,6 +56,7 @@ class Settings:
   weight_decay: float = keys.key(0.1, 'of kernels', low=0, high=10)
 
   def check(self, where: str) -> None:
+    """Raises ValueError unless heads divide the widths."""
     keys.divides(self.width, self.num_heads, f'{where}.')
     keys.divides(self.text_width, self.text_num_heads, f'{where}.text_')
 
