@@ -42,6 +42,18 @@ def flags() -> argparse.ArgumentParser:
     help='average what all chunks say of a step, see policy/execution.py',
   )
   add(
+    '--delay',
+    type=int,
+    default=0,
+    help='steps that robots play before an answer is there: what was planned '
+    'for these stays as it was',
+  )
+  add(
+    '--realtime',
+    action='store_true',
+    help='the rest of a chunk goes on from there (flow heads alone)',
+  )
+  add(
     '--names',
     default='',
     help="what clients call what: 'front=observation/image,"

@@ -36,12 +36,15 @@ class Places:
   """A policy and the sessions it acts for, `most` at once.
 
   `execute` actions of a chunk are played before the next one is asked for by
-  who does not stamp observations.
+  who does not stamp observations. Robots play `delay` more steps before an
+  answer is there: what was planned for these stays as it was, and the rest of
+  a chunk goes on from there where the policy's execution is `realtime`.
   """
 
-  def __init__(self, policy: Policy, most: int, execute: int = 1):
-    # How late an answer is, who plays it knows.
-    execution = dataclasses.replace(policy.execution, execute=1, delay=0)
+  def __init__(
+    self, policy: Policy, most: int, execute: int = 1, delay: int = 0
+  ):
+    execution = dataclasses.replace(policy.execution, execute=1, delay=delay)
     self._program = dataclasses.replace(policy.program, execution=execution)
     self._weights, self._policy = policy.weights, policy
     fields = checks.fields(policy.program, policy.frames, policy.labels)

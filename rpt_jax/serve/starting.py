@@ -26,8 +26,11 @@ def server(flags: argparse.Namespace) -> Server:
     )
   model = pretrained.from_pretrained(flags.policy)
   policy = model.policy()
+  how = {'realtime': True} if flags.realtime else {}
   if flags.ensemble is not None:
-    how = {'execute': 1, 'ensemble': flags.ensemble}
+    how['ensemble'] = flags.ensemble
+  if how:
+    how |= {'execute': 1, 'delay': 0}
     policy = model.policy(dataclasses.replace(policy.execution, **how))
   execute = flags.execute or policy.execution.execute
   if not 1 <= execute <= policy.chunk:
@@ -35,7 +38,12 @@ def server(flags: argparse.Namespace) -> Server:
       f'--execute: found {execute}, expected 1 to {policy.chunk}, the actions '
       'of a chunk'
     )
-  places = Places(policy, flags.sessions, execute)
+  if not 0 <= flags.delay < policy.chunk:
+    raise ValueError(
+      f'--delay: found {flags.delay}, expected 0 to {policy.chunk - 1}, so '
+      'that a chunk lasts until the next one is there'
+    )
+  places = Places(policy, flags.sessions, execute, flags.delay)
   about = About(
     places.fields,
     policy.chunk,

@@ -59,11 +59,18 @@ class Running:
 
 
 def serve(
-  served=None, *, sessions=PLACES, execute=1, layout='openpi', token='', **about
+  served=None,
+  *,
+  sessions=PLACES,
+  execute=1,
+  delay=0,
+  layout='openpi',
+  token='',
+  **about,
 ):
   """A server, warm, of a policy that sees `STREAMS`, or another."""
   served = served or policy()
-  places = Places(served, sessions, execute)
+  places = Places(served, sessions, execute, delay)
   about = layouts.About(
     places.fields,
     served.chunk,
