@@ -213,7 +213,7 @@ class Policy:
     seen, is_single = observed.taken(
       observation, self._fields, self.recorded, self._batch
     )
-    seen = checks.observation(seen, self._fields, self._batch) | self._said
+    seen = observed.check(seen, self._fields, self._batch) | self._said
     memory, self._memory = self._memory, None  # It is donated.
     self._memory, action = program.step(
       self.program, self.weights, memory, seen, self._keys
@@ -328,9 +328,9 @@ class Policy:
   def _checked(self, action, *advice):
     """A copy; ValueError where it is no action, with `advice` if given."""
     if self.num_actions:
-      return checks.choices(action, self.num_actions, *advice)
+      return observed.choices(action, self.num_actions, *advice)
     labels = self.labels.get(ACTION, ())
-    return checks.vector(ACTION, action, labels, *advice)
+    return observed.vector(ACTION, action, labels, *advice)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)

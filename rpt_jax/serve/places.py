@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from rpt_jax.policy import Policy, checks, sessions
+from rpt_jax.policy import Policy, checks, observed, sessions
 from rpt_jax.policy.sessions import Asked
 from rpt_jax.serve.requests import Act
 from rpt_jax.types import ACTION, TEXT
@@ -109,7 +109,7 @@ class Places:
     Raises ValueError for an observation that is none of its.
     """
     given = {name: np.asarray(x)[None] for name, x in act.observation.items()}
-    seen = checks.observation(given, self.fields, 1)
+    seen = observed.check(given, self.fields, 1)
     executed = act.stamp.executed
     if executed is not None:
       self._action(executed, 'as a robot does them')
@@ -191,9 +191,9 @@ class Places:
         f'actions of shape {action.shape}, expected {shape}; {advice}'
       )
     if policy.num_actions:
-      return checks.choices(action, policy.num_actions, advice)
+      return observed.choices(action, policy.num_actions, advice)
     labels = policy.labels.get(ACTION, ())
-    return checks.vector(ACTION, action, labels, advice)
+    return observed.vector(ACTION, action, labels, advice)
 
 
 def _sizes(most):

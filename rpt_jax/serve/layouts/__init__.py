@@ -18,7 +18,7 @@ import types
 
 import numpy as np
 
-from rpt_jax.policy.checks import Field
+from rpt_jax.policy.observed import Field
 
 KINDS = ('openpi', 'roboarena')
 PROMPT = 'prompt'  # What the robot is told; most policies read none.
