@@ -193,7 +193,7 @@ def test_cameras_are_told_apart_where_streams_are(
     )
     for i, (names, width) in enumerate(zip(cameras, widths, strict=True))
   ]
-  how = types.SimpleNamespace(instructed=1.0)
+  how = types.SimpleNamespace(instructed=1.0, targets=())
   run = types.SimpleNamespace(
     streams=streams, targets=(), settings=how, hears=False
   )
