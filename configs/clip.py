@@ -44,6 +44,7 @@ def get_config(arg=''):
 def _quicktest(config):
   """Every stage on almost nothing: does it work?"""
   config.domains.drawings.update(size=16, pretrain=24, heldout=12)
+  config.saving.update(log_steps=1, save_steps=1)
   config.frames.size = 16
   model = config.image_model
   model.update(width=32, depth=1, num_heads=2, steps=4, batch_size=16)
