@@ -18,11 +18,11 @@ import sysconfig
 import numpy as np
 
 from rpt_jax import files, results
-from rpt_jax.domains.unacted import Unacted
+from rpt_jax.domains.unacted import Unacted, episode
 from rpt_jax.episodes import statistics
 from rpt_jax.models import words
 from rpt_jax.settings import key, refuse
-from rpt_jax.types import TOKEN, Episode, StreamSpec
+from rpt_jax.types import TOKEN, StreamSpec
 
 PARTS = 'topics', 'docstrings'
 _ENDINGS = '.md', '.rst', '.txt'
@@ -142,7 +142,7 @@ class Documents(Unacted):
     return min(max(round(self.settings.heldout * count), 1), count - 1)
 
   def _rows(self, split, read, about):
-    tokens = sum(episode.length for episode in read)
+    tokens = sum(each.length for each in read)
     size = sum(each['bytes'] for each in about)
     print(
       f'  {self.name} {split}: {len(read)} documents, {size} bytes, {tokens} '
@@ -207,15 +207,5 @@ def _episode(ids):
   """A document; beside a token how far one has read, from 0 to 1."""
   count = len(ids)
   place_T1 = np.linspace(0, 1, count, dtype=np.float32)[:, None]
-  zeros_T = np.zeros(count, np.float32)
-  first_T, last_T = (np.arange(count) == i for i in (0, count - 1))
   seen = {'state': place_T1, TOKEN: np.array(ids, np.int32)[:, None]}
-  return Episode(
-    seen,
-    np.zeros(count, np.int32),
-    zeros_T,
-    np.ones(count, np.float32),
-    first_T,
-    last_T,
-    last_T,
-  )
+  return episode(seen, count)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from rpt_jax import results
-from rpt_jax.domains.unacted import Unacted
+from rpt_jax.domains.unacted import Unacted, episode
 from rpt_jax.settings import key
 from rpt_jax.types import Episode
 
@@ -162,17 +162,7 @@ def _clip(rng, about, size) -> Episode:
   image = [draw(rng, about, xy, radius, ground, size) for xy in centre_T2]
   radius_T1 = np.full((STEPS, 1), radius)
   state_T3 = np.concatenate([centre_T2, radius_T1], 1).astype(np.float32)
-  zeros_T = np.zeros(STEPS, np.float32)
-  first_T, last_T = (np.arange(STEPS) == i for i in (0, STEPS - 1))
-  return Episode(
-    {'image': np.stack(image), 'state': state_T3},
-    np.zeros(STEPS, np.int32),
-    zeros_T,
-    np.ones(STEPS, np.float32),
-    first_T,
-    last_T,
-    last_T,
-  )
+  return episode({'image': np.stack(image), 'state': state_T3}, STEPS)
 
 
 def draw(rng, about, centre, radius: float, ground, size: int) -> np.ndarray:

@@ -5,10 +5,26 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rpt_jax import episodes
 from rpt_jax.domains import measures
 from rpt_jax.domains.playing import Played, Scored
-from rpt_jax.types import StreamSpec
+from rpt_jax.types import Episode, StreamSpec
+
+
+def episode(observation: dict[str, np.ndarray], steps: int) -> Episode:
+  """An episode in which nothing is done, and nothing earned."""
+  first_T, last_T = (np.arange(steps) == i for i in (0, steps - 1))
+  return Episode(
+    observation,
+    np.zeros(steps, np.int32),
+    np.zeros(steps, np.float32),
+    np.ones(steps, np.float32),
+    first_T,
+    last_T,
+    last_T,
+  )
 
 
 @dataclasses.dataclass(frozen=True)

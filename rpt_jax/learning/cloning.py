@@ -16,6 +16,9 @@ from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.training import optimizer, sharding, step
 from rpt_jax.types import ACTION, Array
 
+# Which arguments of a training differ from seed to seed, see `trainer`.
+LANES = (0, 0, None, None, 0, 0, 0, None, 0)
+
 
 def constants(
   spec: HeadSpec, demos: dict, scales: Mapping, picks_SN: Array, count_S: Array
@@ -60,20 +63,15 @@ def trainer(
   whatever their number. Windows are split over the mesh; policies are whole on
   every device. `frozen` trains the head alone; else `c.freeze` says what stays.
   """
-  begin = functools.partial(loop, model, c, frozen, mesh)
 
   def train(*own):
-    one = begin(*own)
+    one = loop(model, c, frozen, mesh, *own)
     carry = jax.lax.fori_loop(0, one.steps, one.body, one.start)
     return one.learned(carry)
 
   return jax.jit(
     jax.vmap(train, in_axes=LANES), out_shardings=sharding.replicated(mesh)
   )
-
-
-# Which arguments of a training differ from seed to seed.
-LANES = (0, 0, None, None, 0, 0, 0, None, 0)
 
 
 class Loop(NamedTuple):

@@ -90,7 +90,7 @@ def _only(clips, episodes):
 
 
 def picks(
-  demos: Demos, num_demos: int, size: int, seed: int, seeds: int, first=0
+  demos: Demos, num_demos: int, size: int, seed: int, seeds: int, first: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
   """Windows of each seed's first demonstrations: [S, N], and their count [S].
 

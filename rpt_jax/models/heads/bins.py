@@ -41,9 +41,14 @@ class Settings:
 
   def check(self, where: str) -> None:
     """Raises ValueError unless there is room between the quantiles."""
-    if self.quantiles[0] >= self.quantiles[1]:
-      expected = '(low, high), low below high'
-      keys.refuse(f'{where}.quantiles', self.quantiles, expected)
+    check_quantiles(self.quantiles, where)
+
+
+def check_quantiles(quantiles: tuple[float, float], where: str) -> None:
+  """Raises ValueError unless the first lies below the second."""
+  if quantiles[0] >= quantiles[1]:
+    expected = '(low, high), low below high'
+    keys.refuse(f'{where}.quantiles', quantiles, expected)
 
 
 class Head(nn.Module):

@@ -55,9 +55,7 @@ class Settings:
 
   def check(self, where: str) -> None:
     """Raises ValueError unless there is room between the quantiles."""
-    if self.quantiles[0] >= self.quantiles[1]:
-      expected = '(low, high), low below high'
-      keys.refuse(f'{where}.quantiles', self.quantiles, expected)
+    bins.check_quantiles(self.quantiles, where)
 
 
 class Head(nn.Module):

@@ -7,6 +7,7 @@ for all makers: recipes are compared at the same number of units.
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 
 from rpt_jax.episodes.windows import Clips
 from rpt_jax.settings import Quantize
@@ -102,3 +103,18 @@ def assign(
   """Units n_N of a codebook that `cluster` made."""
   fields = clustering.Codebook(**codebook)
   return clustering.assign(fields, x_ND, key, temperature, mesh=mesh)
+
+
+def of_codes(
+  codebook: dict[str, Array],
+  code_ND: Array,
+  has_unit_N: Array,
+  key: Array,
+  mesh: jax.sharding.Mesh | None = None,
+) -> Units:
+  """Units [N, 1] of codes; -1 and zeros in rows that have none."""
+  n_N = np.asarray(assign(codebook, code_ND, key, 0.0, mesh))
+  return Units(
+    np.where(has_unit_N, n_N, -1)[:, None],
+    np.where(has_unit_N[:, None], code_ND, np.float32(0)),
+  )

@@ -66,11 +66,7 @@ def apply(settings: Settings, fitted, clips, key, mesh) -> makers.Units:
   """Units [N, 1] and codes; -1 and zeros at the last steps of every clip."""
   shown_N = _shown(settings, clips)
   code_ND = _codes(settings, fitted['regression'], clips)
-  n_N = np.asarray(makers.assign(fitted['codebook'], code_ND, key, 0.0, mesh))
-  return makers.Units(
-    np.where(shown_N, n_N, -1)[:, None],
-    np.where(shown_N[:, None], code_ND, np.float32(0)),
-  )
+  return makers.of_codes(fitted['codebook'], code_ND, shown_N, key, mesh)
 
 
 def regress(x_MD: np.ndarray, y_MA: np.ndarray, clip_M: np.ndarray) -> dict:

@@ -112,11 +112,7 @@ def apply(settings: Settings, fitted, clips, key, mesh) -> makers.Units:
   row_N = np.arange(len(followed_N))
   x_ND = latent_action.scaled(fitted['scale'], clips)
   code_NC = _codes(settings, fitted['models'], x_ND, row_N, row_N + followed_N)
-  n_N = np.asarray(makers.assign(fitted['codebook'], code_NC, key, 0.0, mesh))
-  return makers.Units(
-    np.where(followed_N, n_N, -1)[:, None],
-    np.where(followed_N[:, None], code_NC, np.float32(0)),
-  )
+  return makers.of_codes(fitted['codebook'], code_NC, followed_N, key, mesh)
 
 
 def _labels(settings, clips, first_M):

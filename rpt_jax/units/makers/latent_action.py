@@ -87,11 +87,7 @@ def apply(settings: Settings, fitted, clips, key, mesh) -> makers.Units:
   row_N = np.arange(len(followed_N))
   x_ND = scaled(fitted['scale'], clips)
   code_ND = _codes(fitted['models'], x_ND, row_N, row_N + followed_N)
-  n_N = np.asarray(makers.assign(fitted['codebook'], code_ND, key, 0.0, mesh))
-  return makers.Units(
-    np.where(followed_N, n_N, -1)[:, None],
-    np.where(followed_N[:, None], code_ND, np.float32(0)),
-  )
+  return makers.of_codes(fitted['codebook'], code_ND, followed_N, key, mesh)
 
 
 def scaled(scale: PyTree, clips) -> Array:
