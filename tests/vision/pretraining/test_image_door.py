@@ -35,7 +35,8 @@ def stored(seed=0):
 
 def tiny(kind):
   chosen = settings.module('vision/pretraining', kind).Settings()
-  return dataclasses.replace(chosen, batch_size=BATCH, steps=12)
+  depths = {k: 1 for k in dataclasses.asdict(chosen) if k.endswith('depth')}
+  return dataclasses.replace(chosen, batch_size=BATCH, steps=12, **depths)
 
 
 def mesh():
