@@ -29,7 +29,7 @@ def start(config, workdir, *flags):
   if config == 'hubert_units':
     command += ['--config.pipelines=1', '--config.finetune.seeds=2']
     command += ['--config.iterations=2']
-    command += [] if given else [f"{envs}{ENVS}"]
+    command += [] if given else [f'{envs}{ENVS}']
   environment = os.environ | {'XLA_FLAGS': QUICKLY, 'PYTHONUNBUFFERED': '1'}
   return subprocess.Popen(
     [*command, *flags, f'--workdir={workdir}'],
