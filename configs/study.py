@@ -91,6 +91,8 @@ OF_ENCODERS = {
   'units, or latents': ('next', 'next_latent'),
   'generative, or masked: units': ('next', 'masked'),
 }
+# Methods that are asked about: (in words, how their policies' names end).
+PROBE, TUNED = ('probe', ':probe'), ('fine-tuned', '')
 # What `hubert_units:tune` chose for DEMOS.
 METHODS = {
   'scratch': ((100, 100, 250), (1e-3, 3e-3, 3e-3)),
@@ -100,7 +102,7 @@ METHODS = {
 
 
 def get_config(arg=''):
-  """`arg`: '' (all of it) or a key of `change`."""
+  """`arg`: '' (all), 'small', 'horizon', 'codes', 'encoders', 'quicktest'."""
   change = {
     'small': _small,
     'horizon': _horizon,
@@ -131,18 +133,18 @@ def get_config(arg=''):
     how = {'steps': steps, 'learning_rate': rates}
     config.finetune[name] = settings.section(settings.Method, **how)
   config.evaluate.episodes = 64
-  config.evaluate.comparisons = _by_both(QUESTIONS)
+  config.evaluate.comparisons = _asked(QUESTIONS, PROBE, TUNED)
   if arg:
     change[arg](config)
   return config
 
 
-def _by_both(questions):
-  """Every question of frozen probes, and of fine-tuned policies."""
+def _asked(questions, *methods):
+  """Every question of policies of some methods."""
   return {
     f'{question} ({words})': tuple(f'{run}{method}' for run in runs)
     for question, runs in questions.items()
-    for words, method in (('probe', ':probe'), ('fine-tuned', ''))
+    for words, method in methods
   }
 
 
@@ -160,7 +162,7 @@ def _horizon(config):
   for name, (recipe, steps) in HORIZONS.items():
     config.pretrain.runs[name] = _run('next_units', recipe, ('unit',))
     config.pretrain.runs[name].objective.horizon = steps
-  config.evaluate.comparisons = _by_both(OF_HORIZONS)
+  config.evaluate.comparisons = _asked(OF_HORIZONS, PROBE, TUNED)
 
 
 def _codes(config):
@@ -174,14 +176,15 @@ def _codes(config):
     recipes.update(settings.recipes('laom', **{name: ('clip_mean',)}))
     recipes[name].maker.update(**alike, **values)
     config.pretrain.runs[name] = _run('next_units', name, ('unit',))
-  config.evaluate.comparisons = _by_both(OF_CODES)
+  config.evaluate.comparisons = _asked(OF_CODES, PROBE, TUNED)
 
 
 def _encoders(config):
   """Whether the order of forms depends on what sees: give an `encoder`."""
   _few(config, 'next', 'next_latent', 'masked')
   settings.keep(config.quantize.recipes, 'clip_mean_stack')
-  config.evaluate.comparisons = _by_both(OF_ENCODERS)
+  config.finetune.methods = config.finetune.run_methods = ('probe',)
+  config.evaluate.comparisons = _asked(OF_ENCODERS, PROBE)
 
 
 def _few(config, *forms):
