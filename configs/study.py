@@ -72,19 +72,17 @@ OF_HORIZONS = {
   'the past, or the clip: 4 steps ahead': ('past_4', 'clip_4'),
   'the past, or the clip: 8 steps ahead': ('past_8', 'clip_8'),
 }
-# Of `codes`: {form: settings of its maker}, all of as many updates; `next` and
-# `latent_action` stand beside them, and what is asked of all five.
+# Of `codes`: {form: settings of its maker}, as many updates as those of
+# `latent_action`; 5^3 codes are units as they are. What is asked of them.
 CODES = {
   'lapo': {'horizon': 1, 'code_width': 3},
   'lapo_fsq': {'horizon': 1, 'code_width': 3, 'levels': 5},
-  'laom': {},
 }
 OF_CODES = {
   'latent actions, or units of frames': ('latent_action', 'next'),
   'latent actions of FSQ, or units of frames': ('lapo_fsq', 'next'),
   'quantised by FSQ, or bounded, with noise': ('lapo_fsq', 'latent_action'),
   'quantised by FSQ, or not': ('lapo_fsq', 'lapo'),
-  'wide codes of ten steps, or narrow ones of one': ('laom', 'lapo'),
 }
 # Of `encoders`, under any encoder.
 OF_ENCODERS = {
@@ -176,22 +174,22 @@ def _codes(config):
     recipes.update(settings.recipes('laom', **{name: ('clip_mean',)}))
     recipes[name].maker.update(**alike, **values)
     config.pretrain.runs[name] = _run('next_units', name, ('unit',))
-  config.evaluate.comparisons = _asked(OF_CODES, PROBE, TUNED)
+  config.evaluate.comparisons = _asked(OF_CODES, PROBE)
 
 
 def _encoders(config):
   """Whether the order of forms depends on what sees: give an `encoder`."""
   _few(config, 'next', 'next_latent', 'masked')
   settings.keep(config.quantize.recipes, 'clip_mean_stack')
-  config.finetune.methods = config.finetune.run_methods = ('probe',)
   config.evaluate.comparisons = _asked(OF_ENCODERS, PROBE)
 
 
 def _few(config, *forms):
-  """Some forms, one and four demonstrations, five pipelines."""
+  """Some forms, by frozen probes of one and four demonstrations."""
   config.update(pipelines=5, iterations=1, eyes=())
   settings.keep(config.pretrain.runs, *forms)
   config.finetune.demos = config.finetune.run_demos
+  config.finetune.methods = config.finetune.run_methods = ('probe',)
   for name, (steps, rates) in METHODS.items():
     how = {'steps': steps[:2], 'learning_rate': rates[:2]}
     config.finetune[name] = settings.section(settings.Method, **how)
