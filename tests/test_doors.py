@@ -96,6 +96,17 @@ ROWS = {
     'hubert_units',
     ['--config.quantize.recipes.clip_mean_stack.maker.kind=residual'],
   ),
+  'siamese_mae': (
+    'hubert_units',
+    [
+      '--config.image_model.kind=siamese_mae',
+      '--config.image_model.steps=4',
+      '--config.image_model.batch_size=16',
+      '--config.image_model.width=64',
+      '--config.image_model.depth=1',
+      '--config.image_model.num_heads=2',
+    ],
+  ),
   'time_contrastive': (
     'hubert_units',
     [

@@ -32,7 +32,7 @@ ARGUMENTS = {
     'B',
     'L',
   ),
-  'study': ('', 'small', 'horizon', 'quicktest'),
+  'study': ('', 'small', 'horizon', 'codes', 'encoders', 'quicktest'),
   'scale': ('', 'S', 'L,16', 'XL,256', 'quicktest'),
   'text': ('', 'quicktest'),
 }
