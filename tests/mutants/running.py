@@ -55,8 +55,9 @@ def record(path: pathlib.Path, package: pathlib.Path, folder) -> dict:
   Raises RuntimeError where a test fails: it would kill every mutant.
   """
   shutil.copy(tracing.__file__, folder / 'sitecustomize.py')
-  log = folder / 'lines'
-  log.unlink(missing_ok=True)
+  log = folder / 'lines' / 'all'
+  shutil.rmtree(log.parent, ignore_errors=True)
+  log.parent.mkdir()
   before = os.environ.get('PYTHONPATH', '')
   os.environ |= {
     'PYTHONPATH': f'{folder}:{before}',
@@ -71,14 +72,15 @@ def record(path: pathlib.Path, package: pathlib.Path, folder) -> dict:
     raise RuntimeError(f'{path} fails as it is: {end["failed"]}')
   print(f'recorded {path}: {end["cpu"]:.0f} s', flush=True)
   about = {'seconds': end['cpu'], 'tests': end['seconds']}
-  return {str(path): about | {'lines': _lines(log)}}
+  return {str(path): about | {'lines': _lines(log.parent)}}
 
 
-def _lines(log):
+def _lines(folder):
   lines: dict[str, dict[str, list]] = {}
-  for row in log.read_text().splitlines() if log.exists() else ():
-    path, line, test = row.split('\t')
-    lines.setdefault(path, {}).setdefault(line, []).append(test)
+  for log in folder.iterdir():
+    for row in log.read_text().splitlines():
+      path, line, test = row.split('\t')
+      lines.setdefault(path, {}).setdefault(line, []).append(test)
   return lines
 
 

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import threading
+import time
 
 # PACKAGE ends in a slash; paths are written as from the folder it lies in.
 LOG, PACKAGE, TEST = 'MUTANTS_LOG', 'MUTANTS_PACKAGE', 'MUTANTS_TEST'
@@ -41,14 +42,17 @@ def start():
 
 
 def _write(log, row):
-  """Also where a test limits the size of files, as if a disk were full."""
-  try:
-    os.write(log, row)
-  except OSError:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  """Appends a row, also where a test limits files, as if a disk were full."""
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  if limits != (resource.RLIM_INFINITY, resource.RLIM_INFINITY):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1], limits[1]))
-    os.write(log, row)
+    mode = os.O_CREAT | os.O_WRONLY
+    one = os.open(f'{os.environ[LOG]}.{os.getpid()}.{time.time_ns()}', mode)
+    os.write(one, row)
+    os.close(one)
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    return
+  os.write(log, row)
 
 
 def begin(test: str) -> None:
