@@ -26,14 +26,14 @@ import tempfile
 from tests.mutants import drawing, running
 
 ROOT = pathlib.Path(__file__).parents[2]
-# Rooms and files, and the tests that must kill their mutants.
+# Rooms and files, and the tests that must kill their mutants; quick ones first.
 TESTS = {
-  'rpt_jax/objectives': ('tests/objectives',),
-  'rpt_jax/units': ('tests/units',),
-  'rpt_jax/training': ('tests/training', 'tests/faults/test_numbers.py'),
-  'rpt_jax/policy': ('tests/policy',),
-  'rpt_jax/episodes/windows.py': ('tests/episodes', 'tests/learning'),
   'rpt_jax/evals': ('tests/evals',),
+  'rpt_jax/training': ('tests/training', 'tests/faults/test_numbers.py'),
+  'rpt_jax/episodes/windows.py': ('tests/episodes', 'tests/learning'),
+  'rpt_jax/objectives': ('tests/objectives',),
+  'rpt_jax/policy': ('tests/policy',),
+  'rpt_jax/units': ('tests/units',),
 }
 
 
@@ -47,8 +47,7 @@ def main(arguments) -> int:
   with tempfile.TemporaryDirectory(prefix='rpt_jax_mutants_') as folder:
     out = pathlib.Path(options.get('out') or f'{folder}/ends.jsonl').absolute()
     _prepare(pathlib.Path(folder))
-    reached = _reached(rooms, out.with_suffix('.reached'), pathlib.Path(folder))
-    killed = 0
+    killed, reached = 0, _Reached(out.with_suffix('.reached'), folder)
     for index, (room, mutant) in enumerate(drawn):
       end = _end(index, room, mutant, reached, out)
       killed += bool(end['by'])
@@ -60,13 +59,14 @@ def main(arguments) -> int:
 
 
 def draw(rooms, count: int, seed: int) -> list:
-  """(room, mutant), rooms in turn, by a seed, none of them twice."""
-  rng = random.Random(seed)
-  every = {room: _of_room(room) for room in rooms}
-  for mutants in every.values():
-    rng.shuffle(mutants)
-  turns = [rooms[index % len(rooms)] for index in range(count)]
-  return [(room, every[room].pop()) for room in turns]
+  """(room, mutant), as many of each room, by a seed, none of them twice."""
+  drawn = []
+  for index, room in enumerate(rooms):
+    every = _of_room(room)
+    random.Random(f'{seed} {room}').shuffle(every)
+    share = len(range(index, count, len(rooms)))
+    drawn += [(room, mutant) for mutant in every[:share]]
+  return drawn
 
 
 def _of_room(room):
@@ -92,17 +92,24 @@ def _prepare(folder):
     del sys.modules[name]
 
 
-def _reached(rooms, kept, folder):
-  """{test file: what it executes}, of all rooms; kept beside the ends."""
-  reached = json.loads(kept.read_text()) if kept.exists() else {}
-  tests = [pathlib.Path(test) for room in rooms for test in TESTS[room]]
-  files = sorted({f for t in tests for f in (*t.rglob('test_*.py'), t)})
-  files = [f for f in files if f.is_file() and str(f) not in reached]
-  for path in files:
-    package = pathlib.Path.cwd() / 'rpt_jax'
-    reached |= running.record(path, package, folder)
-    kept.write_text(json.dumps(reached))
-  return reached
+class _Reached:
+  """What test files execute, recorded when it is asked for and kept."""
+
+  def __init__(self, kept: pathlib.Path, folder: str):
+    self.kept, self.folder = kept, pathlib.Path(folder)
+    self.files = json.loads(kept.read_text()) if kept.exists() else {}
+
+  def of(self, tests) -> dict:
+    """{test file: what it executes} of some folders and files."""
+    places = [pathlib.Path(test) for test in tests]
+    names = sorted({f for t in places for f in (*t.rglob('test_*.py'), t)})
+    names = [str(f) for f in names if f.is_file()]
+    for name in names:
+      if name not in self.files:
+        package = pathlib.Path.cwd() / 'rpt_jax'
+        self.files |= running.record(pathlib.Path(name), package, self.folder)
+        self.kept.write_text(json.dumps(self.files))
+    return {name: self.files[name] for name in names}
 
 
 def _end(index, room, mutant, reached, out):
@@ -116,12 +123,8 @@ def _end(index, room, mutant, reached, out):
     before = json.loads(line)
     if before | about == before:
       return before
-  inside = {
-    name: each
-    for name, each in reached.items()
-    if any(pathlib.Path(name).is_relative_to(test) for test in TESTS[room])
-  }
-  files, first, usual = running.chosen(inside, str(path), mutant.lines)
+  executed = reached.of(TESTS[room])
+  files, first, usual = running.chosen(executed, str(path), mutant.lines)
   whole = path.read_text()
   path.write_text(mutant.text)
   try:
