@@ -20,6 +20,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -44,6 +45,7 @@ def main(arguments) -> int:
   count, seed = int(options.get('count', 40)), int(options.get('seed', 0))
   rooms = [r for r in TESTS if not names or any(n in r for n in names)]
   drawn = draw(rooms, count, seed)
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
   with tempfile.TemporaryDirectory(prefix='rpt_jax_mutants_') as folder:
     out = pathlib.Path(options.get('out') or f'{folder}/ends.jsonl').absolute()
     _prepare(pathlib.Path(folder))

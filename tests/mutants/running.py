@@ -122,16 +122,16 @@ def run(paths, first=(), traced=False, usual=1e4) -> dict:
   os.set_blocking(reading, False)
   said, status = b'', None
   deadline = time.monotonic() + _CLOCK(usual)
-  while status is None:
-    said += _read(reading)
-    ended, code = os.waitpid(child, os.WNOHANG)
-    if ended:
-      status = code
-    elif time.monotonic() > deadline:
+  try:
+    while status is None and time.monotonic() < deadline:
+      said += _read(reading)
+      ended, code = os.waitpid(child, os.WNOHANG)
+      status = code if ended else None
+      time.sleep(0.0 if ended else 0.05)
+  finally:
+    if status is None:  # Too late, or this process is to end itself.
       os.killpg(child, signal.SIGKILL)
       status = os.waitpid(child, 0)[1]
-    else:
-      time.sleep(0.05)
   said += _read(reading)
   os.close(reading)
   end = json.loads(said) if said else {'failed': 'took too long', 'seconds': {}}
@@ -152,6 +152,7 @@ def _read(reading):
 def _be_tests(paths, first, traced, usual, writing):
   """The child: never returns."""
   os.setsid()
+  signal.signal(signal.SIGTERM, signal.SIG_DFL)
   silence = os.open(os.devnull, os.O_WRONLY)
   os.dup2(silence, 1)
   os.dup2(silence, 2)
