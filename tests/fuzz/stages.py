@@ -1,8 +1,8 @@
 """Every stage of quicktests, ended by each signal and on a disk that is full.
 
-A run is walked through: it is ended in its first stage, goes on, is ended there
-in another way, and so on to its last stage; at its end it must be the same, to
-the bit, as one that was let be. Disks are file systems in memory, so only root
+A run is walked through: it is killed in its first stage, goes on, is ended
+there in another way, and so on to its last stage; at its end it must be the
+same, to the bit, as one that was let be. Disks are file systems in memory, so only root
 can fill one.
 """
 
@@ -46,7 +46,7 @@ class Outcome:
 
   def summary(self) -> str:
     """Stages, counts and the slowest end; what was over before it was met."""
-    signals = [end for end in self.ends if end[1] in stopping.SIGNALS]
+    signals = [end for end in self.ends if isinstance(end[1], signal.Signals)]
     slowest = max(signals, key=lambda end: end[2], default=('', '', 0))
     stages = list(dict.fromkeys(stage for stage, *_ in self.ends))
     lines = [
@@ -71,7 +71,7 @@ def run(config: str, seed: int, folder: pathlib.Path) -> Outcome:
     for stage, seconds in usual:
       if only and stage not in only:
         continue
-      for number in stopping.SIGNALS:
+      for number in (signal.SIGKILL, *stopping.SIGNALS):
         moment = float(seconds) * rng.random()
         _end(outcome, config, work, stage, number, _signalled, moment)
       for share in _SHARES if allowed else ():
@@ -127,8 +127,10 @@ def _signalled(config, work, stage, number, moment):
     began = time.monotonic()
     output = process.stdout.read()
     code, seconds = process.wait(), time.monotonic() - began
-  said = number.name in _last(output) and 'goes on' in _last(output)
   over = f'] {stage}: done' in output
+  if number is signal.SIGKILL and code == -number:
+    return over, seconds, ''
+  said = number.name in _last(output) and 'goes on' in _last(output)
   said = said or over and 'rpt_jax: done' in output
   if code or seconds > _PROMPT or not said or 'Traceback' in output:
     return over, seconds, f'code {code}: {output}'
