@@ -2,8 +2,8 @@
 
 A run is walked through: it is killed in its first stage, goes on, is ended
 there in another way, and so on to its last stage; at its end it must be the
-same, to the bit, as one that was let be. Disks are file systems in memory, so only root
-can fill one.
+same, to the bit, as one that was let be. Disks are file systems in memory, so
+only root can fill one.
 """
 
 import contextlib

@@ -72,6 +72,7 @@ def mutants(path: pathlib.Path) -> list[Mutant]:
       after, text = ast.unparse(node), ast.unparse(tree)
       setattr(node, field, old)
       if after != before:
+        before, after = ' '.join(before.split()), ' '.join(after.split())
         change = f'{before[:70]}  ->  {after[:70]}'
         lines = heads[id(node)]
         every.append(Mutant(path, node.lineno, lines, change, text))
