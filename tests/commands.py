@@ -18,11 +18,13 @@ QUICKLY = (
 def start(config, workdir, *flags):
   """The quicktest of a config, begun; its output in `stdout`.
 
-  Of `hubert_units` one pipeline of two iterations, in two environments whose
+  A config is the name of one in configs/, or a path without its '.py'. Of
+  `hubert_units` one pipeline of two iterations, in two environments whose
   policies are of one shape, so that they are compiled once.
   """
   command = [sys.executable, '-m', 'rpt_jax.main']
-  command += [f'--config=configs/{config}.py:quicktest']
+  path = config if '/' in config else f'configs/{config}'
+  command += [f'--config={path}.py:quicktest']
   envs = '--config.domains.gymnax.envs='
   # A tuple that is given twice is not replaced but lengthened.
   given = any(flag.startswith(envs) for flag in flags)
