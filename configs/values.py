@@ -79,4 +79,4 @@ def _quicktest(config):
   config.evaluate.episodes = 8
   config.evaluate.watch.monitors = _monitors(samples=4)
   config.evaluate.watch.update(worlds=('weak', 'late:4'), delta=0.4)
-  config.evaluate.watch.update(calibration=2, episodes=16)
+  config.evaluate.watch.update(calibration=9, episodes=16)
