@@ -64,6 +64,7 @@ ALLOWED = {
     'episodes.scales',
     'models',
     'objectives',
+    'settings',
     'sharing',
     'training',
     'vision',
@@ -385,6 +386,7 @@ DOORS = {
     ('VISIBILITY', 'heads', 'loss'),
     ('behaviour_cloning', 'guesses', 'targets', 'tokens'),
   ),
+  'policy/monitors': Door(('check', 'start', 'update')),
   'units/makers': Door(('NEEDS', 'sizes', 'lookahead', 'fit', 'apply')),
   'vision/pretraining': Door(
     (

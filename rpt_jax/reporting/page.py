@@ -18,6 +18,7 @@ from rpt_jax.reporting import (
   html,
   learned,
   measures,
+  monitors,
   simulator,
   verdicts,
   words,
@@ -134,6 +135,9 @@ def compose(content: Content) -> str:
     'learned',
     'What pretraining learned',
     learned.section(doc, rest, run),
+  )
+  doc.section(
+    'warnings', 'What warned of failures', monitors.section(doc, rest)
   )
   _pictures(doc, content, rest, run)
   doc.section('training', 'Training', [measures.training(doc, content.losses)])
