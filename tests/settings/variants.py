@@ -20,6 +20,7 @@ ARGUMENTS = {
   'mae': ('', 'S', 'B', 'L', 'quicktest'),
   'mine': ('', 'quicktest'),
   'r3m': ('', 'clip', 'mae', 'quicktest'),
+  'relations': ('', 'cls', 'quicktest'),
   'robot_video': ('', 'mae', 'bridge', 'video', 'quicktest'),
   'rpt': (
     '',
