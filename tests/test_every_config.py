@@ -14,7 +14,7 @@ CONFIGS = sorted(p.stem for p in (ROOT / 'configs').glob('*.py'))
 
 
 def skip_without_data(config):
-  if config in ('rpt', 'scale'):
+  if config in ('r3m', 'relations', 'rpt', 'scale'):
     if missing := scene.missing():
       pytest.skip(missing)
   elif config == 'distractors':
@@ -34,7 +34,7 @@ def given(config, folder):
 # own on recorded data, and two minutes are much. Heads and trunks of `acting`
 # have tests of their own, and rows in `test_doors`.
 SLOW = ('acting', 'clip', 'distractors', 'mae', 'mine', 'robot_video', 'scale')
-SLOW += ('study', 'text', 'values')
+SLOW += ('r3m', 'relations', 'study', 'text', 'values')
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ ARGUMENTS = {
   'hubert_units': ('', 'tune', 'quicktest'),
   'mae': ('', 'S', 'B', 'L', 'quicktest'),
   'mine': ('', 'quicktest'),
+  'r3m': ('', 'clip', 'mae', 'quicktest'),
+  'relations': ('', 'cls', 'quicktest'),
   'robot_video': ('', 'mae', 'bridge', 'video', 'quicktest'),
   'rpt': (
     '',
