@@ -27,7 +27,7 @@ def get_config(arg=''):
   config = settings.base()
   config.title = 'SORNet on a table'
   config.question = 'Does it see how objects stand that it has never seen?'
-  config.domains.tabletop = settings.plugin('domains', 'tabletop')
+  config.domains.arrangements = settings.plugin('domains', 'arrangements')
   config.frames.size = 96
   config.image_model = settings.plugin('vision/pretraining', 'sornet')
   model = config.image_model
@@ -42,7 +42,7 @@ def get_config(arg=''):
 
 def _quicktest(config):
   """Every stage on almost nothing: does it work?"""
-  config.domains.tabletop.update(size=32, pretrain=12, heldout=6, views=2)
+  config.domains.arrangements.update(size=32, pretrain=12, heldout=6, views=2)
   config.saving.log_steps = 1
   config.frames.size = 32
   model = config.image_model

@@ -163,7 +163,7 @@ OWNERS = {
     'envs/canvas.py',
     'envs/dm_control/',
     'envs/metaworld/',
-    'envs/tabletop.py',
+    'envs/arrangements.py',
   ),
   'orbax': ('training/checkpoint.py',),
   'pyarrow': ('episodes/parquet.py',),
@@ -356,7 +356,7 @@ def test_kinds_of_domains_are_named_in_their_room_alone(path):
   if name.startswith(('domains/', 'envs/')):
     return
   kinds = {'dm_control', 'documents', 'drawings', 'gymnax', 'metaworld'}
-  kinds |= {'recorded', 'tabletop'}
+  kinds |= {'recorded', 'arrangements'}
   for node in _nodes(path, ast.Compare):
     texts = {
       leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)

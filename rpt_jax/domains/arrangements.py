@@ -18,8 +18,8 @@ import numpy as np
 
 from rpt_jax import results
 from rpt_jax.domains.unacted import Unacted, episode
-from rpt_jax.envs import tabletop
-from rpt_jax.envs.tabletop import Placed, Thing
+from rpt_jax.envs import arrangements
+from rpt_jax.envs.arrangements import Placed, Thing
 from rpt_jax.settings import key
 from rpt_jax.vision import relations
 from rpt_jax.vision.relations import Scene
@@ -42,7 +42,7 @@ class Settings:
   pretrain: int = key(3000, 'scenes', low=1, high=10_000_000)
   heldout: int = key(400, 'scenes', low=2, high=10_000_000)
   objects: tuple[int, int] = key(
-    (3, 5), 'of a scene, at least and at most', low=2, high=tabletop.SLOTS
+    (3, 5), 'of a scene, at least and at most', low=2, high=arrangements.SLOTS
   )
   views: int = key(8, 'frames of each object alone', low=1, high=10_000)
 
@@ -55,12 +55,14 @@ class Settings:
 
 def domains(name: str, settings: Settings, seed: int):
   """The one set of scenes of an entry."""
-  return (Tabletop(name, settings, seed),)
+  return (Arrangements(name, settings, seed),)
 
 
 def things(new: bool) -> list[Thing]:
   """Those that training sees, or those that it does not."""
-  every = itertools.product(tabletop.SIZES, tabletop.COLOURS, tabletop.SHAPES)
+  every = itertools.product(
+    arrangements.SIZES, arrangements.COLOURS, arrangements.SHAPES
+  )
   return [
     thing for thing in itertools.starmap(Thing, every) if is_new(thing) == new
   ]
@@ -72,14 +74,14 @@ def is_new(thing: Thing) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Tabletop(Unacted):
+class Arrangements(Unacted):
   """A set of scenes; its state is where objects are, zeros for none."""
 
   settings: Settings
   seed: int
   cameras = ('image',)
   fields, probed = ('state',), ()  # Slots are of other objects each time.
-  state_dim = 3 * tabletop.SLOTS
+  state_dim = 3 * arrangements.SLOTS
 
   @property
   def longest(self) -> int:
@@ -98,7 +100,7 @@ class Tabletop(Unacted):
     from rpt_jax.episodes.rlds import writer
 
     splits, metadata, rows = {}, {}, []
-    with tabletop.Studio(self.settings.size) as studio:
+    with arrangements.Studio(self.settings.size) as studio:
       for i, split in enumerate(self.splits):
         rng = np.random.default_rng([self.seed, i])
         clips = [*self._clips(studio, rng, split)]
@@ -156,7 +158,7 @@ def arranged(rng, kinds: Sequence[Thing], count: int):
       held, centre, turn = False, gripper, 0.0
     elif stored:
       stored, aside = False, rng.uniform(-0.025, 0.025, 2)
-      centre = np.array([*(tabletop.DRAWER + aside), thing.half])
+      centre = np.array([*(arrangements.DRAWER + aside), thing.half])
     elif bases and rng.random() < 0.3:
       base = bases.pop(rng.integers(len(bases)))
       top = base.centre[2] + base.thing.half + thing.half
@@ -178,7 +180,7 @@ def _free(rng, thing, placed):
   """A centre on the table, apart from the drawer and from what stands."""
   while True:
     x, y = _spot(rng)
-    away = np.abs(np.subtract((x, y), tabletop.DRAWER)).max() > 0.115
+    away = np.abs(np.subtract((x, y), arrangements.DRAWER)).max() > 0.115
     centre = np.array([x, y, thing.half])
     others = (p.centre[:2] - centre[:2] for p in placed)
     if away and all(np.hypot(*other) > _APART for other in others):
@@ -189,7 +191,7 @@ def told(kind: str, placed: Sequence[Placed], gripper) -> Scene:
   """What is so: left and in front by 2 cm at least, near within 10 cm."""
   centre_N3 = np.stack([p.centre for p in placed])
   half_N = np.array([p.thing.half for p in placed])
-  aside = np.abs(centre_N3[:, :2] - np.array(tabletop.DRAWER)).max(1)
+  aside = np.abs(centre_N3[:, :2] - np.array(arrangements.DRAWER)).max(1)
   in_drawer_N = (aside < 0.065) & (centre_N3[:, 2] < 0.06)
   in_gripper_N = np.linalg.norm(centre_N3 - gripper, axis=1) < 0.01
   from_NN3 = centre_N3[:, None] - centre_N3[None]  # From the second.
@@ -220,7 +222,7 @@ def film(rng):
   )
   rest = [Placed(kinds[0], left, 0.4), Placed(kinds[1], front, 0.9)]
   start = np.array([-0.15, -0.05, carried.half])
-  end = np.array([*tabletop.DRAWER, carried.half])
+  end = np.array([*arrangements.DRAWER, carried.half])
   for share in np.linspace(0, 1, _FILM):
     centre = start + share * (end - start)
     lift = min(4 * share, 4 * (1 - share), 1.0) * (_LIFT + 0.02)
@@ -231,7 +233,7 @@ def film(rng):
 
 def _episode(image_THWC, placed):
   """Frames, and where the objects of a scene are."""
-  state_P = np.zeros(3 * tabletop.SLOTS, np.float32)
+  state_P = np.zeros(3 * arrangements.SLOTS, np.float32)
   for slot, each in enumerate(placed):
     state_P[3 * slot : 3 * slot + 3] = each.centre
   steps = len(image_THWC)

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from rpt_jax.domains import tabletop
-from rpt_jax.envs.tabletop import DRAWER, Placed, Thing
+from rpt_jax.domains import arrangements
+from rpt_jax.envs.arrangements import DRAWER, Placed, Thing
 from rpt_jax.vision import relations
 
 
 def test_two_colours_and_a_size_are_held_out():
-  old, new = tabletop.things(False), tabletop.things(True)
+  old, new = arrangements.things(False), arrangements.things(True)
   assert len(old) == 6 * 2 * 2 and len(old) + len(new) == 8 * 3 * 2
   assert not {t.colour for t in old} & {'orange', 'cyan'}
   assert {t.size for t in old} == {'small', 'large'}
@@ -29,7 +29,7 @@ def test_what_is_said_is_so():
     Placed(held, gripper, 0),
     Placed(stored, np.array([*DRAWER, stored.half]), 0),
   ]
-  said = relations.write(tabletop.told('scene', placed, gripper))
+  said = relations.write(arrangements.told('scene', placed, gripper))
   statements = said.partition('. ')[2].split('; ')
   assert set(statements) == {
     'small green cube is in the gripper',
@@ -54,12 +54,14 @@ def test_what_is_said_is_so():
 
 def test_scenes_are_a_function_of_their_seed_and_nothing_stands_in_another():
   for seed in range(20):
-    kinds = tabletop.things(bool(seed % 2))
-    placed, gripper = tabletop.arranged(np.random.default_rng(seed), kinds, 5)
-    again, _ = tabletop.arranged(np.random.default_rng(seed), kinds, 5)
+    kinds = arrangements.things(bool(seed % 2))
+    placed, gripper = arrangements.arranged(
+      np.random.default_rng(seed), kinds, 5
+    )
+    again, _ = arrangements.arranged(np.random.default_rng(seed), kinds, 5)
     assert [p.thing for p in placed] == [p.thing for p in again]
     assert len({p.thing for p in placed}) == 5
-    told = tabletop.told('scene', placed, gripper)
+    told = arrangements.told('scene', placed, gripper)
     on_NN = told.two_NNR[..., 0]
     assert (on_NN.sum(0) <= 1).all() and not (on_NN & on_NN.T).any()
     for i, one in enumerate(placed):
@@ -70,7 +72,7 @@ def test_scenes_are_a_function_of_their_seed_and_nothing_stands_in_another():
 
 
 def test_the_film_ends_in_the_drawer():
-  scenes = list(tabletop.film(np.random.default_rng(0)))
-  told = [tabletop.told('film', *scene).one_NU[0] for scene in scenes]
+  scenes = list(arrangements.film(np.random.default_rng(0)))
+  told = [arrangements.told('film', *scene).one_NU[0] for scene in scenes]
   assert told[-1].tolist() == [False, True]
   assert any(held for held, _ in told) and not told[0].any()
