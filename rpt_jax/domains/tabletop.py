@@ -32,9 +32,7 @@ class Settings:
   pretrain: int = key(
     3000, 'tables before and after, with a sentence', low=1, high=10_000_000
   )
-  heldout: int = key(
-    400, 'likewise; never trained on', low=1, high=10_000_000
-  )
+  heldout: int = key(400, 'likewise; never trained on', low=1, high=10_000_000)
   play: int = key(
     600, 'episodes of strokes that nobody asked for', low=1, high=10_000_000
   )
@@ -159,9 +157,7 @@ class Tabletop(Unacted):
 
   def succeeded(self, tables: Tables, last_NP: Array) -> Array:
     """Bool [N]: what was asked for is so, and nothing else is otherwise."""
-    first, last = (
-      x.reshape(len(x), -1, 2) for x in (tables.first_NP, last_NP)
-    )
+    first, last = (x.reshape(len(x), -1, 2) for x in (tables.first_NP, last_NP))
     return jax.vmap(tabletop.succeeded)(first, last, tables.goal_N)
 
   def own(self, goal_N: np.ndarray) -> np.ndarray:

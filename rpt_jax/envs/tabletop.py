@@ -28,10 +28,10 @@ TEMPLATES = (
 BLOCKS, ACTION_DIM, STATE_DIM = len(COLOURS), 4, 2 * len(COLOURS)
 NUM_GOALS = BLOCKS * len(PLACES)
 STATE_NAMES = tuple(f'{c} {axis}' for c in COLOURS for axis in 'xy')
-HALF, STROKE = 0.08, 0.25  # Of a block's side; of a stroke.
+HALF, STROKE = 0.1, 0.25  # Of a block's side; of a stroke.
 NEAR = 0.1  # A block nearer than that to where it should be is there.
 MOST = 8  # Strokes that an expert needs at most.
-_APART, _EDGE, _ARRIVED = 0.24, 0.12, 0.03
+_APART, _EDGE, _ARRIVED = 0.28, 0.14, 0.03
 _TABLE = (196, 188, 176)
 _HOLD_NOISE, _DRAG_NOISE = 0.02, 0.015  # Deviations of an expert's stroke.
 _CORNERS_42 = np.array(list(PLACES.values()), np.float32)
@@ -164,6 +164,4 @@ def _aim(key, block_B2):
   far_NB = jnp.where(jnp.arange(BLOCKS) == own, 1.0, far_NB)
   anywhere = own, place_N2[(far_NB.min(1) > _APART).argmax()]
   in_corner = jax.random.bernoulli(which_key)
-  return jax.tree.map(
-    lambda a, b: jnp.where(in_corner, a, b), corner, anywhere
-  )
+  return jax.tree.map(lambda a, b: jnp.where(in_corner, a, b), corner, anywhere)

@@ -1,9 +1,10 @@
 """Frames as a grid of codes, and back: the two halves of a discrete VAE.
 
-As DALL-E has them (Ramesh et al. 2021, arXiv 2102.12092, appendix A.1): residual
-blocks of 3x3 convolutions whose branches are scaled by 1 / n^2 of n blocks, and
-a linear layer to the logits of a codebook. In the place of convolutions with
-pooling frames are cut into patches at once, which is what a CPU can pay for.
+As DALL-E has them (Ramesh et al. 2021, arXiv 2102.12092, appendix A.1):
+residual blocks of 3x3 convolutions whose branches are scaled by 1 / n^2 of n
+blocks, and a linear layer to the logits of a codebook. In the place of
+convolutions with pooling frames are cut into patches at once, which is what a
+CPU can pay for.
 """
 
 import dataclasses
@@ -24,9 +25,11 @@ from rpt_jax.vision import vit, weights
 from rpt_jax.vision.families.vit import preprocessor_of
 from rpt_jax.vision.model import VisionModel, build
 from rpt_jax.vision.preprocessing import Preprocess
-from rpt_jax.vision.published import shapes
 
 MODEL_TYPE = 'discrete_vae'
+# Of logits, so that patches that differ have codes of their own from the start,
+# in spite of the noise that codes are drawn with.
+GAIN = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,16 +70,26 @@ class _Blocks(nn.Module):
 
 
 class Encoder(nn.Module):
-  """Frames f32 [N, H, W, 3] within -1 and 1 -> logits [N, P, vocab]."""
+  """Frames f32 [N, H, W, 3] within -1 and 1 -> logits [N, P, vocab].
+
+  A patch is seen as it differs from the mean colour of its frame, beside that
+  colour: else what all patches share has nearly all the say at first, and all
+  get one code.
+  """
 
   sizes: Sizes
 
   @nn.compact
   def __call__(self, image_NHWC):
-    patch_NPK = vit.patchify(image_NHWC, self.sizes.patch)
-    x_NPD = _dense(self.sizes.width, 'embed', patch_NPK)
-    x_NPD = nn.relu(_Blocks(self.sizes, name='blocks')(x_NPD))
-    return _dense(self.sizes.vocab, 'logits', x_NPD)
+    sizes = self.sizes
+    colour_N11C = image_NHWC.mean((1, 2), keepdims=True)
+    patch_NPK = vit.patchify(image_NHWC - colour_N11C, sizes.patch)
+    shape = *patch_NPK.shape[:2], colour_N11C.shape[-1]
+    colour_NPC = jnp.broadcast_to(colour_N11C[:, 0], shape)
+    patch_NPK = jnp.concatenate([patch_NPK, colour_NPC], axis=-1)
+    x_NPD = _dense(sizes.width, 'embed', patch_NPK)
+    x_NPD = nn.relu(_Blocks(sizes, name='blocks')(x_NPD))
+    return GAIN * _dense(sizes.vocab, 'logits', x_NPD)
 
 
 class Decoder(nn.Module):
@@ -179,8 +192,8 @@ def codes(folder: str | os.PathLike) -> Codes:
   )
   if not all(type(value) is int and value > 0 for value in values):
     raise ValueError(
-      f'{folder / weights.CONFIG}: found {dict(zip(names, values, strict=True))}, expected '
-      'whole numbers above 0'
+      f'{folder / weights.CONFIG}: found {values} for {names}, expected whole '
+      'numbers above 0'
     )
   sizes, tensors = Sizes(*values), weights.open_tensors(folder)
   weights.check_depth(tensors, sizes.depth, 'depth')

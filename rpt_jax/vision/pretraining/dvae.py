@@ -47,12 +47,12 @@ class Settings:
     6.6, 'weight of what codes say, at the end', low=0, high=1000
   )
   rising: float = keys.key(
-    0.3, 'share of the steps in which it rises', above=0, high=1
+    0.02, 'share of the steps in which it rises', above=0, high=1
   )
-  batch_size: int = keys.key(64, 'frames', low=1, high=1_000_000)
+  batch_size: int = keys.key(32, 'frames', low=1, high=1_000_000)
   balanced: bool = keys.key(True, 'each domain as often, not each frame')
-  steps: int = keys.key(1500, 'updates', low=1, high=1_000_000_000)
-  learning_rate: float = keys.key(2e-3, 'the peak', above=0, high=1)
+  steps: int = keys.key(2000, 'updates', low=1, high=1_000_000_000)
+  learning_rate: float = keys.key(5e-3, 'the peak', above=0, high=1)
   weight_decay: float = keys.key(1e-4, 'of kernels', low=0, high=10)
 
 
@@ -100,7 +100,7 @@ def logit_laplace(logit: Array, centre: Array, log_scale: Array) -> Array:
 
 
 def model(settings: Settings, size: int) -> Model:
-  """That of frames of `size` pixels; ValueError if they are no whole patches."""
+  """That of frames of `size` pixels; ValueError if not whole patches."""
   c = settings
   if size % c.patch:
     raise ValueError(
