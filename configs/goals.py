@@ -35,11 +35,12 @@ def get_config(arg=''):
   config.encode.output = 'patches'
   config.eyes = ('pixels',)
   c = config.imagine
-  c.score.update(width=64, depth=3, num_heads=4, steps=500, batch_size=64)
-  c.score.update(text_width=64, text_depth=2, text_num_heads=4)
+  c.score.update(width=64, depth=2, num_heads=4, steps=400, batch_size=48)
+  c.score.update(text_width=64, text_depth=1, text_num_heads=4)
+  c.score.text_length = 52
   c.trunk.update(depth=3, num_heads=4)
   c.width = 96
-  c.reach.trunk.update(depth=3)
+  c.reach.trunk.update(depth=2)
   c.reach.head.spread = 0.0
   if arg == QUICKTEST:
     _quicktest(config)

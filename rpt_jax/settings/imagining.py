@@ -20,7 +20,7 @@ class Reach:
   horizon: int = key(
     8, 'steps that a goal lies ahead at most, any as often', low=1, high=10_000
   )
-  steps: int = key(1500, 'updates', low=1, high=1_000_000_000)
+  steps: int = key(600, 'updates', low=1, high=1_000_000_000)
   batch_size: int = key(128, 'steps of play', low=1, high=1_000_000)
   learning_rate: float = key(1e-3, 'the peak', above=0, high=1)
   weight_decay: float = key(0.01, 'of kernels', low=0, high=10)
@@ -49,9 +49,9 @@ class Imagine:
   )
   steps: int = key(2000, 'updates', low=1, high=1_000_000_000)
   latent_steps: int = key(
-    1000, 'updates, where latents are drawn', low=1, high=1_000_000_000
+    600, 'updates, where latents are drawn', low=1, high=1_000_000_000
   )
-  batch_size: int = key(32, 'goals', low=1, high=1_000_000)
+  batch_size: int = key(16, 'goals', low=1, high=1_000_000)
   learning_rate: float = key(1e-3, 'the peak', above=0, high=1)
   weight_decay: float = key(0.01, 'of kernels', low=0, high=10)
   samples: int = key(

@@ -3,13 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rpt_jax import results, settings
-from rpt_jax.learning import goals, imagining, reaching
+from rpt_jax.learning import checks, goals, imagining, reaching
 from rpt_jax.models import sequence
 from rpt_jax.results import Imagine
 from rpt_jax.types import ACTION, LATENT, TEXT, UNIT
 from rpt_jax.vision import dvae
+from tests.settings import variants
 
 SIZES = dvae.Sizes(8, 4, 8, 1, 6, 5)
 CODES = dvae.Codes(SIZES, None)
@@ -95,3 +97,23 @@ def test_differences_are_paired_by_seed():
   np.testing.assert_allclose([over['value'], *over['interval']], 0.1)
   own = results.latest(rows, Imagine.SUCCESS, goal=Imagine.ONE, other_goal=None)
   assert own['seeds'] == 3 and own['interval'][0] < 0.2
+
+
+@pytest.mark.parametrize(
+  'flag, words',
+  [
+    ('image_model.kind=mae', "config.image_model.kind: found 'mae'"),
+    ('encoder=pixels', 'config.image_model.kind'),
+    ('imagine.score.kind=mae', "config.imagine.score.kind: found 'mae'"),
+    ('imagine.score.patch=7', 'config.imagine.score.patch: found 7'),
+    ('imagine.trunk.kind=mingru', "config.imagine.trunk.kind: found 'mingru'"),
+    ('imagine.width=17', 'config.imagine.trunk.num_heads'),
+    ('domains.tabletop.kind=drawings', 'config.domains: found'),
+    ('frames.size=64', 'config.frames.size: found 64, expected 32'),
+  ],
+)
+def test_what_cannot_be_meant_is_told(flag, words):
+  config = variants.parsed('goals:quicktest', f'--config.{flag}')
+  with pytest.raises(ValueError) as refused:
+    checks.experiment(config)
+  assert words in str(refused.value) and '\n' not in str(refused.value)
