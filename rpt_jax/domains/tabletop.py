@@ -32,9 +32,9 @@ class Settings:
   pretrain: int = key(
     3000, 'tables before and after, with a sentence', low=1, high=10_000_000
   )
-  heldout: int = key(400, 'likewise; never trained on', low=1, high=10_000_000)
+  heldout: int = key(200, 'likewise; never trained on', low=1, high=10_000_000)
   play: int = key(
-    600, 'episodes of strokes that nobody asked for', low=1, high=10_000_000
+    400, 'episodes of strokes that nobody asked for', low=1, high=10_000_000
   )
   play_steps: int = key(24, 'strokes of each', low=2, high=10_000)
 

@@ -39,7 +39,7 @@ class Settings:
   width: int = keys.key(64, 'numbers of a patch', low=1, high=65_536)
   depth: int = keys.key(1, 'residual blocks of each half', low=1, high=1000)
   vocab: int = keys.key(128, 'codes', low=2, high=1_000_000)
-  code: int = keys.key(32, 'numbers of a code', low=1, high=65_536)
+  code: int = keys.key(16, 'numbers of a code', low=1, high=65_536)
   cooling: float = keys.key(
     0.8, 'share of the steps in which the temperature falls', above=0, high=1
   )
@@ -51,7 +51,7 @@ class Settings:
   )
   batch_size: int = keys.key(32, 'frames', low=1, high=1_000_000)
   balanced: bool = keys.key(True, 'each domain as often, not each frame')
-  steps: int = keys.key(2000, 'updates', low=1, high=1_000_000_000)
+  steps: int = keys.key(1200, 'updates', low=1, high=1_000_000_000)
   learning_rate: float = keys.key(5e-3, 'the peak', above=0, high=1)
   weight_decay: float = keys.key(1e-4, 'of kernels', low=0, high=10)
 
