@@ -49,11 +49,11 @@ def start(key: Array) -> Array:
 def step(block_B2: Array, action_A: Array) -> Array:
   """The blocks after a stroke: the nearest one in reach goes along."""
   hold_2 = (action_A[:2] + 1) / 2
-  far_B = jnp.abs(block_B2 - hold_2).max(-1)
+  far_B = jnp.abs(block_B2 - hold_2[None]).max(-1)
   held_B = (jnp.arange(BLOCKS) == far_B.argmin()) & (far_B <= HALF)
   length = jnp.linalg.norm(action_A[2:])
   drag_2 = STROKE * action_A[2:] / jnp.maximum(length, 1.0)
-  moved_B2 = jnp.where(held_B[:, None], block_B2 + drag_2, block_B2)
+  moved_B2 = block_B2 + jnp.where(held_B[:, None], drag_2[None], 0.0)
   return moved_B2.clip(HALF, 1 - HALF)
 
 
@@ -89,7 +89,7 @@ def render(block_B2: Array, size: int = 64) -> Array:
   for at_2, rgb in zip(block_B2, COLOURS.values(), strict=True):
     far = jnp.maximum(jnp.abs(x - at_2[0]), jnp.abs(y - at_2[1])) - HALF
     shown = jnp.clip(0.5 - far * size, 0.0, 1.0)[..., None]
-    image = image * (1 - shown) + jnp.float32(rgb) * shown
+    image = image * (1 - shown) + jnp.float32(rgb)[None, None] * shown
   return (image + 0.5).astype(jnp.uint8)
 
 
@@ -161,7 +161,7 @@ def _aim(key, block_B2):
     place_key, (16, 2), minval=_EDGE, maxval=1 - _EDGE
   )
   far_NB = jnp.linalg.norm(place_N2[:, None] - block_B2[None], axis=-1)
-  far_NB = jnp.where(jnp.arange(BLOCKS) == own, 1.0, far_NB)
+  far_NB = jnp.where((jnp.arange(BLOCKS) == own)[None], 1.0, far_NB)
   anywhere = own, place_N2[(far_NB.min(1) > _APART).argmax()]
   in_corner = jax.random.bernoulli(which_key)
   return jax.tree.map(lambda a, b: jnp.where(in_corner, a, b), corner, anywhere)

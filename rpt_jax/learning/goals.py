@@ -33,7 +33,8 @@ class Eyes(NamedTuple):
   scale: float
 
   def __call__(self, image_NHWC):
-    return (_latents(self.model, image_NHWC) - self.mean_D) / self.scale
+    latent_ND = _latents(self.model, image_NHWC)
+    return (latent_ND - self.mean_D[None]) / self.scale
 
   def all(self, image_NHWC: np.ndarray) -> np.ndarray:
     """Of many frames, some at once."""

@@ -23,14 +23,15 @@ def test_experts_do_what_was_asked_for():
 def test_a_stroke_takes_along_what_it_holds_and_nothing_else():
   block_B2 = jnp.array([[0.3, 0.3], [0.7, 0.3], [0.5, 0.7]])
   hold = 2 * block_B2[1] - 1
-  after = tabletop.step(block_B2, jnp.array([*hold, 0.0, 1.0]))
+  step = jax.jit(tabletop.step)
+  after = step(block_B2, jnp.array([*hold, 0.0, 1.0]))
   np.testing.assert_allclose(
     after - block_B2, [[0, 0], [0, tabletop.STROKE], [0, 0]], atol=1e-6
   )
   beside = jnp.array([0.0, -1.0, 1.0, 1.0])
-  np.testing.assert_array_equal(tabletop.step(block_B2, beside), block_B2)
+  np.testing.assert_array_equal(step(block_B2, beside), block_B2)
   # A longer stroke than there can be is as long as there can be.
-  far = tabletop.step(block_B2, jnp.array([*hold, 1.0, 1.0]))
+  far = step(block_B2, jnp.array([*hold, 1.0, 1.0]))
   moved = jnp.linalg.norm(far[1] - block_B2[1])
   np.testing.assert_allclose(moved, tabletop.STROKE, atol=1e-6)
 
@@ -53,6 +54,6 @@ def test_sentences_of_two_goals_are_never_alike():
 
 def test_blocks_are_drawn_where_they_are():
   block_B2 = jnp.array([[0.25, 0.75], [0.75, 0.25], [0.5, 0.5]])
-  image = np.asarray(tabletop.render(block_B2))
+  image = np.asarray(jax.jit(tabletop.render)(block_B2))
   for (x, y), rgb in zip(block_B2, tabletop.COLOURS.values(), strict=True):
     np.testing.assert_array_equal(image[int(64 * y), int(64 * x)], rgb)
