@@ -40,10 +40,10 @@ def get_config(arg=''):
   c = config.imagine
   c.score.update(patch=16, width=64, depth=2, num_heads=4)
   c.score.update(text_width=64, text_depth=1, text_num_heads=4, text_length=52)
-  c.score.update(steps=300, batch_size=64)
+  c.score.update(steps=200, batch_size=64)
   c.trunk.update(depth=3, num_heads=4)
-  c.update(width=96, steps=800, latent_steps=300, batch_size=32)
-  c.reach.update(width=96, steps=500)
+  c.update(width=96, steps=600, latent_steps=200, batch_size=32)
+  c.reach.update(width=96, steps=400)
   c.reach.trunk.update(depth=2)
   c.reach.head.spread = 0.0
   if arg == QUICKTEST:

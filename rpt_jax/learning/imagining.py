@@ -22,7 +22,7 @@ from rpt_jax.models.sequence import SequenceModel
 from rpt_jax.objectives import targets as targets_lib
 from rpt_jax.training import loop, optimizer, sharding, trainer
 from rpt_jax.types import LATENT, TEXT, UNIT, Array, Batch, PyTree, StreamSpec
-from rpt_jax.vision.dvae import Codes
+from rpt_jax.vision.dvae import Codes, Sizes
 
 _AT_ONCE = 256  # Frames, or goals, of one call.
 
@@ -36,6 +36,14 @@ class Triples(NamedTuple):
   latent_ND: np.ndarray  # Of the frame after, by the model of captions.
 
 
+class Lesson(NamedTuple):
+  """A model, what it learns by, and for how many steps."""
+
+  model: SequenceModel
+  loss: Callable
+  steps: int
+
+
 class Trained(NamedTuple):
   """A model and what was learned."""
 
@@ -44,41 +52,45 @@ class Trained(NamedTuple):
 
 
 def train(
-  model: SequenceModel,
-  loss: Callable,
+  lesson: Lesson,
   batch_at: Callable[[int], Batch],
   c,
-  steps: int,
   mesh: jax.sharding.Mesh,
   key: Array,
   **where,
 ) -> PyTree:
-  """Parameters of a model that a loss (apply, batch, key) leads to.
+  """The parameters that a lesson leads to.
 
   Args:
     batch_at: step -> arrays of B rows, B as `c` has it.
     c: has `batch_size`, `learning_rate` and `weight_decay`.
     where: `directory`, `saving` and `label` of `loop.fit`.
   """
-  made = _trainer(model, loss, c.learning_rate, c.weight_decay, steps, mesh)
+  made = make_trainer(lesson, c.learning_rate, c.weight_decay, mesh)
 
   def at(i):
     return sharding.shard_batch(batch_at(i), mesh, c.batch_size)
 
   state, _ = loop.fit(
-    lambda: made.init(key), made.shapes, made.step, at, steps, **where
+    lambda: made.init(key), made.shapes, made.step, at, lesson.steps, **where
   )
   return sharding.gather(state.params)
 
 
 @functools.lru_cache(maxsize=4)
-def _trainer(model, loss, learning_rate, weight_decay, steps, mesh):
-  """Compiled once for all seeds of a model."""
+def make_trainer(
+  lesson: Lesson,
+  learning_rate: float,
+  weight_decay: float,
+  mesh: jax.sharding.Mesh,
+) -> trainer.Trainer:
+  """Compiled once for all seeds; its loss takes (apply, batch, key)."""
+  model = lesson.model
 
   def loss_fn(params, batch, key):
-    return loss(sequence.bind(model, params), batch, key)
+    return lesson.loss(sequence.bind(model, params), batch, key)
 
-  tx = optimizer.adamw(learning_rate, steps, weight_decay=weight_decay)
+  tx = optimizer.adamw(learning_rate, lesson.steps, weight_decay=weight_decay)
   init = functools.partial(sequence.init, model)
   rules = sequence.sharding(model)
   return trainer.make(init, loss_fn, tx, mesh, rules=rules)
@@ -93,36 +105,37 @@ def rows_at(count: int, size: int, seed: int) -> Callable[[int], np.ndarray]:
   return at
 
 
-def drawing(c: settings.Imagine, codes: Codes, vocab: int) -> SequenceModel:
-  """The model that draws codes; `vocab` is that of the sentences."""
-  unit = StreamSpec(UNIT, 'discrete', vocab=codes.sizes.vocab)
-  streams = _said(c, vocab), unit
-  head = HeadSpec(unit, linear.Settings())
-  context = 2 * codes.sizes.side**2 - 1
-  return SequenceModel(streams, (head,), c.trunk, c.width, context)
+def lessons(
+  c: settings.Imagine, sizes: Sizes, vocab: int, dim: int
+) -> dict[str, Lesson]:
+  """What draws codes, and what draws latents, by the stream that is drawn.
 
-
-def foreseeing(
-  c: settings.Imagine, codes: Codes, vocab: int, dim: int
-) -> SequenceModel:
-  """The model that draws latents of `dim` numbers."""
-  unit = StreamSpec(UNIT, 'discrete', vocab=codes.sizes.vocab)
-  streams = _said(c, vocab), unit
+  Args:
+    sizes: of the discrete VAE.
+    vocab: of the sentences.
+    dim: numbers of a latent.
+  """
+  unit = StreamSpec(UNIT, 'discrete', vocab=sizes.vocab)
   latent = StreamSpec(LATENT, 'continuous', dim=dim)
-  head = HeadSpec(latent, c.latent_head)
-  context = codes.sizes.side**2
-  return SequenceModel(streams, (head,), c.trunk, c.width, context)
+  said = StreamSpec(TEXT, 'prefix', vocab=vocab, levels=c.text_length)
+  places = sizes.side**2
 
+  def model(head, context):
+    return SequenceModel((said, unit), (head,), c.trunk, c.width, context)
 
-def _said(c, vocab):
-  return StreamSpec(TEXT, 'prefix', vocab=vocab, levels=c.text_length)
+  codes = model(HeadSpec(unit, linear.Settings()), 2 * places - 1)
+  latents = model(HeadSpec(latent, c.latent_head), places)
+  return {
+    UNIT: Lesson(codes, drawing_loss, c.steps),
+    LATENT: Lesson(latents, foreseeing_loss, c.latent_steps),
+  }
 
 
 def drawing_loss(apply, batch: Batch, key: Array):
   """Nats of a code of the frame after, given all before it.
 
   Args:
-    apply: of `sequence.bind`, a model of `drawing`.
+    apply: of `sequence.bind`, the model of codes of `lessons`.
     batch: inputs 'text' [B, L] and 'unit' [B, 2 K, 1].
   """
   unit_BN1 = batch['inputs'][UNIT]
@@ -165,6 +178,15 @@ def batches(
     return {'inputs': inputs, 'targets': {LATENT: latent_ND[row_B]}}
 
   return at
+
+
+def example(c: settings.Imagine, sizes: Sizes, dim: int, kind: str) -> Batch:
+  """One row of a batch, of nothing."""
+  code_NK = np.zeros((1, sizes.side**2), np.int32)
+  text_NL = np.zeros((1, c.text_length), np.int32)
+  latent_ND = np.zeros((1, dim), np.float32)
+  nothing = Triples(code_NK, code_NK, text_NL, latent_ND)
+  return batches(kind, nothing, 1, 0)(0)
 
 
 def draw(

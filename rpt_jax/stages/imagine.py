@@ -116,30 +116,12 @@ def _triples(c, codes, said, score, scenes):
 def _trained(place, codes, said, triples):
   """Two models with their parameters: of codes, and of latents."""
   c, dim = place.c, triples.latent_ND.shape[1]
-  made = {
-    UNIT: (
-      imagining.drawing(c, codes, said.vocab),
-      imagining.drawing_loss,
-      c.steps,
-    ),
-    LATENT: (
-      imagining.foreseeing(c, codes, said.vocab, dim),
-      imagining.foreseeing_loss,
-      c.latent_steps,
-    ),
-  }
-  for name, (model, loss, steps) in made.items():
-    params = imagining.train(
-      model,
-      loss,
-      imagining.batches(name, triples, c.batch_size, place.seed),
-      c,
-      steps,
-      place.mesh,
-      jax.random.key(place.seed),
-      **place.where(name),
-    )
-    yield imagining.Trained(model, params)
+  lessons = imagining.lessons(c, codes.sizes, said.vocab, dim)
+  for name, lesson in lessons.items():
+    batch_at = imagining.batches(name, triples, c.batch_size, place.seed)
+    key, where = jax.random.key(place.seed), place.where(name)
+    params = imagining.train(lesson, batch_at, c, place.mesh, key, **where)
+    yield imagining.Trained(lesson.model, params)
 
 
 def _play(domain, inputs, see, models):
@@ -171,13 +153,12 @@ def _acted(place, judge, play, drawn_S, keys_S):
   c, success = place.c.reach, {}
   for name, episodes in play.items():
     own = reaching.model(c, episodes.dims)
+    lesson = imagining.Lesson(own, reaching.loss, c.steps)
     params_S = [
       imagining.train(
-        own,
-        reaching.loss,
+        lesson,
         reaching.batches(c, episodes, 1000 * place.seed + seed),
         c,
-        c.steps,
         place.mesh,
         key,
         **place.where(f'reach_{name}_{seed}'),

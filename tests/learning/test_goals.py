@@ -14,7 +14,6 @@ from rpt_jax.vision import dvae
 from tests.settings import variants
 
 SIZES = dvae.Sizes(8, 4, 8, 1, 6, 5)
-CODES = dvae.Codes(SIZES, None)
 KEY, PLACES = jax.random.key(0), SIZES.side**2
 
 
@@ -33,7 +32,7 @@ def sequences(goal):
 def test_a_code_of_a_goal_is_named_from_what_comes_before_it():
   """The loss is the mean over the codes of the goal, each read where the code
   before it is; no code of the frame before is named."""
-  own = imagining.drawing(section(), CODES, vocab=2)
+  own = imagining.lessons(section(), SIZES, 2, 3)[UNIT].model
   goal_BK = np.array([[5, 0, 3, 3], [1, 2, 2, 4]])
   inputs = sequences(goal_BK)['inputs']
 
@@ -56,7 +55,7 @@ def test_a_code_of_a_goal_is_named_from_what_comes_before_it():
 
 
 def test_what_is_drawn_of_a_scene_is_a_grid_of_codes():
-  own = imagining.drawing(section(), CODES, vocab=2)
+  own = imagining.lessons(section(), SIZES, 2, 3)[UNIT].model
   params = sequence.init(own, KEY)
   inputs = sequences(np.zeros((2, PLACES), int))['inputs']
   code_NK = np.asarray(inputs[UNIT])[:, :PLACES, 0]
