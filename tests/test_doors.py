@@ -141,7 +141,7 @@ def test_every_kind_is_in_a_config_or_has_a_row(monkeypatch):
   variants.skip_without_data('robot_video')
   monkeypatch.chdir(variants.ROOT)
   names = 'hubert_units', 'rpt', 'robot_video', 'distractors', 'clip', 'r3m'
-  names += ('relations', 'text', 'values')
+  names += ('goals', 'relations', 'text', 'values')
   at_default = set().union(*(kinds_of(experiment(name)) for name in names))
   streams = (StreamSpec('x', kind) for kind in ('continuous', 'discrete'))
   at_default |= {settings.kind(heads.usual(stream)) for stream in streams}

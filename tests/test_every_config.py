@@ -34,7 +34,7 @@ def given(config, folder):
 # own on recorded data, and two minutes are much. Heads and trunks of `acting`
 # have tests of their own, and rows in `test_doors`.
 SLOW = ('acting', 'clip', 'distractors', 'mae', 'mine', 'robot_video', 'scale')
-SLOW += ('r3m', 'relations', 'study', 'text', 'values')
+SLOW += ('goals', 'r3m', 'relations', 'study', 'text', 'values')
 
 
 @pytest.mark.parametrize(

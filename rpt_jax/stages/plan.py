@@ -116,6 +116,10 @@ def _pipeline(config):
   probed = tuple(controls[eyes].name for eyes in config.eyes)
   read = ('eyes', 'pretrain', 'quantize', 'iterations')
   add('probe', read, (*data, *probed, *trunks))
+  if config.imagine:
+    add(
+      'imagine', ('imagine', 'saving'), ('collect', 'frames', *model, 'label')
+    )
   if config.finetune:
     seen = tuple(controls[eyes].name for eyes in config.finetune.eyes)
     _add_policies(config, add, model, ('collect', *data, *seen, *trunks))

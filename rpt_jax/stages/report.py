@@ -10,7 +10,7 @@ from rpt_jax.learning import cells, exploring, pictures, seeing
 from rpt_jax.learning.runs import FUTURES, Runs
 from rpt_jax.provenance import provenance
 from rpt_jax.reporting import frames, markdown, page, words
-from rpt_jax.results import Acting, See
+from rpt_jax.results import Acting, Imagine, See
 
 
 def run(config, inputs, directory, pipeline):
@@ -40,6 +40,7 @@ def run(config, inputs, directory, pipeline):
     samples=_samples(config.image_model, inputs),
     datasets=pictures.datasets(places, inputs) if 'encode' in inputs else (),
     rollouts=_rollouts(judged, filmed, inputs, rows),
+    imagined=_imagined(inputs),
     **_trunks(config.pretrain, config.quantize, places, inputs),
     notes=_notes(places, judged),
     measures={domain.measure.name: domain.measure for domain in judged},
@@ -157,6 +158,14 @@ def _samples(image_model, inputs):
     return None
   with np.load(inputs[See.STAGE] / 'pictures.npz') as shown:
     return frames.Samples(dict(shown), seeing.objective(image_model).CAPTION)
+
+
+def _imagined(inputs):
+  """Pictures of goals, where they were imagined."""
+  if Imagine.STAGE not in inputs:
+    return {}
+  with np.load(inputs[Imagine.STAGE] / Imagine.PICTURES) as shown:
+    return dict(shown)
 
 
 def _rollouts(judged, filmed, inputs, rows):

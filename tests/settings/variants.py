@@ -16,6 +16,7 @@ ARGUMENTS = {
   'acting': ('', 'study', 'quicktest'),
   'clip': ('', 'quicktest'),
   'distractors': ('', 'units', 'clean', 'study', 'full', 'quicktest'),
+  'goals': ('', 'quicktest'),
   'hubert_units': ('', 'tune', 'quicktest'),
   'mae': ('', 'S', 'B', 'L', 'quicktest'),
   'mine': ('', 'quicktest'),
