@@ -55,6 +55,8 @@ class Tags(TypedDict, total=False):
   predictor: str  # Name of what is cheap to measure of a pretraining.
   other: str  # Run that is subtracted in a comparison.
   other_method: str  # Method of that run.
+  monitor: str  # What watched a policy.
+  world: str  # What it was watched in; WORLD as it was.
   goal: str  # One of `Imagine.GOALS`, what a policy was shown.
   other_goal: str  # That is subtracted in a comparison.
 
@@ -65,6 +67,7 @@ class Costs:
   SECONDS = 'seconds'
   FLOPS = 'flops'  # Of the products of a pretraining, all steps of it.
   MEMORY = 'peak_memory_gib'  # GiB, of the process until the stage ended.
+  ACT = 'act_ms'  # Milliseconds of an `act` of one robot, a median.
 
 
 class Collect:
@@ -249,6 +252,20 @@ class Acting:
   def p(difference: str) -> str:
     """The name of a difference's p, corrected for its table (Holm)."""
     return f'{difference}_p'
+
+
+class Watching:
+  """Of every monitor of a domain's kept policy and world, of EPISODES each."""
+
+  STAGE = 'evaluate'
+  WORLD = 'as it was'  # `world` that policies learned in.
+  SUCCESS = 'watched_success'  # Share of episodes; of no monitor.
+  DETECTED = 'detected'  # Share of failures with an alarm.
+  FALSE = 'false_alarms'  # Share of successes with one.
+  # The same in the world as it was, a mean over ways to split successes into
+  # those of the threshold and others.
+  FALSE_MEAN = 'false_alarms_mean'
+  WHEN = 'alarm_after'  # Share of the steps of a failure, where one was raised.
 
 
 class Imagine:

@@ -64,6 +64,7 @@ ALLOWED = {
     'episodes.scales',
     'models',
     'objectives',
+    'settings',
     'sharing',
     'training',
     'vision',
@@ -158,7 +159,12 @@ OWNERS = {
   'dm_control': ('envs/dm_control/',),
   'metaworld': ('envs/metaworld/',),
   'msgpack': ('serve/messages.py',),
-  'mujoco': ('envs/canvas.py', 'envs/dm_control/', 'envs/metaworld/'),
+  'mujoco': (
+    'envs/canvas.py',
+    'envs/dm_control/',
+    'envs/metaworld/',
+    'envs/arrangements.py',
+  ),
   'orbax': ('training/checkpoint.py',),
   'pyarrow': ('episodes/parquet.py',),
   'tensorboardX': ('training/metrics.py',),
@@ -350,7 +356,7 @@ def test_kinds_of_domains_are_named_in_their_room_alone(path):
   if name.startswith(('domains/', 'envs/')):
     return
   kinds = {'dm_control', 'documents', 'drawings', 'gymnax', 'metaworld'}
-  kinds |= {'recorded', 'tabletop'}
+  kinds |= {'arrangements', 'recorded', 'tabletop'}
   for node in _nodes(path, ast.Compare):
     texts = {
       leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)
@@ -385,6 +391,7 @@ DOORS = {
     ('VISIBILITY', 'heads', 'loss'),
     ('behaviour_cloning', 'guesses', 'targets', 'tokens'),
   ),
+  'policy/monitors': Door(('check', 'start', 'update')),
   'units/makers': Door(('NEEDS', 'sizes', 'lookahead', 'fit', 'apply')),
   'vision/pretraining': Door(
     (

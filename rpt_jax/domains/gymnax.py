@@ -22,7 +22,7 @@ import numpy as np
 
 from rpt_jax import envs, episodes, files, results
 from rpt_jax.domains import measures, playing
-from rpt_jax.domains.playing import Played, Scored
+from rpt_jax.domains.playing import Played, Scored, Seen
 from rpt_jax.envs import behaviours, rollout
 from rpt_jax.episodes import clips
 from rpt_jax.episodes.scales import Scale
@@ -37,6 +37,7 @@ FIRST_INDEX = {
   'demos': 2 << 20,
   'returns': 3 << 20,
   'evaluation': 4 << 20,
+  'watched': 5 << 20,
 }
 _CHUNK = 32  # Episodes of one call.
 
@@ -224,6 +225,46 @@ class Gymnax:
       film = self._film(program, shown, weights.of(0), keys_S[0])
     return Played(np.asarray(returns_SN), film=film)
 
+  @property
+  def worlds(self) -> tuple[str, ...]:
+    """What policies can be watched in; none where no episode can succeed."""
+    from rpt_jax.envs.gymnax import catalogue, worlds
+
+    if self.name not in catalogue.WITH_GOAL:
+      return ()
+    return tuple(name for name in worlds.NAMES if worlds.has(self.env, name))
+
+  def watch(self, program, weights, watched, count, first=0, world='') -> Seen:
+    """`count` episodes of one seed's policy in a world, watched by monitors.
+
+    `watched` is (`policy.watching.Watching`, its foresight), `first` how many
+    episodes come before these, `world` one of `worlds` or '', as it was.
+    """
+    from rpt_jax.envs.gymnax import worlds
+    from rpt_jax.policy import program as programs
+    from rpt_jax.policy import watching
+
+    monitors, foresight = watched
+    shown = tuple(range(self.state_dim))
+    start = (
+      weights,
+      programs.start(program, count),
+      foresight,
+      watching.start(monitors, program, count),
+    )
+    steps = rollout.rollout(
+      worlds.make(self.env, world),
+      playing.in_rollouts(program, shown, monitors),
+      start,
+      self.key,
+      count,
+      record=('reward', 'valid'),
+      first_index=FIRST_INDEX['watched'] + first,
+      carried=watching.shown,
+    )
+    steps = jax.tree.map(np.asarray, steps)
+    return _watched(steps)
+
   def score(self, played: Played, collected: Path) -> Scored:
     rows = files.read_json(collected / f'{self.name}.json', kind=list)
     bounds = [
@@ -322,3 +363,21 @@ class Gymnax:
     print(f'  {self.name}: {name} {mean:.2f} ± {1.96 * error:.2f}', flush=True)
     tags = {'env': self.name, 'episodes': num}
     return results.row(Collect.STAGE, name, mean, interval, **tags)
+
+
+def _watched(steps):
+  """Recorded steps as `Seen`: nothing counts after an episode's end."""
+  sums, squares = steps['carried']
+  valid_NT = steps['valid']
+  last_N = valid_NT.sum(1) - 1
+  at_N = np.arange(len(last_N))
+
+  def until(x_NT):
+    return np.where(valid_NT, x_NT, x_NT[at_N, last_N][:, None])
+
+  return Seen(
+    (steps['reward'] > 0).any(1),
+    last_N + 1,
+    {name: until(x_NT) for name, x_NT in sums.items()},
+    {name: x_NTD[at_N, last_N] for name, x_NTD in squares.items()},
+  )

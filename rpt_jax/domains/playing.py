@@ -78,6 +78,23 @@ class Played(NamedTuple):
       return cls(**arrays)
 
 
+class Seen(NamedTuple):
+  """Episodes that monitors watched, N of at most T steps.
+
+  `sums` {monitor: [N, T]} as they add up, standing still once an episode has
+  ended; `squares` {stream: [N, D]} of `monitors.surprise`, at its end.
+  """
+
+  success_N: np.ndarray  # bool
+  steps_N: np.ndarray
+  sums: Mapping[str, np.ndarray]
+  squares: Mapping[str, np.ndarray]
+
+  def only(self, chosen_N) -> 'Seen':
+    """Some of the episodes."""
+    return jax.tree.map(lambda x: x[chosen_N], self)
+
+
 class Scored(NamedTuple):
   """The scores of a cell, and what else its outcomes say.
 
@@ -115,17 +132,21 @@ def pad(state_NP: Array, dim: int) -> Array:
 
 
 @functools.cache
-def in_rollouts(played, shown: tuple[int, ...]):
+def in_rollouts(played, shown: tuple[int, ...], watching=None):
   """A policy's program as `envs.rollout` takes it, which calls things its way.
 
   Cached, as rollouts are compiled for each policy that they are given. Without
   cameras the true state stands in for latents, with zeros up to their width;
-  of it only the numbers `shown` are.
+  of it only the numbers `shown` are. With a `policy.watching.Watching` it is
+  the watched one.
   """
   from rpt_jax.models import sequence
   from rpt_jax.policy import program
+  from rpt_jax.policy import watching as watching_lib
 
   act = program.in_rollouts(played)
+  if watching is not None:
+    act = watching_lib.in_rollouts(watching, played)
   width = next((s.dim for s in played.model.streams if s.name == 'latent'), 0)
   silent = [s for s in played.model.streams if not s.timed]
 

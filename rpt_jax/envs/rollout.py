@@ -80,7 +80,7 @@ def _advance(env, policy, scene, keys, t, carry):
 
 
 @functools.partial(
-  jax.jit, static_argnames=('env', 'policy', 'num_envs', 'record')
+  jax.jit, static_argnames=('env', 'policy', 'num_envs', 'record', 'carried')
 )
 def rollout(
   env,
@@ -92,10 +92,13 @@ def rollout(
   record=('state', 'action', 'reward', 'valid', 'terminated'),
   nuisance=1.0,
   first_index=0,
+  carried=None,
 ):
   """`num_envs` episodes of `env.horizon` decisions under a policy.
 
-  Returns the fields in `record` (of `FIELDS`), each [N, T, ...]. `valid` says
+  Returns the fields in `record` (of `FIELDS`), each [N, T, ...], and with
+  `carried`, a function of the policy's state, what that makes of it after
+  every decision, a tree of [N, ...], under 'carried'. `valid` says
   that the episode was still running; afterwards its state stands still and
   its reward is zero. `terminated` is true at most once; an episode that meets
   the horizon has none. `action` is what was done, `expert` what the scripted
@@ -110,7 +113,8 @@ def rollout(
 
   def body(carry, t):
     carry, step = _advance(env, policy, scene, keys, t, carry)
-    return carry, {name: step[name] for name in record}
+    kept = {name: step[name] for name in record}
+    return carry, kept | ({'carried': carried(carry[0])} if carried else {})
 
   carry = policy_state, state, jnp.ones(num_envs, jnp.bool_)
   _, steps = jax.lax.scan(body, carry, jnp.arange(env.horizon))

@@ -1,5 +1,6 @@
 """What of `config.finetune` and `config.evaluate` cannot be; see `checks`."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -12,10 +13,11 @@ from rpt_jax.learning import (
   checks_pretrain,
   policies,
   pretraining,
+  watch,
 )
 from rpt_jax.learning.runs import Runs
 from rpt_jax.models import heads
-from rpt_jax.policy import Execution
+from rpt_jax.policy import Execution, monitors
 from rpt_jax.results import FINETUNE, SCRATCH
 from rpt_jax.settings import Experiment, refuse
 from rpt_jax.types import ACTION, StreamSpec
@@ -60,6 +62,7 @@ def check(
     _check_head(where, head, played, c.chunk, places)
   _check_freeze(c, runs, places)
   _check_comparisons(config, runs)
+  _check_watch(config.evaluate.watch, acting, runs, played, c.chunk)
 
 
 def _check_freeze(c, runs, places):
@@ -117,6 +120,39 @@ def _check_comparisons(config, runs):
         f"of {sorted(runs.all())}, '{runs.shared.main}:probe' and "
         f"'none:{SCRATCH}'"
       )
+
+
+def _check_watch(c, acting, runs, played, chunk):
+  """Successes enough for the rate, worlds that there are, a run."""
+  where = 'config.evaluate.watch'
+  if not c.monitors:
+    return
+  # Where several watch, each has its part of the rate.
+  least = monitors.least(c.delta / len(c.monitors))
+  if c.calibration < least:
+    expected = (
+      f'at least {least} for delta={c.delta} of {len(c.monitors)} monitors: '
+      'with fewer no threshold keeps that rate'
+    )
+    refuse(f'{where}.calibration', c.calibration, expected)
+  if c.run and c.run not in runs.all():
+    refuse(f'{where}.run', c.run, f'one of {sorted(runs.all())}')
+  able = {name for domain in acting for name in watch.worlds(domain)}
+  if not able:
+    names = [domain.name for domain in acting]
+    refuse(
+      f'{where}.monitors', list(c.monitors), f'none, as none can watch {names}'
+    )
+  unknown = [w for w in c.worlds if w not in able and not watch.delay(w)]
+  if unknown:
+    refuse(
+      f'{where}.worlds', unknown, f"some of {sorted(able)}, or 'late:<steps>'"
+    )
+  for late in filter(None, map(watch.delay, c.worlds)):
+    try:
+      dataclasses.replace(played, delay=late).check(chunk)
+    except ValueError as error:
+      raise ValueError(f'{where}.worlds: {error}') from error
 
 
 def _check_tuned(config, image):

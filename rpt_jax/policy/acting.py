@@ -10,7 +10,8 @@ every number, how much history) and shows its model nothing else.
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +19,11 @@ import numpy as np
 
 from rpt_jax.models.sequence import SequenceModel
 from rpt_jax.models.words import Words
-from rpt_jax.policy import checks, observed, program, saved
+from rpt_jax.policy import checks, observed, program, saved, watching
 from rpt_jax.policy.ahead import Ahead
 from rpt_jax.policy.execution import Execution
 from rpt_jax.policy.program import Program, Weights
+from rpt_jax.policy.watching import Foresight, Watching
 from rpt_jax.types import ACTION, TEXT, Array, DatasetNames, PyTree
 from rpt_jax.vision.sentences import Tower
 
@@ -109,6 +111,8 @@ class Policy:
     self._memory, self._batch, self._acted = None, 0, False
     self._ahead: Ahead | None = None
     self._said = {}
+    self._watching: Watching | None = None
+    self._watch, self._foresight, self._thresholds = None, None, {}
 
   @property
   def model(self) -> SequenceModel:
@@ -162,6 +166,54 @@ class Policy:
     """Steps that the slowest chunk of this episode took, a whole number."""
     return self._ahead.slowest if self._ahead else 0
 
+  def monitor(
+    self,
+    monitors: Mapping[str, Any],
+    *,
+    model: SequenceModel | None = None,
+    foresight: Foresight | None = None,
+    thresholds: Mapping[str, float] | None = None,
+  ) -> None:
+    """From the next `reset` on, these watch; none of them: nobody does.
+
+    Actions are the same. Each adds up a score over an episode (`scores`), and
+    raises an alarm where that passes its threshold (`alarms`).
+
+    Args:
+      monitors: {name: settings of a file of `policy/monitors`}.
+      model, foresight: what foresees, for those that need it.
+      thresholds: {name: sum that is an alarm}, of `monitors.calibrate` on
+        the scores of successful episodes; one that has none raises no alarm.
+
+    Raises:
+      ValueError: it cannot watch this policy, or a threshold is of none.
+    """
+    watching_ = Watching(tuple(monitors.items()), model)
+    watching_.check(self.program)
+    unknown = sorted(set(thresholds or {}) - set(monitors))
+    if unknown:
+      raise ValueError(
+        f'monitor: found thresholds of {unknown}, expected some of '
+        f'{list(monitors)}'
+      )
+    self._thresholds = dict(thresholds or {})
+    self._watching = watching_ if monitors else None
+    self._foresight = jax.tree.map(jnp.asarray, foresight)
+    self._memory, self._watch, self._batch = None, None, 0
+
+  @property
+  def scores(self) -> dict[str, np.ndarray]:
+    """{monitor: float32 [B]}: what it has added up in this episode."""
+    sums = self._watch.sums if self._watch else {}
+    return {name: np.asarray(sum_B) for name, sum_B in sums.items()}
+
+  @property
+  def alarms(self) -> dict[str, np.ndarray]:
+    """{monitor: bool [B]}: whether its sum is above its threshold."""
+    scores = self.scores.items()
+    most = self._thresholds
+    return {name: sum_B > most[name] for name, sum_B in scores if name in most}
+
   def reset(
     self,
     batch: int = 1,
@@ -183,6 +235,8 @@ class Policy:
     if batch != self._batch:
       self._rehearse(batch)
     self._memory = program.start(self.program, batch)
+    if self._watching:
+      self._watch = watching.start(self._watching, self.program, batch)
     self._batch, self._acted = batch, False
     execution = self.execution
     if execution.delay and not self.num_actions:
@@ -214,21 +268,26 @@ class Policy:
       observation, self._fields, self.recorded, self._batch
     )
     seen = observed.check(seen, self._fields, self._batch) | self._said
-    memory, self._memory = self._memory, None  # It is donated.
-    self._memory, action = program.step(
-      self.program, self.weights, memory, seen, self._keys
-    )
+    action = self._step(seen)
     self._acted = True
     if self._ahead:
       if self._ahead.due:
         actions = program.upcoming(self.program, self.weights, self._memory)
         self._ahead.predicted(actions)
       action = self._ahead.next()
+      self._did(action)
     action = self._checked(
       np.asarray(action),
       'the parameters or the statistics are not sound; do not move the robot',
     )
     return action[0] if is_single else action
+
+  def nothing(self, batch: int = 1) -> dict[str, np.ndarray]:
+    """An observation of zeros, as `act` takes it."""
+    return {
+      name: np.zeros((batch, *field.shape), field.dtype)
+      for name, field in self._fields.items()
+    }
 
   def executed(self, action: Array) -> None:
     """Tells the policy what was done in place of the last action it gave.
@@ -257,6 +316,7 @@ class Policy:
     done = self._checked(done)
     memory, self._memory = self._memory, None
     self._memory = _correct(self.program, memory, self.weights, done)
+    self._did(done)
 
   def save(
     self,
@@ -307,20 +367,32 @@ class Policy:
       )
     return {TEXT: self.words.said(said, self._heard.shape[0])}
 
+  def _step(self, seen):
+    """The action of a step, watched or not; what was carried is donated."""
+    memory, self._memory = self._memory, None
+    about = self.program, self.weights, memory
+    if self._watching is None:
+      self._memory, action = program.step(*about, seen, self._keys)
+      return action
+    watch, self._watch = self._watch, None
+    self._memory, self._watch, action = watching.step(
+      self._watching, self._foresight, *about, watch, seen, self._keys
+    )
+    return action
+
+  def _did(self, action):
+    """Tells monitors what was done in place of what was chosen."""
+    if self._watching:
+      self._watch = self._watch._replace(done=jnp.asarray(action))
+
   def _rehearse(self, batch):
     """Runs every program once, on nothing."""
-    nothing = {
-      name: np.zeros((batch, *field.shape), field.dtype)
-      for name, field in self._fields.items()
-    }
-    nothing |= self._said
-    memory, action = program.step(
-      self.program,
-      self.weights,
-      program.start(self.program, batch),
-      nothing,
-      self._keys,
-    )
+    nothing = self.nothing(batch) | self._said
+    self._memory = program.start(self.program, batch)
+    if self._watching:
+      self._watch = watching.start(self._watching, self.program, batch)
+    action = self._step(nothing)
+    memory, self._memory = self._memory, None
     if self.execution.delay and not self.num_actions:
       program.upcoming(self.program, self.weights, memory)
     _correct(self.program, memory, self.weights, np.asarray(action))

@@ -204,6 +204,24 @@ def predict(
   return draw(keys, read_B1D)
 
 
+def drawn(
+  program: Program, weights: Weights, memory: Memory, keys: Array, num: int
+) -> Array:
+  """Chunks [B, num, C, A] that may come next, standardised, as of `predict`.
+
+  Of a program whose actions are continuous.
+  """
+  apply = sequence.bind(program.model, weights.model, weights.constants)
+  hide_BTM = behaviour_cloning.hidden(memory.valid_BT, apply.streams)
+  output = apply(memory.windows, memory.valid_BT, hide_BTM, state=memory.state)
+  head, read_B1D = apply.head(ACTION), output['reads'][ACTION][:, -1:]
+
+  def draw(key, read_1D):
+    return head.sample(read_1D[None], key, num)[:, 0, 0]
+
+  return jax.vmap(draw)(keys, read_B1D)
+
+
 def play(
   program: Program, weights: Weights, memory: Memory, keys: Array
 ) -> tuple[Memory, Array]:

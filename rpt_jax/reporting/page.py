@@ -19,6 +19,7 @@ from rpt_jax.reporting import (
   imagined,
   learned,
   measures,
+  monitors,
   simulator,
   verdicts,
   words,
@@ -142,6 +143,9 @@ def compose(content: Content) -> str:
     'learned',
     'What pretraining learned',
     learned.section(doc, rest, run),
+  )
+  doc.section(
+    'warnings', 'What warned of failures', monitors.section(doc, rest)
   )
   _pictures(doc, content, rest, run)
   doc.section('training', 'Training', [measures.training(doc, content.losses)])

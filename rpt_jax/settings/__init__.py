@@ -33,6 +33,7 @@ from rpt_jax.settings.learning import (
   Run,
   Tune,
   Tuned,
+  Watch,
 )
 from rpt_jax.settings.making import (
   all_methods,
@@ -68,6 +69,7 @@ __all__ = [
   'Saving',
   'Tune',
   'Tuned',
+  'Watch',
   'all_methods',
   'argument',
   'base',

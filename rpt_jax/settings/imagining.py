@@ -61,4 +61,4 @@ class Imagine:
   seeds: int = key(
     5, 'draws and policies, of which intervals are', low=1, high=1000
   )
-  reach: Reach = key(Reach(), 'what acts on goals')
+  reach: Reach = key(Reach, 'what acts on goals')

@@ -298,6 +298,30 @@ class Tune:
 
 
 @dataclasses.dataclass(frozen=True)
+class Watch:
+  """How monitors of a policy are calibrated and judged: `learning/watch.py`."""
+
+  monitors: Mapping[str, Any] = key(
+    {}, 'by name; none: nobody watches', plugins='policy/monitors'
+  )
+  run: str = key('', 'whose model foresees; empty: that of the policy')
+  delta: float = key(
+    0.05, 'share of successes with an alarm, at most', above=0, high=0.5
+  )
+  calibration: int = key(
+    100, 'successful episodes a threshold is of', low=2, high=100_000
+  )
+  episodes: int = key(
+    512, 'of the world as it was, and of every other', low=8, high=100_000
+  )
+  worlds: tuple[str, ...] = key(
+    (),
+    'what else is played, of `envs.worlds`; the delay of an execution is one',
+    distinct=True,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluate:
   """How policies are played and compared."""
 
@@ -312,3 +336,4 @@ class Evaluate:
   comparisons: Mapping[str, tuple[str, str]] = key(
     {}, "question: (run, run); '<run>:probe', 'none:scratch'"
   )
+  watch: Watch = key(Watch(), 'monitors of the kept policy', absent=Watch())

@@ -11,7 +11,11 @@ Where a domain is `sequential`, a cell ends as soon as its episodes decide
 whether it does better than scratch on as many demonstrations, which is played
 before it and to the end (`evals.sequential`).
 
-Rows: what a domain says of itself and of its cells, but for scores; decisions.
+The kept policy is watched by monitors where a config has some
+(`learning/watch.py`).
+
+Rows: what a domain says of itself and of its cells, but for scores; decisions;
+what monitors detect.
 """
 
 import functools
@@ -27,10 +31,11 @@ from rpt_jax.learning import (
   scores,
   streams,
   two_at_once,
+  watch,
 )
 from rpt_jax.learning.policies import Policies, path
 from rpt_jax.learning.runs import Runs
-from rpt_jax.results import Acting
+from rpt_jax.results import NO_RUN, Acting
 from rpt_jax.training import distributed, sharding
 from rpt_jax.types import ACTION
 
@@ -65,9 +70,21 @@ def run(config, inputs, directory):
         config.seed,
       )
       policy.save(folder / 'policy', **card)
+    if config.evaluate.watch.monitors and watch.worlds(domain):
+      rows += _watched(config.evaluate.watch, domain, kept.cell, actors[''])
   if distributed.is_first():
     files.write_arrays(directory / Acting.SCORES, score)
   return rows
+
+
+def _watched(watched, domain, cell, actors):
+  """What monitors say of the first seed's policy of a cell."""
+  policy, _ = actors.seeds(domain, cell)
+  policies = actors.policies
+  run = policies.runs.shared.main if cell.run == NO_RUN else cell.run
+  return watch.rows(
+    watched, domain, policy, watch.eyes(watched, policies, domain, run)
+  )
 
 
 def _path(folder, cell):

@@ -20,6 +20,8 @@ ARGUMENTS = {
   'hubert_units': ('', 'tune', 'quicktest'),
   'mae': ('', 'S', 'B', 'L', 'quicktest'),
   'mine': ('', 'quicktest'),
+  'r3m': ('', 'clip', 'mae', 'quicktest'),
+  'relations': ('', 'cls', 'quicktest'),
   'robot_video': ('', 'mae', 'bridge', 'video', 'quicktest'),
   'rpt': (
     '',
@@ -33,9 +35,10 @@ ARGUMENTS = {
     'B',
     'L',
   ),
-  'study': ('', 'small', 'horizon', 'quicktest'),
+  'study': ('', 'small', 'horizon', 'codes', 'encoders', 'quicktest'),
   'scale': ('', 'S', 'L,16', 'XL,256', 'quicktest'),
   'text': ('', 'quicktest'),
+  'values': ('', 'quicktest'),
 }
 SPECS = [f'{name}:{a}' for name, each in ARGUMENTS.items() for a in each]
 RECORDED = ('robot_video', 'mae', 'rpt:g1')

@@ -110,6 +110,8 @@ _CATALOGUE = {
 }
 
 NAMES = tuple(_CATALOGUE)
+# Whose rewards are above 0 at the goal alone: an episode succeeds or fails.
+WITH_GOAL = ('MountainCarContinuous-v0', 'Detour-v0', 'OneWay-v0')
 
 
 @functools.cache

@@ -48,6 +48,7 @@ class Detour:
 
   both: bool = True
   default_params: Any = None
+  goal: tuple[float, float] = GOAL
 
   def reset_env(self, key, params):
     """(observation, state) of an episode that begins near `START`."""
@@ -67,7 +68,7 @@ class Detour:
     y = (state.y + moved[1]).clip(-1.0, 1.0)
     state = state.replace(x=x, y=y)
     hit = jnp.hypot(x, y) < OBSTACLE
-    reached = jnp.hypot(x - GOAL[0], y - GOAL[1]) < REACHED
+    reached = jnp.hypot(x - self.goal[0], y - self.goal[1]) < REACHED
     reward = jnp.float32(reached)
     return self._seen(state), state, reward, hit | reached, {}
 

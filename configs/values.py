@@ -1,0 +1,82 @@
+"""Warnings: what sees a failure coming, and how often it is wrong.
+
+A point goes round an obstacle to a goal (`Detour-v0`, on either side); a trunk
+is pretrained to foresee what is seen and done next (`next_streams`), and
+becomes a policy that draws chunks of actions from a flow. Monitors watch it:
+whether chunks agree with those before (STAC), whether what happens surprises
+the pretrained model (own), how widely draws scatter (the control). Thresholds
+are of successful episodes, at most `delta` of the others are to raise an alarm;
+failures are those of a changed world, with late, weak, pushed or reversed
+actions, with measurements that are off or scatter, with a goal that was moved.
+
+    python -m rpt_jax.main --config=configs/values.py
+    python -m rpt_jax.main --config=configs/values.py:study
+    python -m rpt_jax.main --config=configs/values.py:quicktest
+
+`study` is the same in ten pipelines. All see the true position.
+"""
+
+from rpt_jax import settings
+
+DEMOS = 64
+WORLDS = ('late:4', 'weak', 'pushed', 'reversed', 'shifted', 'noisy', 'moved')
+
+
+def get_config(arg=''):
+  """`arg`: '' (the default), 'study' or 'quicktest'."""
+  arg = settings.argument(arg, ('study', 'quicktest'))
+  config = settings.base('pretrain', 'finetune')
+  config.title = 'Values and warnings'
+  config.question = 'What sees a failure coming, and how often is it wrong?'
+  config.pipelines = 10 if arg == 'study' else 3
+  config.domains.gymnax = settings.plugin(
+    'domains', 'gymnax', envs=('Detour-v0',), demos=DEMOS, demo_noise=0.0
+  )
+  config.domains.gymnax.update(pretrain_clips=256, heldout_clips=32)
+  config.domains.gymnax.update(clip_length=32, score_episodes=256)
+  config.encoder = 'state'
+  objective = settings.plugin('objectives', 'next_streams')
+  run = {'objective': objective, 'streams': ('latent', 'action')}
+  config.pretrain.update(context=2, steps=800, batch_size=128, motion=())
+  config.pretrain.runs = {'next': settings.section(settings.Run, **run)}
+  config.pretrain.main = 'next'
+  config.finetune.update(seeds=1, demos=(DEMOS,), run_demos=(DEMOS,))
+  config.finetune.update(chunk=8, batch_size=64, methods=('finetune',))
+  config.finetune.head = settings.plugin('models/heads', 'flow')
+  settings.all_methods(config.finetune, steps=2500, learning_rate=2e-3)
+  config.evaluate.update(episodes=256, execution='execute:4')
+  config.evaluate.watch.monitors = _monitors(samples=32)
+  config.evaluate.watch.update(worlds=WORLDS, calibration=200, episodes=256)
+  if arg == 'quicktest':
+    _quicktest(config)
+  return config
+
+
+def _monitors(samples):
+  """Those of the paper, ours, and the control."""
+
+  def of(kind, **how):
+    return settings.plugin('policy/monitors', kind, **how)
+
+  return {
+    'stac': of('stac', samples=samples),
+    'surprise': of('surprise'),
+    'surprise_seen': of('surprise', streams=('latent',)),
+    'spread': of('spread', samples=samples),
+  }
+
+
+def _quicktest(config):
+  """Every monitor on almost nothing: does it work?"""
+  config.pipelines, config.finetune.seeds = 1, 2
+  gymnax = config.domains.gymnax
+  gymnax.update(demos=4, score_episodes=32, pretrain_clips=8, heldout_clips=4)
+  config.saving.update(log_steps=1, save_steps=1)
+  config.pretrain.update(width=32, batch_size=8, steps=4, trunk={'depth': 1})
+  config.finetune.update(demos=(4,), run_demos=(4,), batch_size=8)
+  config.finetune.head.update(width=16, depth=1)
+  settings.all_methods(config.finetune, steps=4)
+  config.evaluate.episodes = 8
+  config.evaluate.watch.monitors = _monitors(samples=4)
+  config.evaluate.watch.update(worlds=('weak', 'late:4'), delta=0.4)
+  config.evaluate.watch.update(calibration=9, episodes=16)

@@ -1,0 +1,103 @@
+"""Monitors: what watches a policy act and says when to stop, one file a kind.
+
+A monitor scores every step, and its scores add up over an episode. An alarm is
+raised where the sum passes a threshold that few successful episodes reach
+(`calibrate`). A file has
+
+  Settings      frozen dataclass
+  check(settings, program, model)
+                ValueError where it cannot watch such a policy; `model` is what
+                foresees, a SequenceModel, or None
+  start(settings, program, model, batch)
+                its state as episodes begin
+  update(settings, watched, state)
+                (state, score [B]): what a step adds, never below 0
+
+with chunks that the policy may do next where its settings have `samples`. It is
+pure, so that it watches in a jitted rollout as beside a robot.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rpt_jax import settings as keys
+from rpt_jax.types import Array, PyTree
+
+ROOM = 'policy/monitors'
+
+
+class Watched(NamedTuple):
+  """A step as monitors are shown it, before its action is chosen.
+
+  Attributes:
+    program, weights, memory: of `policy.program`, the memory after `remember`:
+      this step's observation is in its windows, and no action.
+    seen: {stream: [B, D]}, unscaled, as `program.see` gives it.
+    done: the action of the step before, [B, A] in the robot's units or
+      integers [B]; zeros at the first step.
+    chunk_BNCA: chunks that the policy may do next, in scaled actions, where one
+      is due, as many as the monitor with the most `samples` asks for; elsewhere
+      zeros.
+    model: what foresees, or None.
+    foresight: its arrays (`watching.Foresight`), or None.
+  """
+
+  program: Any
+  weights: Any
+  memory: Any
+  seen: dict[str, Array]
+  done: Array
+  chunk_BNCA: Array
+  model: Any
+  foresight: Any
+
+  @property
+  def due(self) -> Array:
+    """Whether a new chunk is predicted in this step."""
+    return self.memory.count % self.program.execution.execute == 0
+
+
+def module(settings: Any):
+  """The file of a monitor."""
+  return keys.module(ROOM, keys.kind(settings))
+
+
+def least(delta: float) -> int:
+  """The fewest successful episodes that a rate `delta` can be kept with.
+
+  Raises ValueError unless `delta` is between 0 and 1.
+  """
+  if not 0.0 < delta < 1.0:
+    raise ValueError(f'delta: found {delta}, expected between 0 and 1')
+  return math.ceil(round(1.0 / delta, 9)) - 1
+
+
+def calibrate(score_M: PyTree, delta: float) -> float:
+  """The threshold that a further success passes with a chance of at most delta.
+
+  Of M sums of successful episodes the one at rank ceil((M + 1)(1 - delta)):
+  split conformal prediction (Vovk et al. 2005; for monitors Sentinel, Agia et
+  al. 2024, arXiv 2410.04640, equation 5). It holds over draws of calibration
+  and episode, where they are exchangeable: in the same world, of the same
+  policy. Of one calibration the rate scatters about delta, with a deviation
+  of about sqrt(delta (1 - delta) / M).
+
+  Raises ValueError for scores that are not finite, and for too few of them.
+  """
+  score_M = np.asarray(score_M, np.float64)
+  fewest, count = least(delta), score_M.size
+  if score_M.ndim != 1 or not np.isfinite(score_M).all():
+    raise ValueError(
+      f'calibrate: found scores of shape {score_M.shape}, not all of them '
+      'finite, or not one of each episode; expected [M] finite sums'
+    )
+  if count < fewest:
+    raise ValueError(
+      f'calibrate: found {count} successful episodes for delta={delta}, '
+      f'expected at least {fewest}: with fewer no threshold keeps false '
+      f'alarms at {delta:.2%}; play more, or raise delta'
+    )
+  rank = math.ceil(round((count + 1) * (1.0 - delta), 9))
+  return float(np.sort(score_M)[rank - 1])

@@ -1,0 +1,91 @@
+"""Which monitors saw failures coming, and how often they were wrong."""
+
+from rpt_jax import results
+from rpt_jax.reporting import html, tidy
+from rpt_jax.results import COST, Costs, Watching
+
+
+def section(doc: html.Document, rows) -> list[str]:
+  """Tables of failures detected and of false alarms; [] without monitors."""
+  watched = [row for row in rows if results.tag(row, 'monitor') is not None]
+  rates = [r for r in watched if results.tag(r, 'kind') != COST]
+  if not rates:
+    return []
+  names = results.unique(rates, 'monitor')
+  parts = []
+  for env in results.unique(rates, 'env'):
+    own = [row for row in rows if results.tag(row, 'env') == env]
+    parts += [_detected(doc, own, env, names), _false(doc, own, env, names)]
+  return parts
+
+
+def _detected(doc, rows, env, names):
+  """A world a line: successes, and the failures that each detected."""
+  body = []
+  for world in results.unique(rows, 'world'):
+    line = [f'<td>{html.escape(world)}</td>']
+    line.append(_cell(results.latest(rows, Watching.SUCCESS, world=world)))
+    line += [_rate(rows, Watching.DETECTED, world, name) for name in names]
+    body.append(''.join(line))
+  head = ('World', 'Success', *map(html.escape, names))
+  return doc.table(
+    html.table(head, body),
+    f'Failures with an alarm, {env}. The share of failed episodes in which a '
+    'monitor raised an alarm before they ended. “any” is an alarm of any of '
+    'them, each with its part of the rate. Success is the share of all '
+    'episodes in that world.',
+  )
+
+
+def _false(doc, rows, env, names):
+  """A monitor a line: false alarms, when it warns, what it costs."""
+  body, where = [], Watching.WORLD
+  for name in names:
+    line = [f'<td>{html.escape(name)}</td>']
+    line += [
+      _rate(rows, row, where, name)
+      for row in (Watching.FALSE, Watching.FALSE_MEAN)
+    ]
+    late = [
+      row['value']
+      for row in results.select(rows, Watching.WHEN, monitor=name)
+      if row['value'] is not None
+    ]
+    line.append(html.cell(tidy.number(sum(late) / len(late) if late else None)))
+    line.append(_milliseconds(rows, name))
+    body.append(''.join(line))
+  bare = _milliseconds(rows, 'none')
+  body.append(f'<td>no monitor</td>{"<td>–</td>" * 3}{bare}')
+  head = (
+    'Monitor',
+    'False alarms',
+    'Over calibrations',
+    'Warned at',
+    'act, ms',
+  )
+  return doc.table(
+    html.table(head, body),
+    f'False alarms in the world as it was, {env}. The share of successes that '
+    'no threshold was made of and that raised an alarm, and the same as a mean '
+    'over many ways to draw the successes of the threshold, which is what the '
+    'rate promises. Then at which share of a failure’s steps it was warned of, '
+    'a mean over worlds, and how long an act of one robot takes.',
+  )
+
+
+def _rate(rows, row, world, name):
+  return _cell(results.latest(rows, row, world=world, monitor=name))
+
+
+def _cell(row):
+  row = row or {'value': None}
+  return html.cell(tidy.number(row['value']), tidy.span(row.get('interval')))
+
+
+def _milliseconds(rows, name):
+  took = [
+    row['value']
+    for row in rows
+    if row['name'] == Costs.ACT and results.tag(row, 'monitor') == name
+  ]
+  return html.cell(tidy.number(sum(took) / len(took) if took else None, 1))
