@@ -10,10 +10,7 @@ its matcher). Beside it no picture is drawn, but the latent that the model of
 captions has of the frame after (the prior of DALL-E 2, arXiv 2204.06125).
 
     python -m rpt_jax.main --config=goals
-    python -m rpt_jax.main --config=goals --config.image_model.patch=8
     python -m rpt_jax.main --config=goals:quicktest
-
-The second has four times as many codes of a frame, as fine as DALL-E's.
 
 The page has the goals beside the true ones, what a linear probe reads of them,
 and how often the policy does what was asked for with true, imagined, shuffled
@@ -35,15 +32,15 @@ def get_config(arg=''):
   config.domains.tabletop = settings.plugin('domains', 'tabletop')
   config.frames.size = 64
   config.image_model = settings.plugin('vision/pretraining', 'dvae')
-  config.image_model.update(patch=16, vocab=256)
+  config.image_model.steps = 2000
   config.encode.output = 'patches'
   c = config.imagine
-  c.score.update(patch=16, width=64, depth=2, num_heads=4)
+  c.score.update(width=64, depth=2, num_heads=4)
   c.score.update(text_width=64, text_depth=1, text_num_heads=4, text_length=52)
-  c.score.update(steps=200, batch_size=64)
+  c.score.update(steps=500, batch_size=64)
   c.trunk.update(depth=3, num_heads=4)
-  c.update(width=96, steps=600, latent_steps=200, batch_size=32)
-  c.reach.update(width=96, steps=400)
+  c.update(width=96, steps=1500, latent_steps=600, batch_size=32)
+  c.reach.update(width=96, steps=1500)
   c.reach.trunk.update(depth=2)
   c.reach.head.spread = 0.0
   if arg == QUICKTEST:
@@ -59,7 +56,6 @@ def _quicktest(config):
   config.image_model.update(steps=3, batch_size=8, width=16, vocab=16, code=8)
   c = config.imagine
   c.score.update(steps=2, batch_size=8, width=16, depth=1, num_heads=2)
-  c.score.patch = config.image_model.patch = 8
   c.score.update(text_width=16, text_depth=1, text_num_heads=2)
   c.score.text_length = 24
   c.trunk.update(depth=1, num_heads=2)

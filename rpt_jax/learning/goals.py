@@ -204,11 +204,12 @@ class Judge(NamedTuple):
 def shown(judge: Judge, scenes, pictures: dict[str, np.ndarray]) -> dict:
   """{name: array} of scenes, the best imagined first, the worst last.
 
-  Best by how far off what one draw shows of all objects is.
+  Best by how far off the object that was asked for is, in the one draw.
   """
   off_N = judge.poses(pictures[Imagine.ONE])[Imagine.OFF]
   order_N = np.argsort(off_N)
-  order_N = order_N[[*range(_SHOWN), *range(-_SHOWN, 0)]]
+  few = min(_SHOWN, len(order_N) // 2)
+  order_N = np.concatenate([order_N[:few], order_N[-few:]])
   chosen = {name: x[order_N] for name, x in pictures.items()}
   about = {'first': scenes.first_NHWC, 'off': off_N}
   return {

@@ -106,16 +106,16 @@ def _values(doc, rows):
 
 
 def _differences(doc, rows):
-  body = []
+  texts, body = ['goal', 'minus', 'in'], []
   for row in rows:
     other = results.tag(row, 'other_goal')
     measure = row['name'].removesuffix('_difference')
     if other and measure in _MEASURES:
       names = NAMES[results.tag(row, 'goal')], NAMES[other], _MEASURES[measure]
-      cells = [f'<td>{html.escape(name)}</td>' for name in names]
+      cells = [f'<td class="text">{html.escape(name)}</td>' for name in names]
       body.append(f'<tr>{"".join(cells)}{_cell(row)}</tr>')
   return doc.table(
-    html.table(['goal', 'minus', 'in', 'difference'], body),
+    html.table([*texts, 'difference'], body, text=texts),
     'Differences between goals of the same scenes, paired by seed.',
   )
 

@@ -31,7 +31,7 @@ class _Place:
   """Where trainings of the stage run, and how."""
 
   c: settings.Imagine
-  saving: Any
+  saving: settings.Saving
   mesh: jax.sharding.Mesh
   directory: Path
   seed: int

@@ -117,9 +117,8 @@ def _pipeline(config):
   read = ('eyes', 'pretrain', 'quantize', 'iterations')
   add('probe', read, (*data, *probed, *trunks))
   if config.imagine:
-    add(
-      'imagine', ('imagine', 'saving'), ('collect', 'frames', *model, 'label')
-    )
+    inputs = ('collect', 'frames', *model)
+    add('imagine', ('imagine', 'saving'), inputs)
   if config.finetune:
     seen = tuple(controls[eyes].name for eyes in config.finetune.eyes)
     _add_policies(config, add, model, ('collect', *data, *seen, *trunks))
