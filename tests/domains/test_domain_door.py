@@ -21,6 +21,7 @@ ENTRIES = {
     'cameras': tuple(tiny.SIZES),
     'mapping': {k: k for k in (*tiny.SIZES, 'state', 'action')},
   },
+  'tabletop': {},
 }
 PROTOCOL = [name for name in vars(Domain) if not name.startswith('_')]
 ATTRIBUTES = list(Domain.__annotations__)
