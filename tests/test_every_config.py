@@ -2,6 +2,7 @@
 
 import pytest
 
+from rpt_jax.envs import tabletop
 from rpt_jax.envs.dm_control import scene as suite
 from rpt_jax.envs.metaworld import scene
 from tests import selections
@@ -14,8 +15,11 @@ CONFIGS = sorted(p.stem for p in (ROOT / 'configs').glob('*.py'))
 
 
 def skip_without_data(config):
-  if config in ('r3m', 'relations', 'rpt', 'scale'):
+  if config in ('r3m', 'rpt', 'scale'):
     if missing := scene.missing():
+      pytest.skip(missing)
+  elif config == 'relations':
+    if missing := tabletop.missing():
       pytest.skip(missing)
   elif config == 'distractors':
     if missing := suite.missing():

@@ -5,6 +5,7 @@ are. x goes right, y away from the camera, z up, in metres.
 """
 
 import dataclasses
+import importlib.util
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -61,6 +62,7 @@ class Thing:
 
   @property
   def name(self) -> str:
+    """As sentences have it."""
     return f'{self.size} {self.colour} {self.shape}'
 
   @property
@@ -77,11 +79,24 @@ class Placed(NamedTuple):
   turn: float
 
 
+def missing() -> str:
+  """What drawing lacks here and how to get it, or ''.
+
+  Sets MUJOCO_GL where unset, so it comes before MuJoCo is imported.
+  """
+  if importlib.util.find_spec('mujoco') is None:
+    return "MuJoCo is in the extra metaworld: pip install -e '.[metaworld]'"
+  return canvas.missing()
+
+
 class Studio:
-  """Draws scenes `size` pixels wide; a context manager."""
+  """Draws scenes `size` pixels wide; a context manager.
+
+  Raises ValueError for a package or library that is missing.
+  """
 
   def __init__(self, size: int):
-    if problem := canvas.missing():
+    if problem := missing():
       raise ValueError(problem)
     import mujoco
 

@@ -63,7 +63,7 @@ def test_other_queries_and_their_order_change_not_a_bit():
 
 
 def test_a_query_is_not_seen_by_the_frame_nor_by_another():
-  """By gradient, of all queries at once, as they are trained."""
+  """Nor where all are asked for at once, as they are trained."""
   model, params, image, views = asked()
   tokens, whole = jax.jit(_tokens)(params['encoder'], image, views)
   bare = jax.jit(lambda p, x: model.encoder.apply({'params': p}, x).tokens)
