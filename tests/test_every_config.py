@@ -2,7 +2,7 @@
 
 import pytest
 
-from rpt_jax.envs import tabletop
+from rpt_jax.envs import arrangements
 from rpt_jax.envs.dm_control import scene as suite
 from rpt_jax.envs.metaworld import scene
 from tests import selections
@@ -19,7 +19,7 @@ def skip_without_data(config):
     if missing := scene.missing():
       pytest.skip(missing)
   elif config == 'relations':
-    if missing := tabletop.missing():
+    if missing := arrangements.missing():
       pytest.skip(missing)
   elif config == 'distractors':
     if missing := suite.missing():
