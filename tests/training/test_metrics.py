@@ -4,6 +4,7 @@ from rpt_jax.training import metrics
 
 
 def test_rows_after_the_restored_step_are_dropped(tmp_path):
+  tmp_path = tmp_path / 'of' / 'a run'
   writer = metrics.Writer(tmp_path)
   for step in (2, 4, 6):
     writer.write(step, {'loss': 1.0 / step})
