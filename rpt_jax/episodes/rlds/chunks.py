@@ -3,8 +3,8 @@
 ArrayRecord keeps records in the chunks of a Riegeli file: 40 bytes that say how
 large a chunk is, packed and unpacked, then its data, interrupted every 64 KiB
 by 24 bytes of a block. What is packed is unpacked as a whole, and of zeros 128
-KiB make more than a GiB. ArrayRecord itself refuses sizes that are not true.
-Layout: github.com/google/riegeli, doc/riegeli_records_file_format.md.
+KiB make more than a GiB. ArrayRecord itself refuses sizes that are not true; a
+chunk that its index places within another one is not seen here. Layout: github.com/google/riegeli, doc/riegeli_records_file_format.md.
 """
 
 import os
@@ -17,7 +17,7 @@ from rpt_jax import files
 _BLOCK, _BLOCK_HEADER, _HEADER = 1 << 16, 24, 40
 _USABLE = _BLOCK - _BLOCK_HEADER
 _KINDS = b'sprtm'  # signature, padding, records, transposed, metadata
-_FREE = 1 << 28  # bytes of a chunk; of blank frames a megabyte makes as many
+_FREE = 1 << 28  # bytes of a chunk, as records of blank frames may have
 
 
 def check(path: str | os.PathLike) -> None:
