@@ -4,7 +4,8 @@ ArrayRecord keeps records in the chunks of a Riegeli file: 40 bytes that say how
 large a chunk is, packed and unpacked, then its data, interrupted every 64 KiB
 by 24 bytes of a block. What is packed is unpacked as a whole, and of zeros 128
 KiB make more than a GiB. ArrayRecord itself refuses sizes that are not true; a
-chunk that its index places within another one is not seen here. Layout: github.com/google/riegeli, doc/riegeli_records_file_format.md.
+chunk that its index places within another one is not seen here.
+Layout: github.com/google/riegeli, doc/riegeli_records_file_format.md.
 """
 
 import os
