@@ -65,7 +65,8 @@ def _opened(path):
         f'{path}: found {image.n_frames} frames, expected {_MOST_FRAMES} at '
         'most; cut it, or make a video of it'
       )
-    files.holds(path, 'all', frame * image.n_frames, stored, _KEPT_BYTES)
+    whole = frame * image.n_frames
+    files.holds(path, 'the animation', whole, stored, _KEPT_BYTES)
     yield image
 
 

@@ -105,3 +105,22 @@ def test_every_chunk_is_walked(tmp_path):
     ValueError, match='its index declares 1152921504606846976'
   ):
     records.count(path)
+
+
+@pytest.mark.parametrize('damage', (bytes(40), b'\xff' * 40))
+def test_a_damaged_chunk_hides_few_others(damage, tmp_path):
+  """The walk goes on where the next block says that a chunk begins."""
+  rng, path = np.random.default_rng(1), tmp_path / 'a'
+  with records.Writer(path) as file:
+    for _ in range(20):
+      file.write(rng.bytes(50_000))
+  size = path.stat().st_size
+  with open(path, 'r+b') as file:
+    before = [n for _, n in chunks._chunks(file, size) if n]
+    file.seek(64)
+    file.write(damage)
+    after = [n for _, n in chunks._chunks(file, size) if n]
+  assert after == before[-len(after) :] and len(before) - len(after) <= 2
+  path.write_bytes(bytes(1 << 24))  # No more than one look at every block.
+  with open(path, 'rb') as file:
+    assert not list(chunks._chunks(file, 1 << 24)) and file.tell() > 1 << 23

@@ -3,7 +3,8 @@
 ArrayRecord keeps records in the chunks of a Riegeli file: 40 bytes that say how
 large a chunk is, packed and unpacked, then its data, interrupted every 64 KiB
 by 24 bytes of a block. What is packed is unpacked as a whole, and of zeros 128
-KiB make more than a GiB. ArrayRecord itself refuses sizes that are not true.
+KiB make more than a GiB. ArrayRecord itself refuses sizes that are not true; a
+chunk that its index places within another one is not seen here.
 Layout: github.com/google/riegeli, doc/riegeli_records_file_format.md.
 """
 
@@ -16,7 +17,8 @@ from rpt_jax import files
 
 _BLOCK, _BLOCK_HEADER, _HEADER = 1 << 16, 24, 40
 _USABLE = _BLOCK - _BLOCK_HEADER
-_FREE = 1 << 28  # bytes of a chunk; of blank frames a megabyte makes as many
+_KINDS = b'sprtm'  # signature, padding, records, transposed, metadata
+_FREE = 1 << 28  # bytes of a chunk, as records of blank frames may have
 
 
 def check(path: str | os.PathLike) -> None:
@@ -33,11 +35,10 @@ def check_index(path: str | os.PathLike) -> None:
   """
   size = os.path.getsize(path)
   with open(path, 'rb') as file:
-    _, head, _ = _header(file, max(size - _BLOCK, 0))
     fields = _read(file, max(size - _BLOCK, 0), _HEADER + 64)[_HEADER:]
     place = _varint(fields[fields.find(b'\x08') + 1 :])
-    if head and place < size:
-      stored, declared, _ = _header(file, place)
+    if place < size:
+      stored, declared, *_ = _header(file, place)
       files.holds(path, 'its index', declared, stored, _FREE)
 
 
@@ -45,9 +46,10 @@ def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[int, int]]:
   """(bytes packed, bytes unpacked) of all chunks that lie in the file."""
   place = 0
   while place < size:
-    stored, declared, count = _header(file, place)
-    if stored > size:
-      return  # It is said when it is read.
+    stored, declared, count, kind = _header(file, place)
+    if kind not in _KINDS or stored > size:  # It is said when it is read.
+      place = _next(file, place, size)
+      continue
     yield stored, declared
     length = _HEADER + stored
     blocks = (length + (place + _USABLE - 1) % _BLOCK) // _USABLE
@@ -60,12 +62,20 @@ def _possible(place):
   return place + max(-place % _BLOCK - (_USABLE - 1), 0)
 
 
+def _next(file, place, size):
+  """Where after a damaged chunk the next one begins, as the next block says."""
+  block = (place // _BLOCK + 1) * _BLOCK
+  file.seek(block + 16)
+  ahead = int.from_bytes(file.read(8), 'little')
+  return block + (ahead if block + ahead < size else 0)
+
+
 def _header(file, place):
-  """(bytes packed, bytes unpacked, records) of the chunk at a place."""
+  """(bytes packed, bytes unpacked, records, kind) of the chunk at a place."""
   _, stored, _, kind, declared = struct.unpack(
     '<5Q', _read(file, place, _HEADER).ljust(_HEADER, b'\0')
   )
-  return stored, declared, kind >> 8
+  return stored, declared, kind >> 8, kind & 255
 
 
 def _read(file, place, count):
