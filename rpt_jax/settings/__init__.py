@@ -24,6 +24,7 @@ from rpt_jax.settings.essence import essence, floats, leaves, plain, plugged
 from rpt_jax.settings.experiment import Experiment
 from rpt_jax.settings.learning import (
   Augment,
+  Critic,
   Evaluate,
   Finetune,
   Init,
@@ -50,6 +51,7 @@ from rpt_jax.settings.reading import read, saved, unplugged
 
 __all__ = [
   'Augment',
+  'Critic',
   'Encode',
   'Evaluate',
   'Experiment',
