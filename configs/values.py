@@ -27,6 +27,17 @@ from rpt_jax import settings
 
 DEMOS = 64
 WORLDS = ('late:4', 'weak', 'pushed', 'reversed', 'shifted', 'noisy', 'moved')
+# Small enough for a minute of CPU.
+CRITIC = {
+  'width': 48,
+  'batch_size': 64,
+  'tau': 0.01,
+  'learning_rate': 2e-3,
+  'recorded': 128,
+  'offline': 640,
+  'rounds': 16,
+  'switch': 4,
+}
 
 
 def get_config(arg=''):
@@ -55,7 +66,7 @@ def get_config(arg=''):
   config.evaluate.watch.monitors = _monitors(samples=32)
   config.evaluate.watch.update(worlds=WORLDS, calibration=200, episodes=256)
   if arg == 'critics':
-    config.finetune.critic = settings.section(settings.Critic)
+    config.finetune.critic = settings.section(settings.Critic, **CRITIC)
   if arg == 'quicktest':
     _quicktest(config)
   return config
