@@ -110,13 +110,7 @@ def learn(c: settings.Critic, env, key) -> Curves:
 
 def _one(c, env, shift, key, recorded):
   """One lane: rounds of playing and learning, the first of them offline."""
-  learner = cal_ql.Learner(
-    critic.Critic(c.width, c.depth),
-    critic.Actor(c.width, c.depth, env.action_dim),
-    c.discount,
-    c.weight,
-    c.actions,
-  )
+  learner = _learner(c, env)
   init_key, learn_key, play_key = jax.random.split(key, 3)
   recorded = _steps(c, env, recorded)
   size, offline = len(recorded['reward']), _offline(c)
@@ -164,6 +158,15 @@ def _one(c, env, shift, key, recorded):
 
   rounds = jnp.arange(offline + c.rounds)
   return jax.lax.scan(one_round, (state, replay), rounds)[1]
+
+
+def _learner(c, env):
+  """The networks of a lane, and what they learn by."""
+  networks = (
+    critic.Critic(c.width, c.depth),
+    critic.Actor(c.width, c.depth, env.action_dim),
+  )
+  return cal_ql.Learner(*networks, c.discount, c.weight, c.actions)
 
 
 def _mixed(key, count, recorded, latest):
