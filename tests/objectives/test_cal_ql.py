@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 
 from rpt_jax.episodes import returns
@@ -64,6 +65,7 @@ def test_likelihoods_of_draws_are_those_of_torch():
   )
 
 
+@pytest.mark.slow
 def test_a_bound_holds_values_up_and_none_makes_it_cql():
   own, key = learner(), jax.random.key(3)
   params = cal_ql.init(own, key, S)

@@ -59,6 +59,7 @@ def test_the_best_of_what_is_drawn_is_done():
   assert len({*map(float, action_BKA[0, :, 0])}) == 5
 
 
+@pytest.mark.slow
 def test_an_infinite_temperature_chooses_at_random_and_others_between():
   best, random = acted(samples=5)[2], acted(samples=5, temperature=math.inf)[2]
   cold = acted(samples=5, temperature=1e-6)[2]
