@@ -221,6 +221,17 @@ class Finetune:
   LOSS = 'loss'
 
 
+class Values:
+  """Of every method of values ('cql', 'cal_ql') and domain, over seeds."""
+
+  STAGE = 'finetune'
+  PLAYED = 'online_return'  # Mean of a round, `steps` rounds after the switch.
+  # The worst of the first rounds online minus what came from recorded episodes.
+  DROP = 'switch_drop'
+  REGRET = 'online_regret'  # Mean distance to the best round of all.
+  BOUNDED = 'bounded'  # Share of values that the bound holds, by `split`.
+
+
 class Acting:
   """Of every cell, domain and group of domains with one measure.
 

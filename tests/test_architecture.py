@@ -389,7 +389,7 @@ DOORS = {
   'models/trunks': Door(('VISIBILITIES', 'SHARDING', 'Trunk', 'check')),
   'objectives': Door(
     ('VISIBILITY', 'heads', 'loss'),
-    ('behaviour_cloning', 'guesses', 'targets', 'tokens'),
+    ('behaviour_cloning', 'cal_ql', 'guesses', 'targets', 'tokens'),
   ),
   'policy/monitors': Door(('check', 'start', 'update')),
   'units/makers': Door(('NEEDS', 'sizes', 'lookahead', 'fit', 'apply')),

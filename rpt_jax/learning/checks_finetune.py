@@ -11,6 +11,7 @@ from rpt_jax.domains import Domain
 from rpt_jax.learning import (
   cells,
   checks_pretrain,
+  offline_to_online,
   policies,
   pretraining,
   watch,
@@ -63,6 +64,8 @@ def check(
   _check_freeze(c, runs, places)
   _check_comparisons(config, runs)
   _check_watch(config.evaluate.watch, acting, runs, played, c.chunk)
+  if c.critic:
+    offline_to_online.check(c.critic, 'config.finetune.critic')
 
 
 def _check_freeze(c, runs, places):

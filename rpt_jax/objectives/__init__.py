@@ -24,5 +24,6 @@ and, where it asks for them,
   rates(settings)      {path pattern: factor of the learning rate}
 
 Names of metrics are those of `results.Pretrain`. `targets`, `tokens` and
-`guesses` are what several share; `behaviour_cloning` is what policies learn by.
+`guesses` are what several share; `behaviour_cloning` is what policies learn by,
+`cal_ql` what critics do.
 """

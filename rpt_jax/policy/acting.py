@@ -23,6 +23,7 @@ from rpt_jax.policy import checks, observed, program, saved, watching
 from rpt_jax.policy.ahead import Ahead
 from rpt_jax.policy.execution import Execution
 from rpt_jax.policy.program import Program, Weights
+from rpt_jax.policy.ranking import Ranking, Values
 from rpt_jax.policy.watching import Foresight, Watching
 from rpt_jax.types import ACTION, TEXT, Array, DatasetNames, PyTree
 from rpt_jax.vision.sentences import Tower
@@ -58,6 +59,8 @@ class Policy:
       `act` takes that, too.
     words: the vocabulary, or text tower, that a stream 'text' is read with, so
       that `reset` takes sentences; None: `act` takes its tokens.
+    critic: who chooses among chunks that are drawn, and its arrays; it is not
+      saved with the policy.
 
   Raises ValueError where parts do not fit each other.
   """
@@ -78,6 +81,7 @@ class Policy:
     num_actions: int = 0,
     recorded: DatasetNames | None = None,
     words: Words | Tower | None = None,
+    critic: tuple[Ranking, Values] | None = None,
   ):
     self.frames = {
       camera: tuple(map(int, size)) for camera, size in (frames or {}).items()
@@ -91,8 +95,11 @@ class Policy:
       execution or Execution(),
       num_actions,
       tuple(self.frames),
+      critic and critic[0],
     )
     checks.program(self.program)
+    if critic:
+      critic[0].check(self.program)
     self._fields = checks.fields(self.program, self.frames, self.labels)
     self.words = checks.words(words, self._fields)
     self._heard = self._fields.pop(TEXT) if words else None
@@ -105,7 +112,7 @@ class Policy:
       jnp.asarray,
       checks.weights(
         self.program, params, image_params, scales, constants, action_limit
-      ),
+      )._replace(values=critic and critic[1]),
     )
     self._keys = None
     self._memory, self._batch, self._acted = None, 0, False

@@ -29,7 +29,9 @@ import jax.numpy as jnp
 from rpt_jax.episodes import scales
 from rpt_jax.models import sequence
 from rpt_jax.objectives import behaviour_cloning
+from rpt_jax.policy import ranking
 from rpt_jax.policy.execution import Execution
+from rpt_jax.policy.ranking import Ranking, Values
 from rpt_jax.types import ACTION, CAMERA, LATENT, Array, PyTree
 
 
@@ -49,6 +51,7 @@ class Program:
   execution: Execution = Execution()
   num_actions: int = 0
   cameras: tuple[str, ...] = ()
+  ranking: Ranking | None = None
 
   @property
   def head(self):
@@ -76,6 +79,7 @@ class Weights(NamedTuple):
   constants: dict[str, dict[str, Array]]
   low_A: Array
   high_A: Array
+  values: Values | None = None  # Of a critic that ranks.
 
 
 class Memory(NamedTuple):
@@ -200,6 +204,10 @@ def predict(
       return head.guided(read_1D[None], key, plan, weight)[0, 0]
 
     return jax.vmap(go_on)(keys, read_B1D, memory.plan_BCA)
+  if program.ranking:
+    chunk_BKCA = _draws(head, read_B1D, keys, program.ranking.samples)
+    about = program.ranking, weights, memory
+    return ranking.choose(*about, chunk_BKCA, keys)
   draw = jax.vmap(lambda key, read_1D: head.sample(read_1D[None], key)[0, 0, 0])
   return draw(keys, read_B1D)
 
@@ -214,12 +222,8 @@ def drawn(
   apply = sequence.bind(program.model, weights.model, weights.constants)
   hide_BTM = behaviour_cloning.hidden(memory.valid_BT, apply.streams)
   output = apply(memory.windows, memory.valid_BT, hide_BTM, state=memory.state)
-  head, read_B1D = apply.head(ACTION), output['reads'][ACTION][:, -1:]
-
-  def draw(key, read_1D):
-    return head.sample(read_1D[None], key, num)[:, 0, 0]
-
-  return jax.vmap(draw)(keys, read_B1D)
+  read_B1D = output['reads'][ACTION][:, -1:]
+  return _draws(apply.head(ACTION), read_B1D, keys, num)
 
 
 def play(
@@ -396,6 +400,15 @@ def _plan(program, weights, memory, keys):
       due, renewed, lambda: (plan_BCA, weight_C)
     )
   return memory._replace(plan_BCA=plan_BCA, weight_C=weight_C)
+
+
+def _draws(head, read_B1D, keys, num):
+  """Chunks [B, num, C, A]; a lane's draws depend on its own key alone."""
+
+  def draw(key, read_1D):
+    return head.sample(read_1D[None], key, num)[:, 0, 0]
+
+  return jax.vmap(draw)(keys, read_B1D)
 
 
 def _chosen(logits_BA, temperature, keys):

@@ -21,6 +21,7 @@ from rpt_jax.reporting import (
   measures,
   monitors,
   simulator,
+  values,
   verdicts,
   words,
   worth,
@@ -147,6 +148,7 @@ def compose(content: Content) -> str:
   doc.section(
     'warnings', 'What warned of failures', monitors.section(doc, rest)
   )
+  doc.section('values', 'What actions are worth', values.section(doc, rest))
   _pictures(doc, content, rest, run)
   doc.section('training', 'Training', [measures.training(doc, content.losses)])
   doc.section('cost', 'Cost', [measures.costs(doc, rows)])

@@ -25,6 +25,7 @@ from rpt_jax.settings.experiment import Experiment
 from rpt_jax.settings.imagining import Imagine, Reach
 from rpt_jax.settings.learning import (
   Augment,
+  Critic,
   Evaluate,
   Finetune,
   Init,
@@ -51,6 +52,7 @@ from rpt_jax.settings.reading import read, saved, unplugged
 
 __all__ = [
   'Augment',
+  'Critic',
   'Encode',
   'Evaluate',
   'Experiment',

@@ -182,6 +182,40 @@ _PROBE = Method(learning_rate=(1e-2,))
 
 
 @dataclasses.dataclass(frozen=True)
+class Critic:
+  """Values by CQL and Cal-QL, offline and then online; `objectives/cal_ql.py`.
+
+  On gymnax environments with continuous actions, whatever the domains are; both
+  see the true state.
+  """
+
+  envs: tuple[str, ...] = key(
+    ('Pendulum-v1',), 'by their ids in gymnax', length=1, distinct=True
+  )
+  seeds: int = key(3, 'trainings of each method', low=2, high=1000)
+  width: int = key(64, 'of hidden layers', low=1, high=65_536)
+  depth: int = key(2, 'hidden layers', low=1, high=100)
+  actions: int = key(4, 'drawn of each kind for R', low=1, high=1000)
+  weight: float = key(1.0, 'of R', low=0, high=1000)
+  discount: float = key(0.95, 'of rewards', low=0, high=0.9999)
+  tau: float = key(5e-3, 'of the running mean', above=0, high=1)
+  reward_scale: float = key(0.1, 'of rewards', above=0, high=1000)
+  learning_rate: float = key(1e-3, 'the peak', above=0, high=1)
+  batch_size: int = key(128, 'steps', low=2, high=1_000_000)
+  recorded: int = key(256, 'episodes to begin with', low=1, high=1_000_000)
+  offline: int = key(2000, 'updates on them', low=1, high=1_000_000_000)
+  rounds: int = key(30, 'of playing and learning', low=1, high=1_000_000)
+  episodes: int = key(8, 'of a round', low=1, high=1_000_000)
+  updates: int = key(32, 'of a round', low=1, high=1_000_000)
+  switch: int = key(5, 'rounds in which it may drop', low=1, high=1000)
+
+  def check(self, where: str) -> None:
+    """Raises ValueError for a switch that is longer than the rounds."""
+    if self.switch > self.rounds:
+      refuse(f'{where}.switch', self.switch, f'at most rounds={self.rounds}')
+
+
+@dataclasses.dataclass(frozen=True)
 class Finetune:
   """Behaviour cloning on few demonstrations.
 
@@ -240,6 +274,7 @@ class Finetune:
     absent=0.0,
   )
   tuned: Tuned = key(Tuned(), 'through the image model')
+  critic: Critic | None = key(None, 'values, beside policies', absent=None)
 
   def check(self, where: str) -> None:
     """Raises ValueError for methods and numbers that do not go together."""

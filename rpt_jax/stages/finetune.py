@@ -7,6 +7,9 @@ then that) and `tuned` (from there on part of the image model, too:
 `learning/tuning.py`). Seeds differ in which demonstrations they get, in what is
 initialised, and in the order of windows; cells share them, so that differences
 between methods are paired.
+
+Beside them, where a config asks for it, values are learned from recorded
+episodes and go on online (`learning/offline_to_online.py`).
 """
 
 import functools
@@ -15,7 +18,14 @@ import jax
 import numpy as np
 
 from rpt_jax import domains, files, results
-from rpt_jax.learning import cells, encoders, looks, training, two_at_once
+from rpt_jax.learning import (
+  cells,
+  encoders,
+  looks,
+  offline_to_online,
+  training,
+  two_at_once,
+)
 from rpt_jax.learning.policies import Policies, path
 from rpt_jax.learning.runs import Runs
 from rpt_jax.training import checkpoint, distributed
@@ -45,6 +55,8 @@ def run(config, inputs, directory):
       every_cell, two_at_once.each(train, every_cell), strict=True
     ):
       rows.append(_loss_row(domain, cell, losses))
+  if c.critic and distributed.is_first():
+    rows += offline_to_online.rows(c.critic, config.seed, directory)
   return rows
 
 

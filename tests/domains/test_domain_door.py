@@ -12,6 +12,7 @@ from tests.learning import tiny
 
 # An entry of each kind; what is recorded lies in a folder of the test.
 ENTRIES = {
+  'arrangements': {},
   'dm_control': {'tasks': ('cheetah-run', 'humanoid-walk'), 'videos': ''},
   'drawings': {},
   'documents': {},

@@ -133,16 +133,21 @@ def test_surprise_is_the_likelihood_of_what_was_seen_and_done():
 
   proprio = scaled(np.stack([x['proprio'] for x in seen], 1), 'proprio')
   action = scaled(np.moveaxis(told, 0, 1), 'action')
+  reads = jax.jit(
+    lambda window, valid: sequence.bind(model, foresight.params)(window, valid)
+  )
   apply = sequence.bind(model, foresight.params)
   expected = [np.zeros(BATCH)]
-  for t in range(1, STEPS):  # Of a window that ends at the step before.
-    steps = slice(max(t - 3, 0), t)
-    window = {'proprio': proprio[:, steps], 'action': action[:, steps]}
-    reads = apply(window, np.ones(window['action'].shape[:2], bool))['reads']
+  for t in range(1, STEPS):  # Of the three steps before, as far as they are.
+    steps = np.arange(t - 3, t)
+    there = np.broadcast_to(steps >= 0, (BATCH, 3))
+    window = {'proprio': proprio, 'action': action}
+    window = {k: x[:, steps.clip(0)] for k, x in window.items()}
+    read = reads(window, there)['reads']
     total = 0
     happened = {'proprio': proprio[:, t], 'action': action[:, t - 1]}
     for name, target in happened.items():
-      said = np.asarray(apply.head(name)(reads[name]))[:, -1, 0]
+      said = np.asarray(apply.head(name)(read[name]))[:, -1, 0]
       total += (0.5 * (said - target) ** 2 / foresight.variance[name]).sum(-1)
     expected.append(expected[-1] + total)
   np.testing.assert_allclose(sums['surprise'], expected, rtol=2e-3)
