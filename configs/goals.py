@@ -40,7 +40,7 @@ def get_config(arg=''):
   c.score.update(steps=500, batch_size=64)
   c.trunk.update(depth=3, num_heads=4)
   c.update(width=96, steps=1500, latent_steps=600, batch_size=32)
-  c.reach.update(width=96, steps=1500)
+  c.reach.update(width=96, steps=5000)
   c.reach.trunk.update(depth=2)
   c.reach.head.spread = 0.0
   if arg == QUICKTEST:
