@@ -9,7 +9,8 @@ demonstrations. `oracle` learns from the true actions of the same clips, and
     python -m rpt_jax.main --config=configs/study.py
     python -m rpt_jax.main --config=configs/study.py:small
     python -m rpt_jax.main --config=configs/study.py:horizon
-    python -m rpt_jax.main --config=configs/study.py --config.encoder=edges
+    python -m rpt_jax.main --config=configs/study.py:codes
+    python -m rpt_jax.main --config=configs/study.py:encoders
     python -m rpt_jax.main --config=configs/study.py:quicktest
 
 Expected on 2 CPU cores without AMX: 70 minutes (by the pace of three of its
@@ -17,7 +18,10 @@ pipelines), 2.7 GiB; kill it and go on as often as you like. One demonstration,
 gain of a frozen probe over scratch: `next` 0.15 [0.10, 0.20], `next_raw` 0.02
 [-0.02, 0.07], `next_latent` 0.03 [-0.02, 0.09], `masked` -0.06 [-0.12, 0.00].
 `small` has two pipelines and 100 steps; `horizon` asks how far ahead to look,
-and whether units may see the whole clip.
+and whether units may see the whole clip; `codes` what becomes of the code of a
+latent action, among others finite scalar quantisation (190 s of CPU a pipeline;
+nothing is told apart by three); `encoders` has three forms that matter, to be
+run with `--config.encoder=edges` and others, which was not done yet.
 """
 
 from rpt_jax import settings
@@ -69,6 +73,25 @@ OF_HORIZONS = {
   'the past, or the clip: 4 steps ahead': ('past_4', 'clip_4'),
   'the past, or the clip: 8 steps ahead': ('past_8', 'clip_8'),
 }
+# Of `codes`: {form: settings of its maker}, as many updates as those of
+# `latent_action`; 5^3 codes are units as they are. What is asked of them.
+CODES = {
+  'lapo': {'horizon': 1, 'code_width': 3},
+  'lapo_fsq': {'horizon': 1, 'code_width': 3, 'levels': 5},
+}
+OF_CODES = {
+  'latent actions, or units of frames': ('latent_action', 'next'),
+  'latent actions of FSQ, or units of frames': ('lapo_fsq', 'next'),
+  'quantised by FSQ, or bounded, with noise': ('lapo_fsq', 'latent_action'),
+  'quantised by FSQ, or not': ('lapo_fsq', 'lapo'),
+}
+# Of `encoders`, under any encoder.
+OF_ENCODERS = {
+  'units, or latents': ('next', 'next_latent'),
+  'generative, or masked: units': ('next', 'masked'),
+}
+# Methods that are asked about: (in words, how their policies' names end).
+PROBE, TUNED = ('probe', ':probe'), ('fine-tuned', '')
 # What `hubert_units:tune` chose for DEMOS.
 METHODS = {
   'scratch': ((100, 100, 250), (1e-3, 3e-3, 3e-3)),
@@ -78,8 +101,15 @@ METHODS = {
 
 
 def get_config(arg=''):
-  """`arg`: '' (all of it), 'small', 'horizon' or 'quicktest'."""
-  arg = settings.argument(arg, ('small', 'horizon', 'quicktest'))
+  """`arg`: '' (all), 'small', 'horizon', 'codes', 'encoders', 'quicktest'."""
+  change = {
+    'small': _small,
+    'horizon': _horizon,
+    'codes': _codes,
+    'encoders': _encoders,
+    'quicktest': _quicktest,
+  }
+  arg = settings.argument(arg, tuple(change))
   config = settings.base('quantize', 'pretrain', 'finetune')
   config.title = 'Forms of pretraining'
   config.question = 'Which one makes few demonstrations go furthest?'
@@ -102,24 +132,25 @@ def get_config(arg=''):
     how = {'steps': steps, 'learning_rate': rates}
     config.finetune[name] = settings.section(settings.Method, **how)
   config.evaluate.episodes = 64
-  config.evaluate.comparisons = _by_both(QUESTIONS)
-  if arg == 'small':
-    config.pipelines, config.pretrain.steps = 2, 100
-    config.finetune.run_demos = (4,)
-  if arg == 'horizon':
-    _horizon(config)
-  if arg == 'quicktest':
-    _quicktest(config)
+  config.evaluate.comparisons = _asked(QUESTIONS, PROBE, TUNED)
+  if arg:
+    change[arg](config)
   return config
 
 
-def _by_both(questions):
-  """Every question of frozen probes, and of fine-tuned policies."""
+def _asked(questions, *methods):
+  """Every question of policies of some methods."""
   return {
     f'{question} ({words})': tuple(f'{run}{method}' for run in runs)
     for question, runs in questions.items()
-    for words, method in (('probe', ':probe'), ('fine-tuned', ''))
+    for words, method in methods
   }
+
+
+def _small(config):
+  """A first look at every form."""
+  config.pipelines, config.pretrain.steps = 2, 100
+  config.finetune.run_demos = (4,)
 
 
 def _horizon(config):
@@ -130,7 +161,39 @@ def _horizon(config):
   for name, (recipe, steps) in HORIZONS.items():
     config.pretrain.runs[name] = _run('next_units', recipe, ('unit',))
     config.pretrain.runs[name].objective.horizon = steps
-  config.evaluate.comparisons = _by_both(OF_HORIZONS)
+  config.evaluate.comparisons = _asked(OF_HORIZONS, PROBE, TUNED)
+
+
+def _codes(config):
+  """Latent actions, by what becomes of their code."""
+  _few(config, 'next', 'latent_action')
+  recipes = config.quantize.recipes
+  settings.keep(recipes, 'clip_mean_stack', 'latent_action')
+  alike = ('steps', 'batch_size', 'learning_rate', 'hidden_width')
+  alike = {k: recipes.latent_action.maker[k] for k in alike}
+  for name, values in CODES.items():
+    recipes.update(settings.recipes('laom', **{name: ('clip_mean',)}))
+    recipes[name].maker.update(**alike, **values)
+    config.pretrain.runs[name] = _run('next_units', name, ('unit',))
+  config.evaluate.comparisons = _asked(OF_CODES, PROBE)
+
+
+def _encoders(config):
+  """Whether the order of forms depends on what sees: give an `encoder`."""
+  _few(config, 'next', 'next_latent', 'masked')
+  settings.keep(config.quantize.recipes, 'clip_mean_stack')
+  config.evaluate.comparisons = _asked(OF_ENCODERS, PROBE)
+
+
+def _few(config, *forms):
+  """Some forms, by frozen probes of one and four demonstrations."""
+  config.update(pipelines=5, iterations=1, eyes=())
+  settings.keep(config.pretrain.runs, *forms)
+  config.finetune.demos = config.finetune.run_demos
+  config.finetune.methods = config.finetune.run_methods = ('probe',)
+  for name, (steps, rates) in METHODS.items():
+    how = {'steps': steps[:2], 'learning_rate': rates[:2]}
+    config.finetune[name] = settings.section(settings.Method, **how)
 
 
 def _recipes():

@@ -17,14 +17,15 @@ follow() {
   command="$(printf '%q ' "$@")"
   mkdir -p "$job"
   exec 9>>"$job/lock" # Held by the job as long as it lives.
-  if flock --nonblock 9; then
-    unpack
-    printf '%s\n' "$command" >"$job/command"
-    rm -f "$job/code"
-    : >"$job/log" # Now, as `tail` may come before the job.
-    setsid bash "$code/launch/host.sh" keep "$@" </dev/null >>"$job/log" 2>&1 &
-    echo $! >"$job/pid"
-  elif [ "$(cat "$job/command")" != "$command" ]; then
+  while true; do
+    if flock --nonblock 9; then
+      start "$@"
+      break
+    fi
+    [ ! -s "$job/pid" ] || break
+    sleep 0.2 # Another one is unpacking it.
+  done
+  if [ "$(cat "$job/command")" != "$command" ]; then
     echo "rpt_jax: refused: $(hostname) runs $(cat "$job/command");" \
       'wait for it, or end it with launch/tpu.sh delete'
     return 2
@@ -34,6 +35,16 @@ follow() {
   ended="$(cat "$job/code" 2>/dev/null || echo 137)" # None: it was killed.
   [ "$ended" -eq 0 ] || echo "rpt_jax: ended with exit code $ended"
   return "$ended"
+}
+
+# Whoever comes meanwhile must not find the end of the job before.
+start() {
+  rm -f "$job/pid" "$job/code"
+  unpack
+  printf '%s\n' "$command" >"$job/command"
+  : >"$job/log" # Now, as `tail` may come before the job.
+  setsid bash "$code/launch/host.sh" keep "$@" </dev/null >>"$job/log" 2>&1 &
+  echo $! >"$job/pid"
 }
 
 # Only the environment stays, as it takes minutes to make.

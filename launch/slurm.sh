@@ -66,10 +66,10 @@ job() {
   pid=$!
   trap 'told=1; scancel --signal=TERM "$SLURM_JOB_ID" || true' TERM
   tail -n +1 -f --sleep-interval=0.2 --pid="$pid" "$output" &
-  while kill -0 "$pid" 2>/dev/null; do # A signal ends `wait` early.
-    code=0
-    wait "$pid" || code=$?
+  while kill -0 "$pid" 2>/dev/null; do
+    wait "$pid" || true # A signal ends it early, with a code of its own.
   done
+  wait "$pid" || code=$?
   wait
   if [ "$code" -eq 0 ] && grep -qx 'rpt_jax: done' "$output"; then
     return

@@ -105,9 +105,18 @@ def regular(path: str | os.PathLike) -> pathlib.Path:
   return path
 
 
-def holds(path: str | os.PathLike, what: str, declared: int, stored: int):
-  """Raises ValueError where `declared` bytes cannot be in `stored` ones."""
-  if declared > _FREE and declared > _MAX_RATIO * stored:
+def holds(
+  path: str | os.PathLike,
+  what: str,
+  declared: int,
+  stored: int,
+  free: int = _FREE,
+):
+  """Raises ValueError where `declared` bytes cannot be in `stored` ones.
+
+  Of up to `free` bytes it is not asked.
+  """
+  if declared > free and declared > _MAX_RATIO * stored:
     raise ValueError(
       f'{path}: {what} declares {declared} bytes and holds {stored}; the file '
       'is damaged, copy it again'

@@ -57,6 +57,8 @@ class Tags(TypedDict, total=False):
   other_method: str  # Method of that run.
   monitor: str  # What watched a policy.
   world: str  # What it was watched in; WORLD as it was.
+  goal: str  # One of `Imagine.GOALS`, what a policy was shown.
+  other_goal: str  # That is subtracted in a comparison.
 
 
 class Costs:
@@ -275,6 +277,34 @@ class Watching:
   # those of the threshold and others.
   FALSE_MEAN = 'false_alarms_mean'
   WHEN = 'alarm_after'  # Share of the steps of a failure, where one was raised.
+
+
+class Imagine:
+  """Of every kind of goal, and of pairs of them, paired by seed."""
+
+  STAGE = 'imagine'
+  PICTURES = 'goals.npz'  # File: what page and reader look at.
+  ACCURACY = 'code_accuracy'  # Share of held-out codes named rightly.
+  NAMED = 'score_accuracy'  # Share of scenes whose true goal suits them best.
+  MATCH = 'score'  # Cosine of a goal and its sentence.
+  # What a linear probe reads of a goal: how far the block that was asked for is
+  # from where it is in the true one, in sides of a frame, and the share of
+  # goals in which all are where they should be.
+  OFF = 'pose_error'
+  RIGHT = 'poses_right'
+  SUCCESS = 'goal_success'  # Of the policy that is shown it.
+  # Kinds of goals. The true one, as it is and as its codes show it; the best
+  # of several draws, one draw, one of another sentence; that of another scene.
+  TRUE, CODED, BEST, ONE = 'true', 'coded', 'best', 'one'
+  SHUFFLED, OTHER = 'shuffled', 'random'
+  # As latents of the model of captions.
+  LATENT_TRUE, LATENT = 'latent_true', 'latent'
+  GOALS = TRUE, CODED, BEST, ONE, SHUFFLED, OTHER, LATENT_TRUE, LATENT
+
+  @staticmethod
+  def over(name: str) -> str:
+    """The name of a difference between two kinds of goals."""
+    return f'{name}_difference'
 
 
 class Tune:

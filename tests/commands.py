@@ -7,25 +7,31 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
+ENVS = ('MountainCarContinuous-v0', 'Pendulum-v1')
 # What is run once need not be fast: compiling is most of a quicktest. Runs that
 # are compared have all been compiled so, also in the tests' own process.
-QUICKLY = '--xla_backend_optimization_level=0'
+QUICKLY = (
+  '--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false'
+)
 
 
 def start(config, workdir, *flags):
   """The quicktest of a config, begun; its output in `stdout`.
 
-  Of `hubert_units` one pipeline, of both kinds of actions and two iterations.
+  A config is the name of one in configs/, or a path without its '.py'. Of
+  `hubert_units` one pipeline of two iterations, in two environments whose
+  policies are of one shape, so that they are compiled once.
   """
   command = [sys.executable, '-m', 'rpt_jax.main']
-  command += [f'--config=configs/{config}.py:quicktest']
+  path = config if '/' in config else f'configs/{config}'
+  command += [f'--config={path}.py:quicktest']
   envs = '--config.domains.gymnax.envs='
   # A tuple that is given twice is not replaced but lengthened.
   given = any(flag.startswith(envs) for flag in flags)
   if config == 'hubert_units':
     command += ['--config.pipelines=1', '--config.finetune.seeds=2']
     command += ['--config.iterations=2']
-    command += [] if given else [f"{envs}('CartPole-v1', 'Pendulum-v1')"]
+    command += [] if given else [f'{envs}{ENVS}']
   environment = os.environ | {'XLA_FLAGS': QUICKLY, 'PYTHONUNBUFFERED': '1'}
   return subprocess.Popen(
     [*command, *flags, f'--workdir={workdir}'],

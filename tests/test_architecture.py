@@ -129,7 +129,7 @@ BESIDE = {
   'tools/dry_run': {'steps'},
   'tools/inspect': {'rrd'},
 }
-MOST_STAGES = 16  # Files of the verbs, `plan` and `pipeline` included.
+MOST_STAGES = 17  # Files of the verbs, `plan` and `pipeline` included.
 # Files whose functions may take the whole config, beside the verbs' `run`.
 WHOLE = (
   'main.py',
@@ -159,7 +159,12 @@ OWNERS = {
   'dm_control': ('envs/dm_control/',),
   'metaworld': ('envs/metaworld/',),
   'msgpack': ('serve/messages.py',),
-  'mujoco': ('envs/canvas.py', 'envs/dm_control/', 'envs/metaworld/'),
+  'mujoco': (
+    'envs/canvas.py',
+    'envs/dm_control/',
+    'envs/metaworld/',
+    'envs/arrangements.py',
+  ),
   'orbax': ('training/checkpoint.py',),
   'pyarrow': ('episodes/parquet.py',),
   'tensorboardX': ('training/metrics.py',),
@@ -351,7 +356,7 @@ def test_kinds_of_domains_are_named_in_their_room_alone(path):
   if name.startswith(('domains/', 'envs/')):
     return
   kinds = {'dm_control', 'documents', 'drawings', 'gymnax', 'metaworld'}
-  kinds |= {'recorded'}
+  kinds |= {'arrangements', 'recorded', 'tabletop'}
   for node in _nodes(path, ast.Compare):
     texts = {
       leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)

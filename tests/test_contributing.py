@@ -3,6 +3,7 @@
 import importlib
 import pathlib
 import re
+import types
 
 import jax
 import numpy as np
@@ -82,6 +83,16 @@ def test_units_of_signs():
   unit_N = file.apply(recipe.maker, fitted, clips, None, None).unit_NL[:, 0]
   assert len(np.unique(unit_N)) > 4 and unit_N.max() < shared.num_clusters
   assert unit_N[0] % 2 == (x_ND[0, 0] > np.median(x_ND[:, 0]))
+
+
+def test_haste_is_how_far_it_moved_beyond_rest():
+  flag = '--config.evaluate.watch.monitors.spread.kind=mylab.haste'
+  assert flag in PAGE.read_text()
+  monitors = test_doors.experiment('values', flag).evaluate.watch.monitors
+  file = settings.module('policy/monitors', settings.kind(monitors['spread']))
+  watched = types.SimpleNamespace(done=np.array([[0.2, -0.4], [0.05, -2.0]]))
+  score_B = file.update(monitors['spread'], watched, ())[1]
+  np.testing.assert_allclose(score_B, [0.3, 1.9], rtol=1e-6)
 
 
 def test_a_domain_scores_in_its_own_way(tmp_path):

@@ -40,10 +40,6 @@ ROWS = {
     'hubert_units',
     ['--config.finetune.head.kind=fast', CONTINUOUS],
   ),
-  'flow': (
-    'hubert_units',
-    ['--config.finetune.head.kind=flow', CONTINUOUS],
-  ),
   'generate_units': (
     'hubert_units',
     [
@@ -96,6 +92,17 @@ ROWS = {
     'hubert_units',
     ['--config.quantize.recipes.clip_mean_stack.maker.kind=residual'],
   ),
+  'siamese_mae': (
+    'hubert_units',
+    [
+      '--config.image_model.kind=siamese_mae',
+      '--config.image_model.steps=4',
+      '--config.image_model.batch_size=16',
+      '--config.image_model.width=64',
+      '--config.image_model.depth=1',
+      '--config.image_model.num_heads=2',
+    ],
+  ),
   'time_contrastive': (
     'hubert_units',
     [
@@ -129,11 +136,13 @@ def kinds_of(config):
 def test_every_kind_is_in_a_config_or_has_a_row(monkeypatch):
   variants.skip_without_data('robot_video')
   monkeypatch.chdir(variants.ROOT)
-  names = 'hubert_units', 'rpt', 'robot_video', 'distractors', 'clip', 'text'
-  names += ('values',)
+  names = 'hubert_units', 'rpt', 'robot_video', 'distractors', 'clip', 'r3m'
+  names += ('relations', 'text', 'values')
   at_default = set().union(*(kinds_of(experiment(name)) for name in names))
   streams = (StreamSpec('x', kind) for kind in ('continuous', 'discrete'))
   at_default |= {settings.kind(heads.usual(stream)) for stream in streams}
+  # What goals are drawn by; their heads have rows as heads of policies.
+  at_default |= kinds_of(experiment('goals')) - set(ROWS)
   kinds = {kind for door in DOORS for kind in settings.kinds(door)}
   assert kinds - at_default == set(ROWS)
 

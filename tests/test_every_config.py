@@ -2,6 +2,7 @@
 
 import pytest
 
+from rpt_jax.envs import arrangements
 from rpt_jax.envs.dm_control import scene as suite
 from rpt_jax.envs.metaworld import scene
 from tests import selections
@@ -14,8 +15,11 @@ CONFIGS = sorted(p.stem for p in (ROOT / 'configs').glob('*.py'))
 
 
 def skip_without_data(config):
-  if config in ('rpt', 'scale'):
+  if config in ('r3m', 'rpt', 'scale'):
     if missing := scene.missing():
+      pytest.skip(missing)
+  elif config == 'relations':
+    if missing := arrangements.missing():
       pytest.skip(missing)
   elif config == 'distractors':
     if missing := suite.missing():
@@ -34,7 +38,7 @@ def given(config, folder):
 # own on recorded data, and two minutes are much. Heads and trunks of `acting`
 # have tests of their own, and rows in `test_doors`.
 SLOW = ('acting', 'clip', 'distractors', 'mae', 'mine', 'robot_video', 'scale')
-SLOW += ('study', 'text', 'values')
+SLOW += ('goals', 'r3m', 'relations', 'study', 'text', 'values')
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ def get_config():
   """The quicktest of `configs/hubert_units.py`, with one run of each kind."""
   config = hubert_units.get_config('quicktest')
   config.update(pipelines=1, iterations=1, eyes=())
+  config.domains.gymnax.envs = ('MountainCar-v0',)
   config.quantize.recipes = {
     'clip_mean_stack': config.quantize.recipes.clip_mean_stack
   }

@@ -8,7 +8,10 @@ reads episodes or judges policies need not know which. A file of this room has
 
 each with the attributes and methods of `Domain`. Those that read what others
 recorded may also say how that names things: `number_names` {stream: names of
-its numbers} and `as_recorded` (`types.DatasetNames`).
+its numbers} and `as_recorded` (`types.DatasetNames`). Those in which one can
+ask for something, and see whether it was done, have what `domains/tabletop.py`
+has: `tables` before and after, `own` (what was asked for), `attempt`,
+`succeeded`.
 """
 
 import contextlib

@@ -157,7 +157,10 @@ class Task:
     return (self.seed * 8 + _PARTS.index(part)) * SEEDS
 
   def source(self, collected: Path, split: str):
-    return episodes.open(collected / self.name, split=split)
+    # Named, as a lone camera would else be called 'image'.
+    seen = sorted((*self.cameras, 'proprio'))
+    columns = {name: f'observation/{name}' for name in seen}
+    return episodes.open(collected / self.name, split=split, **columns)
 
   def action(self, collected: Path | None = None) -> StreamSpec:
     del collected

@@ -15,6 +15,7 @@ from rpt_jax.episodes import decode
 SUFFIXES = ('.gif', '.webp')
 _FORMATS = ('GIF', 'WEBP')
 _KEPT_BYTES = 1 << 28  # Of the frames of an animation.
+_MOST_FRAMES = 1 << 17  # More than an hour: seconds to come to the last one.
 
 
 def probe(path: str | os.PathLike) -> tuple[np.ndarray, tuple[int, int]]:
@@ -47,21 +48,33 @@ def _kept(path, changed, size):
 
 
 def _pixels_at(size):
-  return lambda frame: np.asarray(decode.fit(frame, size) if size else frame)
+  def pixels(image):
+    frame = image.convert('RGB')
+    return np.asarray(decode.fit(frame, size) if size else frame)
+
+  return pixels
 
 
 @contextlib.contextmanager
 def _opened(path):
   with Image.open(files.regular(path), formats=_FORMATS) as image:
-    declared = 3 * image.width * image.height
-    files.holds(path, 'a frame', declared, os.path.getsize(path))
+    frame, stored = 3 * image.width * image.height, os.path.getsize(path)
+    files.holds(path, 'a frame', frame, stored)
+    if image.n_frames > _MOST_FRAMES:
+      raise ValueError(
+        f'{path}: found {image.n_frames} frames, expected {_MOST_FRAMES} at '
+        'most; cut it, or make a video of it'
+      )
+    whole = frame * image.n_frames
+    files.holds(path, 'the animation', whole, stored, _KEPT_BYTES)
     yield image
 
 
 def _frames(image, pixels):
-  """(milliseconds, `pixels` of the RGB image) of all; 0 ms count as 100."""
+  """(milliseconds, `pixels` of the image there) of all; 0 ms count as 100."""
   milliseconds = 0
   for index in range(image.n_frames):
     image.seek(index)
-    yield milliseconds, pixels(image.convert('RGB'))
+    image.load()  # WebP says only then how long it is shown.
+    yield milliseconds, pixels(image)
     milliseconds += image.info.get('duration') or 100

@@ -12,6 +12,7 @@ import ml_collections
 from rpt_jax import domains, settings, vision
 from rpt_jax.learning import (
   checks_finetune,
+  checks_imagine,
   checks_paths,
   checks_pretrain,
   encoders,
@@ -61,6 +62,8 @@ def check(config: Experiment) -> None:
     checks_pretrain.check(config, places)
   if config.finetune:
     checks_finetune.check(config, places, image)
+  if config.imagine:
+    checks_imagine.check(config, places)
   if config.tune and not config.finetune:
     refuse('config.tune', 'a section', 'config.finetune beside it')
 

@@ -156,12 +156,14 @@ def kept(
   held = count(best.demos, finetune.heldout)
   steps, _ = cells.learning(finetune, best)
   against = ', '.join(f'{_called(c)} {x:.4g}' for c, x in loss.items())
+  step, last = looks[best].step[0], looks[best].last[0]
+  more = f' (after the last step: {last:.4g})' if step < steps else ''
   return Kept(
     best,
     f'It is {_called(best)}, the first of {finetune.seeds} seeds, after step '
-    f'{looks[best].step[0]:.0f} of {steps}: the least loss on {held} of its '
-    f'{best.demos} demonstrations, from which it did not learn (after the last '
-    f'step: {looks[best].last[0]:.4g}). Compared on them: {against}.',
+    f'{step:.0f} of {steps}: the least loss on {held} of its {best.demos} '
+    f'demonstrations, from which it did not learn{more}. Compared on them: '
+    f'{against}.',
   )
 
 

@@ -6,6 +6,7 @@ GPU) is read by the unrolled one (CPU, where a scan costs a factor of two).
 """
 
 import functools
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rpt_jax import precision, target
+from rpt_jax.types import Array
 
 REMAT = {
   'full': None,
@@ -80,6 +82,17 @@ def attention(q_BTHK, k_BSHK, v_BSHK, mask=None, dtype=target.BY_HARDWARE):
   return einsum('bhqs,bshk->bqhk', weight, v_BSHK) / total_BTH1
 
 
+class Past(NamedTuple):
+  """What a block has seen: keys and values [B, S, H, K], and where to go on.
+
+  Of S places those from `start` on are free.
+  """
+
+  key_BSHK: Array
+  value_BSHK: Array
+  start: Array
+
+
 def _activation(dtype):
   exact = target.operands(dtype) == 'float32'
   return jnp.float32 if exact else precision.activation()
@@ -109,7 +122,11 @@ class Block(nn.Module):
   modulated: bool = False
 
   @nn.compact
-  def __call__(self, x_ND, length, mask=None, condition_BD=None):
+  def __call__(self, x_ND, length, mask=None, condition_BD=None, past=None):
+    """x_ND -> x_ND, with a `Past` (x_ND, the past with these tokens in it).
+
+    `mask` [B, 1, length, S] is then over all places of the past.
+    """
     width = x_ND.shape[-1]
     heads = (-1, length, self.num_heads, width // self.num_heads)
     first, second = self._modulation(condition_BD, width, length)
@@ -119,12 +136,19 @@ class Block(nn.Module):
     if self.qk_norm:
       q = nn.RMSNorm(self.epsilon, name='norm_query')(q).astype(v.dtype)
       k = nn.RMSNorm(self.epsilon, name='norm_key')(k).astype(v.dtype)
+    if past is not None:
+      k, v = (
+        lax.dynamic_update_slice_in_dim(old, new, past.start, 1)
+        for old, new in ((past.key_BSHK, k), (past.value_BSHK, v))
+      )
+      past = Past(k, v, past.start + length)
     h = attention(q, k, v, mask, self.dtype)
     h = self._dense(width, 'out', h.reshape(x_ND.shape))
     x_ND = x_ND + self._scaled('scale_attention', h, first)
     h = self._hidden(self._norm('norm_mlp', x_ND, second))
     h = self._dense(width, 'down', h)
-    return x_ND + self._scaled('scale_mlp', h, second)
+    x_ND = x_ND + self._scaled('scale_mlp', h, second)
+    return x_ND if past is None else (x_ND, past)
 
   def _modulation(self, condition_BD, width, length):
     """(shift, scale, gate), each [N, D], of both branches; None, None: none."""
@@ -247,14 +271,17 @@ class Transformer(nn.Module):
     if scan:
       return lax.scan(apply, x_ND, stacked)
     layers = []
-    for params in _unstack(stacked, self.depth):
+    for params in unstack(stacked, self.depth):
       x_ND, y_ND = apply(x_ND, params)
       layers.append(y_ND)
     return x_ND, layers
 
 
-def _unstack(stacked, depth):
-  """Slices of a stacked tree; the gradient of a split is one concatenation."""
+def unstack(stacked, depth):
+  """The parameters of each block of a stacked tree.
+
+  The gradient of a split is one concatenation.
+  """
   leaves, tree = jax.tree.flatten(stacked)
   parts = [[y.squeeze(0) for y in lax.split(x, (1,) * depth)] for x in leaves]
   return [tree.unflatten(layer) for layer in zip(*parts, strict=True)]

@@ -14,6 +14,7 @@ from rpt_jax.reporting import (
   controls,
   evidence,
   foretelling,
+  imagined,
   learned,
   sight,
   tidy,
@@ -62,7 +63,7 @@ def write(
 ) -> list[Finding]:
   """All findings the rows allow, in the order a reader asks for them."""
   rest, acting = words.split(rows)
-  findings = sight.findings(rest)
+  findings = sight.findings(rest) + imagined.findings(rest)
   for name, scored in acting.items():
     say = measures[name]
     differences = [

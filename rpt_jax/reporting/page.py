@@ -16,6 +16,7 @@ from rpt_jax.reporting import (
   foretelling,
   frames,
   html,
+  imagined,
   learned,
   measures,
   monitors,
@@ -46,6 +47,7 @@ class Content:
   unseen: domains that no pretraining has seen.
   config, versions: nested dicts of plain values, shown folded.
   command: what makes the page again.
+  imagined: pictures of goals, as the stage imagine writes them.
   notes: paragraphs of plain text, shown below the headline.
   """
 
@@ -66,6 +68,7 @@ class Content:
   futures: Sequence[frames.Timeline] = ()
   samples: frames.Samples | None = None
   rollouts: Sequence[frames.Rollout] = ()
+  imagined: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   config: dict[str, Any] = dataclasses.field(default_factory=dict)
   versions: dict[str, Any] = dataclasses.field(default_factory=dict)
   command: str = ''
@@ -115,6 +118,11 @@ def compose(content: Content) -> str:
   notes = [html.paragraph(note) for note in content.notes]
   doc.section('findings', 'Findings', [acting.headline(conclusions), *notes])
   _acting(doc, content, rest, acted, run)
+  doc.section(
+    'imagined',
+    'Imagined goals',
+    imagined.section(doc, rows, content.imagined),
+  )
   _units(doc, content, rows, base)
   doc.section(
     'choices',

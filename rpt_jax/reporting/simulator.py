@@ -51,9 +51,9 @@ def success(
       if results.select(rows, Acting.DECIDED):
         about += (
           ' Where a policy was decided against scratch before all episodes '
-          'were played, its rate has no interval, and the difference is that '
-          'decision, 1 for better and −1 for worse, a mean over '
-          'pipelines; each is wrong with a chance of at most 5 %.'
+          'were played, its rate has no interval, and that decision stands '
+          'for the difference, of several pipelines their mean, 1 for better '
+          'and −1 for worse; each is wrong with a chance of at most 5 %.'
         )
     of_demos = results.select(rows, demos=demos)
     parts.append(doc.table(_table(of_demos, unseen), about))
@@ -146,9 +146,10 @@ def _gain(rows, **tags) -> str:
   if row or not decided:
     return difference(row)
   after = results.latest(rows, Acting.PAIRS, **tags)['value']
-  text = tidy.number(decided['value'], sign=True)
+  number = tidy.number(decided['value'], sign=True)
+  text = {1: 'better', -1: 'worse'}.get(decided['value'], number)
   tone = {1: 'sure above', -1: 'sure below'}.get(decided['value'], '')
-  return html.cell(text, f'after {after:.0f} episodes', tone=tone)
+  return html.cell(text, f'after {after:.0f} episodes a seed', tone=tone)
 
 
 def difference(row: results.Row | None) -> str:

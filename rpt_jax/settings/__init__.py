@@ -22,6 +22,7 @@ from rpt_jax.settings.data import (
 from rpt_jax.settings.declare import Named, divides, key, ordered, refuse
 from rpt_jax.settings.essence import essence, floats, leaves, plain, plugged
 from rpt_jax.settings.experiment import Experiment
+from rpt_jax.settings.imagining import Imagine, Reach
 from rpt_jax.settings.learning import (
   Augment,
   Critic,
@@ -57,12 +58,14 @@ __all__ = [
   'Experiment',
   'Finetune',
   'Frames',
+  'Imagine',
   'Init',
   'Mesh',
   'Method',
   'Named',
   'Pretrain',
   'Quantize',
+  'Reach',
   'Recipe',
   'Run',
   'Saving',

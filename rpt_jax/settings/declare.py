@@ -65,6 +65,8 @@ def key(
     return dataclasses.field(
       default_factory=lambda: Named(default), metadata=metadata
     )
+  if isinstance(default, type):  # Its own defaults are looked up when read.
+    return dataclasses.field(default_factory=default, metadata=metadata)
   return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -12,6 +12,7 @@ from rpt_jax.settings.data import (
   Saving,
 )
 from rpt_jax.settings.declare import key
+from rpt_jax.settings.imagining import Imagine
 from rpt_jax.settings.learning import Evaluate, Finetune, Pretrain, Tune
 
 
@@ -69,4 +70,7 @@ class Experiment:
   pretrain: Pretrain | None = key(None, 'the sequence model')
   finetune: Finetune | None = key(None, 'policies')
   tune: Tune | None = key(None, 'instead of them: a grid of how they learn')
+  imagine: Imagine | None = key(
+    None, 'goals from a frame and a sentence', absent=None
+  )
   evaluate: Evaluate = key(Evaluate(), 'how they are judged')

@@ -116,6 +116,9 @@ def _pipeline(config):
   probed = tuple(controls[eyes].name for eyes in config.eyes)
   read = ('eyes', 'pretrain', 'quantize', 'iterations')
   add('probe', read, (*data, *probed, *trunks))
+  if config.imagine:
+    inputs = ('collect', 'frames', *model)
+    add('imagine', ('imagine', 'saving'), inputs)
   if config.finetune:
     seen = tuple(controls[eyes].name for eyes in config.finetune.eyes)
     _add_policies(config, add, model, ('collect', *data, *seen, *trunks))

@@ -10,7 +10,7 @@ from rpt_jax.learning import cells, exploring, pictures, seeing
 from rpt_jax.learning.runs import FUTURES, Runs
 from rpt_jax.provenance import provenance
 from rpt_jax.reporting import frames, markdown, page, words
-from rpt_jax.results import Acting, See
+from rpt_jax.results import Acting, Imagine, See
 
 
 def run(config, inputs, directory, pipeline):
@@ -37,9 +37,10 @@ def run(config, inputs, directory, pipeline):
     rows=rows,
     losses=_losses(runs, inputs),
     runs=_described(runs),
-    samples=_samples(config.image_model, inputs),
+    samples=_samples(config.image_model, inputs, rows),
     datasets=pictures.datasets(places, inputs) if 'encode' in inputs else (),
     rollouts=_rollouts(judged, filmed, inputs, rows),
+    imagined=_imagined(inputs),
     **_trunks(config.pretrain, config.quantize, places, inputs),
     notes=_notes(places, judged),
     measures={domain.measure.name: domain.measure for domain in judged},
@@ -151,12 +152,28 @@ def _losses(runs, inputs):
   return curves
 
 
-def _samples(image_model, inputs):
+def _samples(image_model, inputs, rows):
   """What the image model makes of frames, where it was trained here."""
   if See.STAGE not in inputs:
     return None
+  caption, first = seeing.objective(image_model).CAPTION, See.heldout('')
+  measured = [
+    f'{row["name"].removeprefix(first).replace("_", " ")} {row["value"]:.3f}'
+    for row in rows
+    if row['stage'] == See.STAGE and row['name'].startswith(first)
+  ]
+  if measured:
+    caption += f' On held-out frames: {", ".join(measured)}.'
   with np.load(inputs[See.STAGE] / 'pictures.npz') as shown:
-    return frames.Samples(dict(shown), seeing.objective(image_model).CAPTION)
+    return frames.Samples(dict(shown), caption)
+
+
+def _imagined(inputs):
+  """Pictures of goals, where they were imagined."""
+  if Imagine.STAGE not in inputs:
+    return {}
+  with np.load(inputs[Imagine.STAGE] / Imagine.PICTURES) as shown:
+    return dict(shown)
 
 
 def _rollouts(judged, filmed, inputs, rows):

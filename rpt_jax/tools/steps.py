@@ -19,6 +19,7 @@ from rpt_jax.learning import (
   checks,
   cloning,
   encoders,
+  imagining,
   policies,
   pretraining,
   seeing,
@@ -29,7 +30,15 @@ from rpt_jax.learning.texts import Texts
 from rpt_jax.models import sequence
 from rpt_jax.settings import Experiment
 from rpt_jax.training import sharding
-from rpt_jax.types import ACTION, CAMERA, LATENT, TEXT, PyTree, StreamSpec
+from rpt_jax.types import (
+  ACTION,
+  CAMERA,
+  LATENT,
+  TEXT,
+  UNIT,
+  PyTree,
+  StreamSpec,
+)
 from rpt_jax.units import kmeans
 
 _SECTIONS = {'see': 'image_model'}
@@ -59,6 +68,9 @@ def named(config: Experiment) -> dict[str, Callable[[jax.sharding.Mesh], Step]]:
   if config.quantize:
     clusters = config.quantize.num_clusters
     steps['quantize'] = functools.partial(_assign, clusters, dim * cameras)
+  for name in (UNIT, LATENT) if config.imagine else ():
+    chosen = config.imagine, config.image_model, config.frames.size, name
+    steps[f'imagine {name}'] = functools.partial(_imagine, *chosen)
   if config.pretrain:
     runs = Runs(config.pretrain, config.quantize)
     specs = stream_specs(domains.of(config), dim)
@@ -189,6 +201,20 @@ def _pretrain(run, specs, mesh):
   loss = pretraining.loss_fn(run, model, {})
   trainer = pretraining.make_trainer(run, model, loss, mesh)
   return _trained(trainer, batch, model)
+
+
+def _imagine(c, image_model, size, name, mesh):
+  """What draws goals: their codes, or their latents."""
+  sizes = seeing.objective(image_model).model(image_model, size).sizes
+  dim = seeing.objective(c.score).model(c.score, size).image.projection
+  lesson = imagining.lessons(c, sizes, c.vocab, dim)[name]
+  rates = c.learning_rate, c.weight_decay
+  trainer = imagining.make_trainer(lesson, *rates, mesh)
+  batch = jax.tree.map(
+    lambda x: _rows((c.batch_size, *x.shape[1:]), x.dtype, mesh),
+    imagining.example(c, sizes, dim, name),
+  )
+  return _trained(trainer, batch, lesson.model)
 
 
 def _scales(specs):

@@ -27,7 +27,11 @@ FAMILIES = {
   'vit_mae': ('vit_mae', 'FAMILY'),
 }
 # Those that are no vision transformers: the file that reads them.
-NETWORKS = {'patch_merging': 'merging', 'resnet': 'resnet'}
+NETWORKS = {
+  'discrete_vae': 'dvae',
+  'patch_merging': 'merging',
+  'resnet': 'resnet',
+}
 TEXT_FAMILIES = {
   'clip': 'clip',
   'clip_text_model': 'clip',

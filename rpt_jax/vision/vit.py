@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from einops import rearrange
 
 from rpt_jax import target
+from rpt_jax.models import visibility
 from rpt_jax.models.transformer import (
   ACTIVATIONS,
   Transformer,
@@ -104,13 +106,20 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(
-    self, image_NHWC: Array, keep_NK: Array | None = None
+    self,
+    image_NHWC: Array,
+    keep_NK: Array | None = None,
+    query_NQHWC: Array | None = None,
   ) -> Features:
     """f32 frames [N, H, W, 3], H = W = image_size -> Features.
 
     `keep_NK` are the patches to look at; None looks at all, in order.
+    `query_NQHWC`, of a patch's size each, are Q more tokens at the end, at the
+    class token's position: they see the frame and are seen by nobody but
+    themselves (SORNet, Yuan et al. 2021, arXiv 2109.03891, 3.1).
     """
-    x_NTD = self._embed(image_NHWC, keep_NK)
+    x_NTD = self._embed(image_NHWC, keep_NK, query_NQHWC)
+    queries = 0 if query_NQHWC is None else query_NQHWC.shape[1]
     if self.pre_norm:
       x_NTD = self._norm('pre_norm')(x_NTD)
     x_NTD, _ = Transformer(
@@ -123,7 +132,7 @@ class Encoder(nn.Module):
       layer_scale=self.layer_scale,
       dtype=self.dtype,
       name='transformer',
-    )(x_NTD)
+    )(x_NTD, _query_mask(x_NTD.shape[1], queries))
     norm = self._norm('norm')
     tokens_NTD = norm(x_NTD) if self.norm_tokens else x_NTD
     pooled_ND = self._pool(tokens_NTD)
@@ -138,7 +147,7 @@ class Encoder(nn.Module):
   def _norm(self, name):
     return nn.LayerNorm(self.epsilon, name=name)
 
-  def _embed(self, image_NHWC, keep_NK):
+  def _embed(self, image_NHWC, keep_NK, query_NQHWC):
     x_NPK = patchify(self._whole_patches(image_NHWC), self.patch)
     place_TD = self._positions()
     prefix = len(place_TD) - self.side**2
@@ -146,10 +155,13 @@ class Encoder(nn.Module):
     if keep_NK is not None:
       x_NPK = jnp.take_along_axis(x_NPK, keep_NK[..., None], axis=1)
       place_PD = place_PD[keep_NK]
+    place_NPD = jnp.broadcast_to(place_PD, (*x_NPK.shape[:2], self.width))
+    if query_NQHWC is not None:
+      x_NPK, place_NPD = self._append(x_NPK, place_NPD, query_NQHWC, place_TD)
     num, tokens, values = x_NPK.shape
     embed = dense(self.width, 'embed', self.dtype, self.patch_bias)
     x_NPD = embed(x_NPK.reshape(-1, values)).reshape(num, tokens, -1)
-    x_NPD = x_NPD + jnp.broadcast_to(place_PD, x_NPD.shape)
+    x_NPD = x_NPD + place_NPD
     first = []
     if self.cls:
       cls_D = self.param('cls', nn.initializers.normal(0.02), (self.width,))
@@ -159,6 +171,17 @@ class Encoder(nn.Module):
       first.append(self.param('registers', nn.initializers.normal(0.02), shape))
     first = [jnp.broadcast_to(x, (num, *x.shape)) for x in first]
     return jnp.concatenate([*first, x_NPD], axis=1)
+
+  def _append(self, x_NPK, place_NPD, query_NQHWC, place_TD):
+    """Patches and positions with those of the queries behind them."""
+    num, queries = query_NQHWC.shape[:2]
+    x_NQK = query_NQHWC.reshape(num, queries, -1)  # As `patchify` orders them.
+    of_class_D = place_TD[: len(place_TD) - self.side**2].sum(0)
+    place_NQD = jnp.broadcast_to(of_class_D, (num, queries, self.width))
+    return (
+      jnp.concatenate([x_NPK, x_NQK], axis=1),
+      jnp.concatenate([place_NPD, place_NQD], axis=1),
+    )
 
   def _whole_patches(self, image_NHWC):
     """Rows and columns that fill no patch are not seen, as in PyTorch."""
@@ -216,6 +239,15 @@ class AttentionPool(nn.Module):
     h = nn.LayerNorm(self.epsilon, name='norm')(x_ND)
     h = layer(round(self.mlp_ratio * width), 'up')(h)
     return x_ND + layer(width, 'down')(ACTIVATIONS[self.activation](h))
+
+
+def _query_mask(length, queries):
+  """Bool [1, 1, length, length]: the last `queries` are seen by themselves."""
+  if not queries:
+    return None
+  seen_T = np.arange(length) >= length - queries
+  mask_TT = visibility.rule_NN(np.zeros(length), seen_T)
+  return jnp.asarray(mask_TT)[None, None]
 
 
 def read(features: Features, encoder: Encoder, output: str) -> Array:

@@ -12,6 +12,7 @@ from tests.learning import tiny
 
 # An entry of each kind; what is recorded lies in a folder of the test.
 ENTRIES = {
+  'arrangements': {},
   'dm_control': {'tasks': ('cheetah-run', 'humanoid-walk'), 'videos': ''},
   'drawings': {},
   'documents': {},
@@ -21,6 +22,7 @@ ENTRIES = {
     'cameras': tuple(tiny.SIZES),
     'mapping': {k: k for k in (*tiny.SIZES, 'state', 'action')},
   },
+  'tabletop': {},
 }
 PROTOCOL = [name for name in vars(Domain) if not name.startswith('_')]
 ATTRIBUTES = list(Domain.__annotations__)

@@ -118,6 +118,21 @@ def test_a_task_that_was_written_is_not_recorded_again(
   assert tried and min(tried) >= first
 
 
+def test_a_lone_camera_keeps_its_name(tmp_path):
+  place, steps = task(cameras=('topview',)), np.zeros(2, np.float32)
+  seen = {
+    'topview': np.zeros((2, 8, 8, 3), np.uint8),
+    'proprio': np.zeros((2, 4), np.float32),
+  }
+  mark_T = np.zeros(2, bool)
+  shown = Episode(seen, np.zeros((2, 4), 'f4'), steps, steps, *[mark_T] * 3)
+  writer.write(tmp_path / place.name, place.name, {'demos': [shown]})
+  streams = place.source(tmp_path, 'demos').streams
+  assert {'topview', 'proprio', 'action'} <= {
+    *streams
+  } and 'image' not in streams
+
+
 def test_no_two_parts_share_a_seed():
   """Nor do two configs of other seeds."""
   parts = ('pretrain', 'heldout', 'demos', 'failures', 'evaluation')

@@ -29,6 +29,12 @@ def loop_reference(lengths, context, lead):
   return found
 
 
+def test_rows_know_their_clip():
+  clips = win.Clips({}, np.array([3, 1, 4]))
+  assert clips.clip_N.tolist() == [0, 0, 0, 1, 2, 2, 2, 2]
+  np.testing.assert_array_equal(clips.clip_of(np.arange(8)), clips.clip_N)
+
+
 @pytest.mark.parametrize('lengths, context, lead', CASES)
 def test_windows_equal_a_loop(lengths, context, lead):
   table = win.windows(np.array(lengths), context, lead=lead)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
 from rpt_jax.evals import exchange
@@ -61,6 +62,14 @@ def test_an_interval_may_go_beyond_the_ends():
   assert 32 < result.low < result.value < 64 < result.high == np.inf
   result = exact(np.arange(7) / 10, 0.02, spread=0.008)
   assert 0 == result.low < 1 < result.value < result.high < 2
+
+
+def test_an_interval_may_begin_within_the_first_step_of_the_grid():
+  """Scratch is told apart at the first point alone: the end is there, at 1."""
+  spread, step = 0.001, 0.1 / exchange._PER_DOUBLING
+  half = stats.t.ppf(0.975, 2) * 2 * spread / np.sqrt(3)
+  result = exact(np.arange(7) / 10, half + step / 2, spread)
+  assert result.low == 1.0
 
 
 def test_a_flat_curve_says_little():

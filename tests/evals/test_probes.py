@@ -71,6 +71,11 @@ def test_penalty_is_chosen_on_other_clips():
   assert result.penalty == max(probes.PENALTIES)
 
 
+def test_penalties_are_powers_of_ten():
+  """What is chosen of is part of the measure."""
+  np.testing.assert_allclose(np.log10(probes.PENALTIES), np.arange(-6, 3))
+
+
 def test_constant_dimensions_are_skipped():
   world = RNG.normal(size=(3, 24))
   x, y, clip_N = clips(20, 10, world, 1)

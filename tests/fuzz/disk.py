@@ -11,7 +11,7 @@ import subprocess
 from tests import commands
 from tests.test_quicktest import contents
 
-_ROOM = 2 << 30
+ROOM = 2 << 30
 
 
 @dataclasses.dataclass
@@ -32,14 +32,14 @@ def run(config: str, shares, folder) -> Outcome | None:
   """Tries disks of some shares of what a run needs; None without the right."""
   outcome, place = Outcome([], []), folder / 'small'
   place.mkdir()
-  with _disk(place, _ROOM) as allowed:
+  with small(place, ROOM) as allowed:
     if not allowed:
       return None
     commands.finish(config, place / 'run')
     whole = contents(place / 'run')
     needed = sum(p.stat().st_blocks * 512 for p in place.rglob('*'))
   for share in shares:
-    with _disk(place, int(share * needed)):
+    with small(place, int(share * needed)):
       process = commands.start(config, place / 'run')
       output, _ = process.communicate(timeout=900)
       last = output.strip().splitlines()[-1]
@@ -48,7 +48,7 @@ def run(config: str, shares, folder) -> Outcome | None:
       # Before it Orbax may tell of its own what it could not write.
       if process.returncode != 2 or not named:
         outcome.wrong.append((share, process.returncode, output[-500:]))
-      _mount('-o', f'remount,size={_ROOM}', place)
+      resize(place, ROOM)
       commands.finish(config, place / 'run')
       if contents(place / 'run') != whole:
         outcome.wrong.append((share, 'other bits'))
@@ -56,7 +56,7 @@ def run(config: str, shares, folder) -> Outcome | None:
 
 
 @contextlib.contextmanager
-def _disk(place, size):
+def small(place, size):
   """A disk of that many bytes; gives whether it could be made."""
   mounted = os.getuid() == 0 and _mount(
     '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', place
@@ -66,6 +66,18 @@ def _disk(place, size):
   finally:
     if mounted:
       subprocess.run(['umount', place], check=True)
+
+
+def resize(place, size: int) -> None:
+  """Makes a disk larger or smaller, though not than what is on it."""
+  if not _mount('-o', f'remount,size={max(size, 1)}', place):
+    raise OSError(f'{place}: cannot be made {size} bytes')
+
+
+def used(place) -> int:
+  """Bytes of a disk that are taken."""
+  about = os.statvfs(place)
+  return (about.f_blocks - about.f_bfree) * about.f_frsize
 
 
 def _mount(*arguments):

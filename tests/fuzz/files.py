@@ -14,6 +14,7 @@ import signal
 
 import jax
 import numpy as np
+from PIL import Image
 
 from rpt_jax import episodes, files, vision
 from rpt_jax.episodes import store
@@ -71,6 +72,14 @@ def _toy_rlds(folder):
   writer.write(folder / 'toy', 'toy', {'train': [make_episode(0, 4)] * 2})
 
 
+def _animations(folder):
+  frames = np.random.default_rng(0).integers(0, 255, (4, 8, 9, 3), np.uint8)
+  first, *rest = (Image.fromarray(frame) for frame in frames)
+  how = {'save_all': True, 'append_images': rest, 'duration': 40}
+  for name, more in (('a.gif', {}), ('b.webp', {'lossless': True})):
+    first.save(folder / name, **how, **more)
+
+
 def _read_all(path):
   source = episodes.open(path)
   for index in range(min(len(source), 4)):
@@ -84,6 +93,7 @@ FORMATS = {
   'lerobot v2': (test_lerobot.write_v2, _read_all),
   'lerobot v3': (test_lerobot.write_v3, _read_all),
   'rlds': (_toy_rlds, lambda folder: _read_all(folder / 'toy')),
+  'animations': (_animations, _read_all),
   'image model': (_model, lambda f: vision.load(f, output='patches')),
   'latents': (_shards, lambda f: store.load(f, ('latent',))),
   'artifacts': (

@@ -17,19 +17,19 @@ SIGNALS = signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP
 
 @dataclasses.dataclass
 class Outcome:
-  """Where a run was killed, and what differs at its end."""
+  """Where a run was killed, and what is wrong with its end."""
 
   config: str
   moments: list
-  differs: list
+  wrong: list
 
   def summary(self) -> str:
     """The stages that were killed, how often, and what differs."""
     stages = sorted({m.split()[1] for m in self.moments if ' ' in m})
     return (
       f'kills: {self.config}: {len(self.moments)} in {len(stages)} stages '
-      f'({", ".join(stages)}), {len(self.differs)} files or rows differ '
-      f'{self.differs[:5]}'
+      f'({", ".join(stages)}), {len(self.wrong)} files or rows differ '
+      f'{self.wrong[:5]}'
     )
 
 
@@ -63,7 +63,7 @@ def run(config: str, kills: int, seed: int, folder) -> Outcome:
     outcome.moments.append(f'{stage} {number.name}')
     soft = number is not signal.SIGKILL and 'rpt_jax: done' not in output
     if soft and (code or seconds > 10 or 'goes on' not in output):
-      outcome.differs.append(
+      outcome.wrong.append(
         f'{stage} {number.name}: code {code} after {seconds:.0f} s: '
         f'{output[-300:]}'
       )
@@ -71,5 +71,5 @@ def run(config: str, kills: int, seed: int, folder) -> Outcome:
   for compared in (contents, results):
     a, b = compared(whole), compared(work)
     if a != b:
-      outcome.differs.append(compared.__name__)
+      outcome.wrong.append(compared.__name__)
   return outcome

@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
+import time
 
 import cloud
 import pytest
@@ -197,8 +199,8 @@ def test_instances_are_told_who_they_are(clouds):
   ]  # fmt: skip
 
 
-def test_a_job_outlives_its_connection_and_is_followed(clouds):
-  """Started once, followed by whoever comes next with the same command."""
+def _host(clouds):
+  """(home of a host, what its job waits for, the command, its pipes)."""
   go = clouds.root / 'go'
   clouds.job(
     'import pathlib, time\nprint("started", flush=True)\n'
@@ -208,13 +210,20 @@ def test_a_job_outlives_its_connection_and_is_followed(clouds):
   clouds.states('NOT_FOUND', 'ACTIVE')
   clouds.launch('tpu.sh', 'create', **V6E)
   home = clouds.root / 'hosts' / 'rpt-jax-0'
-  archive, stale = home / 'rpt_jax.tar.gz', home / 'rpt_jax' / 'stale.py'
-  stale.touch()
-  git = ['git', 'archive', '--format=tar.gz', f'--output={archive}', 'HEAD']
+  output = f'--output={home / "rpt_jax.tar.gz"}'
+  git = ['git', 'archive', '--format=tar.gz', output, 'HEAD']
   subprocess.run(git, cwd=cloud.ROOT, check=True)
   host = ['bash', cloud.ROOT / 'launch' / 'host.sh', 'follow', '--a=b c']
   environment = os.environ | clouds.variables | {'HOME': str(home)}
   pipe = {'stdout': subprocess.PIPE, 'text': True, 'env': environment}
+  return home, go, host, pipe
+
+
+def test_a_job_outlives_its_connection_and_is_followed(clouds):
+  """Started once, followed by whoever comes next with the same command."""
+  home, go, host, pipe = _host(clouds)
+  stale = home / 'rpt_jax' / 'stale.py'
+  stale.touch()
   first = subprocess.Popen(host, **pipe)
   assert first.stdout.readline() == 'started\n'
   assert not stale.exists()
@@ -228,6 +237,37 @@ def test_a_job_outlives_its_connection_and_is_followed(clouds):
   go.touch()
   assert second.communicate()[0] == 'rpt_jax: done\n'
   assert second.returncode == 0
+
+
+def test_who_comes_while_a_job_is_unpacked_waits_for_it(clouds):
+  """And does not take the end of the job before for the end of this one."""
+  home, go, host, pipe = _host(clouds)
+  before = {
+    'pid': '99999999',
+    'code': '0',
+    'log': DONE,
+    'command': '--a=b\\ c ',
+  }
+  for name, text in before.items():
+    (home / 'rpt_jax-job').mkdir(exist_ok=True)
+    (home / 'rpt_jax-job' / name).write_text(text)
+  begun, on = clouds.root / 'begun', clouds.root / 'on'
+  clouds.command(
+    'tar',
+    f'#!/bin/sh\ntouch {begun}\nwhile [ ! -e {on} ]; do sleep 0.05; done\n'
+    f'exec {shutil.which("tar")} "$@"\n',
+  )
+  followers = [subprocess.Popen(host, **pipe)]
+  while not begun.exists():
+    time.sleep(0.05)
+  followers.append(subprocess.Popen(host, **pipe))
+  with pytest.raises(subprocess.TimeoutExpired):
+    followers[1].wait(1.0)
+  on.touch()
+  go.touch()
+  for each in followers:
+    assert each.communicate()[0] == 'started\nrpt_jax: done\n'
+    assert each.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,12 @@ trap 'kill -KILL "$!"; exit 143' TERM
 echo "$!" >"$FAKE/task"
 wait "$!"
 """
+# Only comes back when the processes are gone, as on a busy node: their exit
+# code is then that of the job, not that of the signal.
 SCANCEL = """#!/bin/sh
 [ "$*" = '--signal=TERM 7' ] && kill -TERM "$(cat "$FAKE/task")"
+while kill -0 "$(cat "$FAKE/task")" 2>/dev/null; do sleep 0.1; done
+sleep 0.5
 """
 PYTHON = '#!/bin/sh\n[ "$2" = pip ] || exec {python} "$FAKE/job.py" "$@"\n'
 

@@ -3,18 +3,19 @@
 python -m tests.mutants                        40 of them
 python -m tests.mutants --count=200 --seed=1   others
 python -m tests.mutants objectives units       of some rooms
-python -m tests.mutants --jobs=2               two at a time
+python -m tests.mutants --out=mutants.jsonl    goes on where it was stopped
 
 A mutant is one small change of an expression, drawn by a seed. It is killed by
 any failing test of its room. Those that survive are printed: each is a hole in
-the tests, or a change that means nothing. Each mutant's tests run in a fork of
-a process that has imported JAX, and share what they compile.
+the tests, or a change that means nothing.
+
+Which test file executes which lines is recorded first. A mutant meets only the
+files that execute its statement, as the others cannot tell it, and of their
+tests first those that were seen to. They share what they compile.
 """
 
-import ast
-import concurrent.futures
-import copy
 import importlib
+import json
 import os
 import pathlib
 import random
@@ -22,149 +23,68 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-from typing import NamedTuple
+
+from tests.mutants import drawing, running
 
 ROOT = pathlib.Path(__file__).parents[2]
-# Rooms and files, and the tests that must kill their mutants.
+# Rooms and files, and the tests that must kill their mutants; quick ones first.
 TESTS = {
-  'rpt_jax/objectives': ('tests/objectives',),
-  'rpt_jax/units': ('tests/units',),
-  'rpt_jax/training': ('tests/training', 'tests/faults/test_numbers.py'),
-  'rpt_jax/policy': ('tests/policy',),
-  'rpt_jax/episodes/windows.py': ('tests/episodes', 'tests/learning'),
   'rpt_jax/evals': ('tests/evals',),
+  'rpt_jax/training': ('tests/training', 'tests/faults/test_numbers.py'),
+  'rpt_jax/episodes/windows.py': ('tests/episodes', 'tests/learning'),
+  'rpt_jax/objectives': ('tests/objectives',),
+  'rpt_jax/policy': ('tests/policy',),
+  'rpt_jax/units': ('tests/units',),
 }
-SECONDS = 900  # Of a room's tests; a mutant that hangs is killed.
-_OPPOSITE = {
-  ast.Lt: ast.LtE,
-  ast.LtE: ast.Lt,
-  ast.Gt: ast.GtE,
-  ast.GtE: ast.Gt,
-  ast.Eq: ast.NotEq,
-  ast.NotEq: ast.Eq,
-  ast.Add: ast.Sub,
-  ast.Sub: ast.Add,
-  ast.Mult: ast.Div,
-  ast.Div: ast.Mult,
-  ast.FloorDiv: ast.Mult,
-  ast.And: ast.Or,
-  ast.Or: ast.And,
-  ast.BitAnd: ast.BitOr,
-  ast.BitOr: ast.BitAnd,
-}
-_CALLS = {
-  'all': 'any',
-  'any': 'all',
-  'max': 'min',
-  'min': 'max',
-  'maximum': 'minimum',
-  'minimum': 'maximum',
-  'argmax': 'argmin',
-  'argmin': 'argmax',
-  'ones': 'zeros',
-  'zeros': 'ones',
-  'sum': 'mean',
-  'mean': 'sum',
-}
-
-
-class Mutant(NamedTuple):
-  """A file with one node changed: where, and its new text."""
-
-  path: pathlib.Path
-  line: int
-  change: str
-  text: str
-
-
-def mutants(path: pathlib.Path) -> list[Mutant]:
-  """All mutants of a file; what is only said in errors is left alone."""
-  source = path.read_text()
-  tree = ast.parse(source)
-  quiet = {
-    id(inner)
-    for node in ast.walk(tree)
-    if isinstance(node, (ast.Raise, ast.JoinedStr, ast.AnnAssign, ast.Assert))
-    for inner in ast.walk(node)
-  }
-  every = []
-  for node in ast.walk(tree):
-    if id(node) in quiet:
-      continue
-    for field, value in _changes(node):
-      before = ast.unparse(node)
-      old = getattr(node, field)
-      setattr(node, field, value)
-      after, text = ast.unparse(node), ast.unparse(tree)
-      setattr(node, field, old)
-      if after != before:
-        change = f'{before[:70]}  ->  {after[:70]}'
-        every.append(Mutant(path, node.lineno, change, text))
-  return every
-
-
-def _changes(node):
-  """(field, another value) of an expression."""
-  if isinstance(node, ast.Compare) and type(node.ops[0]) in _OPPOSITE:
-    yield 'ops', [_OPPOSITE[type(node.ops[0])](), *node.ops[1:]]
-  elif isinstance(node, (ast.BinOp, ast.BoolOp)) and type(node.op) in _OPPOSITE:
-    yield 'op', _OPPOSITE[type(node.op)]()
-  elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-    yield 'op', ast.UAdd()
-  elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-    yield 'value', node.value + 1
-  elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
-    yield 'value', not node.value
-  elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-    if node.func.attr in _CALLS:
-      func = copy.copy(node.func)
-      func.attr = _CALLS[func.attr]
-      yield 'func', func
-  elif isinstance(node, (ast.If, ast.IfExp)):
-    yield 'test', ast.UnaryOp(ast.Not(), node.test)
 
 
 def main(arguments) -> int:
   """Prints every mutant with its end; 1 where fewer than 90 % are killed."""
-  options = dict(a[2:].split('=') for a in arguments if a.startswith('--'))
+  options = dict(a[2:].split('=', 1) for a in arguments if a.startswith('--'))
   names = [a for a in arguments if not a.startswith('--')]
   count, seed = int(options.get('count', 40)), int(options.get('seed', 0))
-  rng = random.Random(seed)
   rooms = [r for r in TESTS if not names or any(n in r for n in names)]
-  every = {room: _of_room(room) for room in rooms}
-  drawn = [(r, rng.choice(every[r])) for r in _in_turn(rooms, count)]
-  survivors = 0
-  with tempfile.TemporaryDirectory() as folder:
-    os.environ['JAX_COMPILATION_CACHE_DIR'] = f'{folder}/compiled'
-    os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
-    jobs = int(options.get('jobs', 1))
-    with concurrent.futures.ProcessPoolExecutor(
-      jobs, initializer=_prepare, initargs=(folder,)
-    ) as pool:
-      ends = pool.map(_killed, drawn)
-      for index, ((_, mutant), killed) in enumerate(
-        zip(drawn, ends, strict=True)
-      ):
-        place = f'{mutant.path.relative_to(ROOT)}:{mutant.line}'
-        end = 'killed  ' if killed else 'SURVIVED'
-        print(f'{index + 1}/{count} {end} {place}  {mutant.change}', flush=True)
-        survivors += not killed
-  share = 1 - survivors / count
-  print(f'seed {seed}: {share:.0%} of {count} killed')
-  return int(share < 0.9)
+  drawn = draw(rooms, count, seed)
+  signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+  with tempfile.TemporaryDirectory(prefix='rpt_jax_mutants_') as folder:
+    out = pathlib.Path(options.get('out') or f'{folder}/ends.jsonl').absolute()
+    _prepare(pathlib.Path(folder))
+    killed, reached = 0, _Reached(out.with_suffix('.reached'), folder)
+    for index, (room, mutant) in enumerate(drawn):
+      end = _end(index, room, mutant, reached, out)
+      killed += bool(end['by'])
+      told = f'killed by {end["by"]}' if end['by'] else 'SURVIVED'
+      place, change = f'{end["path"]}:{end["line"]}', end['change']
+      print(f'{index + 1}/{count} {place}  {change}  {told}', flush=True)
+  print(f'seed {seed}: {killed} of {count} killed')
+  return int(killed < 0.9 * count)
 
 
-def _in_turn(rooms, count):
-  return [rooms[index % len(rooms)] for index in range(count)]
+def draw(rooms, count: int, seed: int) -> list:
+  """(room, mutant), as many of each room, by a seed, none of them twice."""
+  drawn = []
+  for index, room in enumerate(rooms):
+    every = _of_room(room)
+    random.Random(f'{seed} {room}').shuffle(every)
+    share = len(range(index, count, len(rooms)))
+    drawn += [(room, mutant) for mutant in every[:share]]
+  return drawn
+
+
+def _of_room(room):
+  place = ROOT / room
+  paths = [place] if place.is_file() else sorted(place.rglob('*.py'))
+  return [mutant for path in paths for mutant in drawing.mutants(path)]
 
 
 def _prepare(folder):
-  """This worker's copy of the project, and JAX imported as the tests do."""
-  copied = pathlib.Path(folder) / str(os.getpid()) / 'main'
+  """A copy of the project to change, and JAX imported as the tests do."""
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = f'{folder}/compiled'
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.05'
+  copied = folder / 'main'
   ignored = shutil.ignore_patterns('.venv', '.git', '__pycache__', 'runs')
   shutil.copytree(ROOT, copied, ignore=ignored)
-  (copied.parent / 'shared').symlink_to(ROOT.parent / 'shared')
+  (folder / 'shared').symlink_to(ROOT.parent / 'shared')
   os.chdir(copied)
   sys.path[0] = str(copied)
   sys.path.insert(1, str(copied / 'tests'))
@@ -174,49 +94,53 @@ def _prepare(folder):
     del sys.modules[name]
 
 
-def _of_room(room):
-  place = ROOT / room
-  paths = [place] if place.is_file() else sorted(place.rglob('*.py'))
-  return [mutant for path in paths for mutant in mutants(path)]
+class _Reached:
+  """What test files execute, recorded when it is asked for and kept."""
+
+  def __init__(self, kept: pathlib.Path, folder: str):
+    self.kept, self.folder = kept, pathlib.Path(folder)
+    self.files = json.loads(kept.read_text()) if kept.exists() else {}
+
+  def of(self, tests) -> dict:
+    """{test file: what it executes} of some folders and files."""
+    places = [pathlib.Path(test) for test in tests]
+    names = sorted({f for t in places for f in (*t.rglob('test_*.py'), t)})
+    names = [str(f) for f in names if f.is_file()]
+    for name in names:
+      if name not in self.files:
+        package = pathlib.Path.cwd() / 'rpt_jax'
+        self.files |= running.record(pathlib.Path(name), package, self.folder)
+        self.kept.write_text(json.dumps(self.files))
+    return {name: self.files[name] for name in names}
 
 
-def _killed(drawn):
-  """Whether a test of the room fails; those of the file's name come first."""
-  room, mutant = drawn
+def _end(index, room, mutant, reached, out):
+  """What became of a mutant; what was tried before is not tried again."""
   path = mutant.path.relative_to(ROOT)
-  before = path.read_text()
-  stem = mutant.path.stem
-  rooms = [pathlib.Path(test) for test in TESTS[room]]
-  own = sorted(p for t in rooms for p in t.rglob(f'test_{stem}*.py'))
+  about = {
+    'index': index, 'path': str(path), 'line': mutant.line,
+    'change': mutant.change,
+  }  # fmt: skip
+  for line in out.read_text().splitlines() if out.exists() else ():
+    before = json.loads(line)
+    if before | about == before:
+      return before
+  executed = reached.of(TESTS[room])
+  files, first, usual = running.chosen(executed, str(path), mutant.lines)
+  whole = path.read_text()
   path.write_text(mutant.text)
   try:
-    return any(_fails(chosen) for chosen in (own, rooms) if chosen)
+    end = running.run(files, first, usual=usual) if files else {}
   finally:
-    path.write_text(before)
-
-
-def _fails(chosen):
-  """Whether these tests fail, or take too long, in a process of their own."""
-  child = os.fork()
-  if not child:
-    os.setsid()
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    import pytest
-
-    options = ('-x', '-p', 'no:cacheprovider', '-p', 'no:xdist')
-    os._exit(pytest.main([*options, *map(str, chosen)]))
-  deadline = time.monotonic() + SECONDS
-  while time.monotonic() < deadline:
-    ended, status = os.waitpid(child, os.WNOHANG)
-    if ended:
-      # 5: none of them is for this machine.
-      return os.waitstatus_to_exitcode(status) not in (0, 5)
-    time.sleep(0.1)
-  os.killpg(child, signal.SIGKILL)
-  os.waitpid(child, 0)
-  return True
+    path.write_text(whole)
+  # 5: none of them is for this machine.
+  lived = end.get('code', 0) in (0, 5)
+  about |= {'tests': len(first), 'files': len(files)}
+  about |= {'by': '' if lived else end['failed'] or 'its end'}
+  about |= {'cpu': round(end.get('cpu', 0.0), 1)}
+  with out.open('a') as file:
+    file.write(json.dumps(about) + '\n')
+  return about
 
 
 if __name__ == '__main__':

@@ -136,7 +136,11 @@ def test_a_decision_stands_where_a_difference_would():
   ]
   (table,) = simulator.success(html.Document(), early, 'rpt')
   (line,) = lines(table)
-  assert line[1:] == ['0.20 [0.10, 0.30]', '0.80', '+1.00 after 14 episodes']
+  assert line[1:] == [
+    '0.20 [0.10, 0.30]',
+    '0.80',
+    'better after 14 episodes a seed',
+  ]
   assert 'sure above' in table and 'decided against scratch' in table
   late = ours | {'env': 'drawer-open-v3'}
   whole = [row('evaluate', 'paired_difference', 0.1, [-0.1, 0.3], 3, **late)]

@@ -25,6 +25,7 @@ def tiny_config():
   config.domains.gymnax.envs = ENVS
   config.pipelines, config.finetune.seeds = 1, 2
   config.pretrain.width = 16
+  config.saving.save_steps = config.pretrain.steps
   return config
 
 

@@ -4,24 +4,29 @@ import pytest
 from rpt_jax.training import hardware
 
 
+# Dense bf16 TFLOP/s, GiB, GB/s of its memory and of its links, as the vendors'
+# data sheets have them.
 @pytest.mark.parametrize(
-  'kind, name, flops',
+  'kind, name, sheet',
   [
-    ('TPU v4', 'v4', 275e12),
-    ('TPU v5 lite', 'v5e', 197e12),
-    ('TPU v5e', 'v5e', 197e12),
-    ('TPU v5', 'v5p', 459e12),
-    ('TPU v5p', 'v5p', 459e12),
-    ('TPU v6 lite', 'v6e', 918e12),
-    ('NVIDIA A100-SXM4-80GB', 'A100', 312e12),
-    ('NVIDIA H100 80GB HBM3', 'H100', 989e12),
-    ('NVIDIA H200', 'H200', 989e12),
+    ('TPU v4', 'v4', (275, 32, 1228, 300)),
+    ('TPU v5 lite', 'v5e', (197, 16, 819, 200)),
+    ('TPU v5e', 'v5e', (197, 16, 819, 200)),
+    ('TPU v5', 'v5p', (459, 95, 2765, 600)),
+    ('TPU v5p', 'v5p', (459, 95, 2765, 600)),
+    ('TPU v6 lite', 'v6e', (918, 32, 1640, 400)),
+    ('NVIDIA A100-SXM4-80GB', 'A100', (312, 80, 2039, 300)),
+    ('NVIDIA H100 80GB HBM3', 'H100', (989, 80, 3350, 450)),
+    ('NVIDIA H200', 'H200', (989, 141, 4800, 450)),
   ],
 )
-def test_chips_are_known_by_their_device_kind(kind, name, flops):
+def test_chips_are_known_by_their_device_kind(kind, name, sheet):
   chip = hardware.chip(kind)
-  assert (chip.name, chip.flops) == (name, flops)
-  assert chip.hbm_bytes > 10e9
+  flops, gib, bandwidth, links = sheet
+  assert (chip.name, chip.flops) == (name, flops * 1e12)
+  assert chip.hbm_bytes == gib * 2**30
+  assert chip.hbm_bandwidth == bandwidth * 1e9
+  assert chip.interconnect == links * 1e9
   # No chip has less than 100 FLOPs, or more than 600, for a byte it reads.
   assert 100 < chip.flops / chip.hbm_bandwidth < 600
   assert chip.interconnect < chip.hbm_bandwidth

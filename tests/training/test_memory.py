@@ -10,6 +10,8 @@ SCRIPT = """
 import resource
 import sys
 from rpt_jax.training import memory
+size = lambda: 4096 * int(open('/proc/self/statm').read().split()[0])
+begun = size()
 if sys.argv[1] == 'keep':
   assert memory.keep_freed_memory()
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -17,6 +19,7 @@ for _ in range(3):
   before = faults()
   bytearray(64 << 20)
 print(faults() - before)
+assert size() - begun < 1 << 30, 'more is asked for than is used'
 """
 
 

@@ -4,6 +4,7 @@ from rpt_jax.training import metrics
 
 
 def test_rows_after_the_restored_step_are_dropped(tmp_path):
+  tmp_path = tmp_path / 'of' / 'a run'
   writer = metrics.Writer(tmp_path)
   for step in (2, 4, 6):
     writer.write(step, {'loss': 1.0 / step})
@@ -24,4 +25,5 @@ def test_rows_after_the_restored_step_are_dropped(tmp_path):
     {'step': 6, 'loss': 0.5},
   ]
   assert metrics.read(tmp_path / 'metrics.jsonl') == expected == writer.rows
-  assert list(tmp_path.glob('events.*'))
+  written = list(tmp_path.glob('events.*'))
+  assert written and all(b'loss' in p.read_bytes() for p in written)

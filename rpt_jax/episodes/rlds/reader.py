@@ -28,7 +28,7 @@ from rpt_jax.episodes.columns import (
   text,
 )
 from rpt_jax.episodes.errors import CorruptEpisode, no_split
-from rpt_jax.episodes.rlds import allowed, records, steps, versions
+from rpt_jax.episodes.rlds import allowed, chunks, records, steps, versions
 from rpt_jax.episodes.source import reopen
 
 _INFO = 'dataset_info.json'
@@ -58,6 +58,7 @@ class RldsStore:
       )
       for s in self._splits
     ]
+    self._shards = [_shards(builder.info.splits[s]) for s in self._splits]
     self._starts = np.cumsum([0, *(len(r) for r in self._records)])
     self.columns, self.left_out = steps.columns_of(builder)
     self._steps = steps.flatten(builder.info.features['steps'].feature)
@@ -101,6 +102,7 @@ class RldsStore:
     part = int(np.searchsorted(self._starts, index, 'right')) - 1
     within = index - int(self._starts[part])
     try:
+      _check_shard(*self._shards[part], within)
       record = self._records[part][within]
       return tf_example_pb2.Example.FromString(record).features.feature
     except Exception as error:  # Of ArrayRecord or of protobuf.
@@ -254,6 +256,21 @@ def _check_place(folder, path):
       f'{folder}: dataset_info.json names the shard {path}, expected one in '
       'this folder; write or copy the dataset again'
     )
+
+
+def _shards(split):
+  """(paths of a split's shards, the record at which each ends)."""
+  return split.filepaths, np.cumsum(split.shard_lengths)
+
+
+def _check_shard(paths, ends_N, index):
+  """Raises ValueError where the shard of a record unpacks to far too much."""
+  _checked(paths[int(np.searchsorted(ends_N, index, 'right'))])
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _checked(path):
+  chunks.check(path)
 
 
 def _check_splits(builder, split) -> list[str]:

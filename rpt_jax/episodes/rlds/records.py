@@ -4,6 +4,8 @@ import contextlib
 import os
 import pathlib
 
+from rpt_jax.episodes.rlds import chunks
+
 
 class Writer:
   """Writes records in order, in groups of one: any can be read alone.
@@ -43,9 +45,13 @@ class Writer:
 
 
 def count(path: str | os.PathLike) -> int:
-  """Records of a file; 0 where it is missing or no such file."""
+  """Records of a file; 0 where it is missing or no such file.
+
+  Raises ValueError where it would take far more memory than it holds.
+  """
   if not pathlib.Path(path).is_file():
     return 0
+  chunks.check_index(path)
   try:
     return _module().ArrayRecordReader(str(path)).num_records()
   except (RuntimeError, ValueError):

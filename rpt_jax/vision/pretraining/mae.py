@@ -206,13 +206,22 @@ def batch_at(settings: Settings, frames, seed: int, rows=None):
 
 def loss(settings: Settings, model: Autoencoder, params, batch, key: Array):
   """(loss, metrics) of a batch, its frames cropped and flipped at random."""
-  image_NHWC, (key, draw) = batch['image'], jax.random.split(key)
+  image_NHWC, key = augmented(settings, batch['image'], key)
+  return model.loss(params, image_NHWC, key)
+
+
+def augmented(settings: Settings, image: Array, key: Array):
+  """(frames as the settings crop and flip them, the key that is left).
+
+  `image` are frames [N, H, W, 3], or [N, T, H, W, 3], T of them alike.
+  """
+  key, draw = jax.random.split(key)
   change = augment.Augmentation(
     crop_scale=settings.crop_scale, crop_ratio=(1.0, 1.0), flip=settings.flip
   )
   if change != augment.Augmentation(crop_ratio=(1.0, 1.0)):
-    image_NHWC = augment.augment(draw, image_NHWC, change)
-  return model.loss(params, image_NHWC, key)
+    image = augment.augment(draw, image, change)
+  return image, key
 
 
 def judge(model: Autoencoder, params, heldout, key: Array) -> dict[str, Array]:
@@ -239,22 +248,30 @@ def untrained(model: Autoencoder, **how):
 def reconstruct(
   model: Autoencoder, params: PyTree, image_NHWC: Array, key: Array
 ) -> dict[str, Array]:
-  """Pictures of what the model fills in, uint8 [N, H, W, 3] each.
+  """Pictures of what the model fills in; see `drawn`."""
+  image = vit.preprocess(image_NHWC)
+  masking = model.mask(key, image.shape[0])
+  predicted_NPK = model.predict(params, image, masking)
+  return drawn(image_NHWC, model.patch, masking, predicted_NPK)
+
+
+def drawn(
+  image_NHWC: Array, patch: int, masking: Masking, predicted_NPK: Array
+) -> dict[str, Array]:
+  """Pictures of what is predicted of frames, uint8 [N, H, W, 3] each.
 
   'original', 'masked' with removed patches grey, 'output' with removed patches
   predicted: un-normalised by their own true mean and deviation, as
   the loss is blind to those.
   """
-  image = vit.preprocess(image_NHWC)
-  masking = model.mask(key, image.shape[0])
-  x_NPK = vit.patchify(image, model.patch)
+  x_NPK = vit.patchify(vit.preprocess(image_NHWC), patch)
   mean = x_NPK.mean(axis=-1, keepdims=True)
   deviation = jnp.sqrt(x_NPK.var(axis=-1, keepdims=True, ddof=1) + 1e-6)
-  filled = model.predict(params, image, masking) * deviation + mean
+  filled = predicted_NPK * deviation + mean
   removed = masking.removed[..., None]
 
   def picture(x_NPK):
-    x = vit.unpatchify(x_NPK, model.patch)
+    x = vit.unpatchify(x_NPK, patch)
     return jnp.clip((x + 1) * 127.5, 0, 255).round().astype(jnp.uint8)
 
   return {

@@ -29,13 +29,17 @@ def stored(seed=0):
   image = (ramp + 8 * moment[:, None, None, None]) % 200
   image = image + rng.integers(0, 40, (len(moment), SIZE, SIZE, 3))
   parts = tuple(np.split(image.astype(np.uint8), [LENGTHS[:2].sum()]))
-  texts = np.array(['push', 'pull', '', 'push'])
+  # Sentences for all, which one kind takes for objects and how they stand.
+  lone = 'view: cube.'
+  scene = 'scene: cube. cube is in the drawer'
+  texts = np.array([scene, lone, '', scene])
   return frames.Frames(parts, LENGTHS, np.full(4, 10.0), texts)
 
 
 def tiny(kind):
   chosen = settings.module('vision/pretraining', kind).Settings()
-  return dataclasses.replace(chosen, batch_size=BATCH, steps=12)
+  depths = {k: 1 for k in dataclasses.asdict(chosen) if k.endswith('depth')}
+  return dataclasses.replace(chosen, batch_size=BATCH, steps=12, **depths)
 
 
 def mesh():
