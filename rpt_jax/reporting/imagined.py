@@ -51,6 +51,8 @@ def section(
 def findings(rows) -> list[Finding]:
   """Whether what is imagined of a sentence is worth acting on."""
   rows = [row for row in rows if row['stage'] == Imagine.STAGE]
+  if not rows:
+    return []
   true = results.latest(rows, Imagine.SUCCESS, goal=Imagine.TRUE)
   if not true:
     return []
