@@ -156,7 +156,7 @@ def test_a_save_that_fails_ends_with_its_one_line(
 
   monkeypatch.setattr(main, 'main', stage)
   monkeypatch.setattr(sys, 'unraisablehook', sys.__unraisablehook__)
-  monkeypatch.setattr(logging.getLogger('asyncio'), 'level', logging.NOTSET)
+  caplog.set_level(logging.NOTSET, 'asyncio')  # As it is after the test.
   with pytest.raises(SystemExit) as end:
     main.command()
   errors = capfd.readouterr().err
