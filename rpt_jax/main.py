@@ -5,6 +5,7 @@ flags.
 """
 
 import contextlib
+import logging
 import os
 import pathlib
 import sys
@@ -207,12 +208,26 @@ def _traceback(error, written):
   return file.name
 
 
+def _all_but_late_writes(unraisable):
+  """Prints what can be raised nowhere, but for writes nobody waits for.
+
+  When a save fails for one array (a full disk), Orbax closes the loop in which
+  it waited for all. TensorStore's threads, which write the others, then print a
+  traceback each, some of them after the line that says what to do.
+  """
+  late = str(unraisable.exc_value) == 'Event loop is closed'
+  if not (late and unraisable.object is None):
+    sys.__unraisablehook__(unraisable)
+
+
 def command():
   """What a terminal runs, as `rpt-jax` or `python -m rpt_jax.main`."""
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   sys.path.append('')  # Packages that lie where one stands, as with -m.
   for stream in sys.stdout, sys.stderr:
     stream.reconfigure(errors='replace')  # A terminal may know ASCII alone.
+  sys.unraisablehook = _all_but_late_writes
+  logging.getLogger('asyncio').setLevel(logging.CRITICAL)  # Of the same.
   try:
     code = main(sys.argv)
   except KeyboardInterrupt:  # Before there was anything to keep.

@@ -139,6 +139,12 @@ def test_few_rows_are_every_second_or_all(count, most):
   assert rows.tolist() == [*range(0, count, -(-count // most))]
 
 
+def test_a_stride_is_prime():
+  """So it is in step with the clips of no length but its own multiples."""
+  strides = [win.spread(100 * n, 100)[1] for n in (1, 2, 3, 4, 6, 8, 9, 25)]
+  assert strides == [1, 2, 3, 5, 7, 11, 11, 29]
+
+
 def test_many_rows_see_all_steps_of_clips_of_one_length():
   """A stride of 150 would see the first step of clips of ten alone."""
   rows = win.spread(750_000, 5000)

@@ -1,6 +1,8 @@
 """Faults 38 to 40: signals everywhere, disks that are full, policies of NaN."""
 
 import contextlib
+import gc
+import logging
 import resource
 import signal
 import subprocess
@@ -8,10 +10,11 @@ import sys
 import time
 import types
 
+import jax
 import numpy as np
 import pytest
 
-from rpt_jax import files
+from rpt_jax import files, main
 from rpt_jax.episodes import frames, store
 from rpt_jax.episodes.rlds import writer
 from rpt_jax.results import Cell
@@ -133,6 +136,34 @@ def test_39_disk_full(what, tmp_path):
   assert not kept or path.read_text() == 'before'
   left = [p.name for p in tmp_path.rglob('*') if p.is_file()]
   assert not [n for n in left if n not in ('out',) and '.partial' not in n]
+
+
+def test_a_save_that_fails_ends_with_its_one_line(
+  tmp_path, monkeypatch, capfd, caplog
+):
+  """Of 40 arrays each fails to be written, in a thread of its own."""
+  arrays = [jax.numpy.asarray(NOISE[index::8]) for index in range(40)]
+  saves = checkpoint.Checkpoints(tmp_path)
+
+  def stage(argv):
+    del argv
+    with full_disk(1 << 15), pytest.raises(OSError) as error:
+      saves.save(1, arrays)
+    code = main._refuse(error.value)
+    time.sleep(0.2)
+    gc.collect()  # What comes late comes now.
+    return code
+
+  monkeypatch.setattr(main, 'main', stage)
+  monkeypatch.setattr(sys, 'unraisablehook', sys.__unraisablehook__)
+  caplog.set_level(logging.NOTSET, 'asyncio')  # As it is after the test.
+  with pytest.raises(SystemExit) as end:
+    main.command()
+  errors = capfd.readouterr().err
+  assert end.value.code == 2 and 'Event loop is closed' not in errors
+  assert 'asyncio' not in [record.name for record in caplog.records]
+  last = errors.splitlines()[-1]
+  assert last.startswith(f'rpt_jax: error: {tmp_path}/1 cannot be written: ')
 
 
 def test_40_policies_that_are_not_finite():

@@ -82,6 +82,21 @@ def test_every_step_is_read_once():
   assert metrics['prompt_accuracy'][1] == latent_BT.sum()
 
 
+def test_copying_is_judged_by_the_level():
+  """Of two levels, the second of which stays, half is right."""
+  data = batch()
+  count_BS1 = data['targets']['unit']
+  unit_BS2 = np.concatenate([count_BS1, 0 * count_BS1], -1)
+  data['targets'], data['inputs']['unit'] = {'unit': unit_BS2}, unit_BS2[:, :T]
+  pairs = StreamSpec('unit', 'discrete', vocab=V, levels=2)
+  reads = {'unit': jnp.zeros((B, T, 1, 2, V))}
+  apply = fakes.Apply(
+    lambda *_: {'reads': reads}, (LATENT, pairs), 'causal', (pairs,)
+  )
+  _, metrics = generate_units.loss(apply, data, jax.random.key(0), SETTINGS)
+  assert metrics['copy_accuracy'] == (B * T / 2, B * T)
+
+
 def test_what_is_not_read_changes_nothing(trained):
   """Latents after the prompt, units within it, actions anywhere."""
   net, params = trained

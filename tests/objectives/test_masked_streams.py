@@ -107,6 +107,9 @@ def test_bad_settings_are_named():
     _mask('tokens', (0.7, 0.9), *full)
   with pytest.raises(ValueError, match='ratio: found .*expected 0 <= low'):
     _mask('token', (0.9, 0.7), *full)
+  masked_streams.Settings(shown=(0.4, 0.6)).check('here')
+  with pytest.raises(ValueError, match=r'here\.shown: .*at most 1 in all'):
+    masked_streams.Settings(shown=(0.5, 0.6)).check('here')
   batch, touch = _batch(), StreamSpec('touch', 'continuous', dim=1)
   apply = APPLY._replace(streams=(*STREAMS, touch))
   with pytest.raises(ValueError, match=r"no stream \['touch'\]"):
