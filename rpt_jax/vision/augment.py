@@ -157,11 +157,13 @@ def _hexcone(image_HWC):
   chroma = value - low
   red, green, blue = jnp.moveaxis(image_HWC, -1, 0)
   safe = jnp.where(chroma > 0, chroma, 1.0)
+  # Not `value == red`: a compiler may compute a channel anew for the maximum,
+  # rounded otherwise, and then none of them is it.
   angle = jnp.where(
-    value == red,
+    (red >= green) & (red >= blue),
     (green - blue) / safe % 6,
     jnp.where(
-      value == green, (blue - red) / safe + 2, (red - green) / safe + 4
+      green >= blue, (blue - red) / safe + 2, (red - green) / safe + 4
     ),
   )
   return jnp.where(chroma > 0, angle, 0.0), chroma, value

@@ -28,6 +28,7 @@ CONFIGS = {
   'rpt': (),
   'tests/fuzz/tuned': ('tune',),
   'clip': ('collect', 'see', 'encode'),
+  'goals': ('imagine',),
   'text': ('collect', 'encode', 'pretrain'),
 }
 # Of the disk that a stage needs, what is left when it begins.

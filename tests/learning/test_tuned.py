@@ -171,7 +171,9 @@ def test_frozen_and_unchanged_is_the_training_on_cached_latents(view):
   params_S, loss_S = train('frozen', p)
   own_S, image_S, _ = tuning.split_policy(params_S)
   assert not image_S
-  close((own_S, loss_S), on_latents(p), rtol=1e-3, atol=2e-4)
+  # Where a gradient is nothing but rounding, Adam makes a step of RATE out of
+  # it, in another direction here than there.
+  close((own_S, loss_S), on_latents(p), rtol=1e-3, atol=RATE / 2)
 
 
 @pytest.mark.parametrize('view', VIEWS)

@@ -224,7 +224,9 @@ def test_the_policy_that_is_kept_acts_as_it_did_in_the_rollout(rolled):
   assert policy.execution.execute == 2
   seen = episode(rolled, policy)
   with np.load(folder / f'{cell.name}.npz') as played:
-    np.testing.assert_array_equal(played['film'], seen['image'])
+    films = (x.astype(int) for x in (played['film'], seen['image']))
+    # Two programs draw them, which may round a pixel's level apart.
+    np.testing.assert_allclose(*films, rtol=0, atol=1)
   names = {'image': 'image', 'proprio': 'state', 'latent': 'state'}
   policy.reset()
   for t, action in enumerate(seen['action']):
