@@ -1,5 +1,7 @@
 """Goals drawn and acted on: who learns from what, and what is told of it."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,3 +123,9 @@ def test_what_cannot_be_meant_is_told(flag, words):
   with pytest.raises(ValueError) as refused:
     checks.experiment(config)
   assert words in str(refused.value) and '\n' not in str(refused.value)
+
+
+def test_a_package_that_reads_sentences_is_missed_before_any_work(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'tokenizers', None)
+  with pytest.raises(ValueError, match='^config.imagine: .*tokenizers.*hub'):
+    checks.experiment(variants.parsed('goals:quicktest'))
