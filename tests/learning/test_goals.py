@@ -75,7 +75,7 @@ def test_goals_of_play_come_later_in_the_same_episode():
   values = settings.section(settings.Reach, batch_size=400, horizon=horizon)
   c = settings.read(settings.Reach, values)
   batch = reaching.batches(c, play, 0)(3)
-  now, goal = (batch['inputs'][k][:, 0, 0] for k in (LATENT, reaching.GOAL))
+  now, goal = batch['inputs'][LATENT][:, 0].T
   np.testing.assert_array_equal(batch['targets'][ACTION][:, 0, 0], now)
   assert (now // steps == goal // steps).all()
   assert {*(goal - now)} == {1, 2, 3} and len({*now}) == episodes * (steps - 1)
