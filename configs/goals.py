@@ -16,6 +16,9 @@ The page has the goals beside the true ones, what a linear probe reads of them,
 and how often the policy does what was asked for with true, imagined, shuffled
 and random goals. Without a true goal that it reaches in half of all scenes, the
 rest says nothing.
+
+About 20 minutes of CPU, estimated from its parts: it has not been run whole.
+One policy did what a true goal shows in 0.74 of 128 scenes that are not scored.
 """
 
 from rpt_jax import settings
@@ -39,8 +42,10 @@ def get_config(arg=''):
   c.score.update(text_width=64, text_depth=1, text_num_heads=4, text_length=52)
   c.score.update(steps=500, batch_size=64)
   c.trunk.update(depth=3, num_heads=4)
-  c.update(width=96, steps=1500, latent_steps=600, batch_size=32)
-  c.reach.update(width=96, steps=5000)
+  c.update(width=96, steps=1000, latent_steps=400, batch_size=32)
+  # What is asked for takes one to four strokes: a goal further ahead has more
+  # than one block elsewhere, and leaves open which is to be moved first.
+  c.reach.update(width=96, steps=2000, horizon=3)
   c.reach.trunk.update(depth=2)
   c.reach.head.spread = 0.0
   if arg == QUICKTEST:

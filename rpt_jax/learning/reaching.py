@@ -19,8 +19,6 @@ from rpt_jax.models.sequence import SequenceModel
 from rpt_jax.objectives import behaviour_cloning
 from rpt_jax.types import ACTION, LATENT, Array, Batch, PyTree, StreamSpec
 
-GOAL = 'goal'
-
 
 class Play(NamedTuple):
   """Episodes of one length: what was seen, what shows a goal, what was done."""
@@ -36,14 +34,16 @@ class Play(NamedTuple):
 
 
 def model(c: settings.Reach, dims: tuple[int, int, int]) -> SequenceModel:
-  """The policy; `dims` are those of its play."""
-  names = LATENT, GOAL, ACTION
-  *streams, action = (
-    StreamSpec(name, 'continuous', dim=dim)
-    for name, dim in zip(names, dims, strict=True)
-  )
-  heads = behaviour_cloning.heads(c.head, 1, streams, action)
-  return SequenceModel(tuple(streams), heads, c.trunk, c.width, 1)
+  """The policy; `dims` are those of its play.
+
+  What is seen and the goal are one token: that they differ, and where, is what
+  an action depends on, and so it is linear in what the first layer reads.
+  """
+  seen, goal, acted = dims
+  both = StreamSpec(LATENT, 'continuous', dim=seen + goal)
+  action = StreamSpec(ACTION, 'continuous', dim=acted)
+  heads = behaviour_cloning.heads(c.head, 1, (both,), action)
+  return SequenceModel((both,), heads, c.trunk, c.width, 1)
 
 
 def batches(c: settings.Reach, play: Play, seed: int) -> Callable[[int], Batch]:
@@ -57,10 +57,11 @@ def batches(c: settings.Reach, play: Play, seed: int) -> Callable[[int], Batch]:
     ahead_B = rng.integers(1, c.horizon + 1, c.batch_size)
     goal_B = np.minimum(step_B + ahead_B, steps - 1)
     latent_BD = play.latent_ETD[episode_B, step_B]
-    inputs = {LATENT: latent_BD, GOAL: play.goal_ETG[episode_B, goal_B]}
+    goal_BG = play.goal_ETG[episode_B, goal_B]
+    both_BC = np.concatenate([latent_BD, goal_BG], 1)
     action_BA = play.action_ETA[episode_B, step_B]
     return Batch(
-      inputs={name: x[:, None] for name, x in inputs.items()},
+      inputs={LATENT: both_BC[:, None]},
       targets={ACTION: action_BA[:, None]},
       valid=np.ones((c.batch_size, 1), bool),
     )
@@ -79,7 +80,8 @@ def act(
   key: Array,
 ) -> Array:
   """Actions [N, A], one draw of each."""
-  inputs = {LATENT: latent_ND[:, None], GOAL: goal_NG[:, None]}
+  both_NC = jnp.concatenate([latent_ND, goal_NG], -1)
+  inputs = {LATENT: both_NC[:, None]}
   apply = sequence.bind(own, params)
   valid_N1 = jnp.ones((len(latent_ND), 1), bool)
   read_N1D = apply(inputs, valid_N1)['reads'][ACTION]

@@ -115,6 +115,11 @@ def train(texts: Iterable[str], vocab: int, *, exact: bool = False) -> Words:
   return Words(tokenizer.to_str())
 
 
+def check(where: str) -> None:
+  """Raises ValueError without the package tokenizers, which `where` needs."""
+  _package(where)
+
+
 def load(folder: str | os.PathLike) -> Words | None:
   """What `save` wrote; None where there is none.
 
@@ -155,12 +160,12 @@ def _check(text):
   return text
 
 
-def _package():
+def _package(where="'text'"):
   """The package tokenizers, of an extra."""
   try:
     import tokenizers
   except ImportError as error:
     raise ValueError(
-      "'text': reading sentences needs 'tokenizers'; pip install -e '.[hub]'"
+      f"{where}: reading sentences needs 'tokenizers'; pip install -e '.[hub]'"
     ) from error
   return tokenizers

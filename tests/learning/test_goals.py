@@ -1,5 +1,7 @@
 """Goals drawn and acted on: who learns from what, and what is told of it."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,7 +75,7 @@ def test_goals_of_play_come_later_in_the_same_episode():
   values = settings.section(settings.Reach, batch_size=400, horizon=horizon)
   c = settings.read(settings.Reach, values)
   batch = reaching.batches(c, play, 0)(3)
-  now, goal = (batch['inputs'][k][:, 0, 0] for k in (LATENT, reaching.GOAL))
+  now, goal = batch['inputs'][LATENT][:, 0].T
   np.testing.assert_array_equal(batch['targets'][ACTION][:, 0, 0], now)
   assert (now // steps == goal // steps).all()
   assert {*(goal - now)} == {1, 2, 3} and len({*now}) == episodes * (steps - 1)
@@ -121,3 +123,9 @@ def test_what_cannot_be_meant_is_told(flag, words):
   with pytest.raises(ValueError) as refused:
     checks.experiment(config)
   assert words in str(refused.value) and '\n' not in str(refused.value)
+
+
+def test_a_package_that_reads_sentences_is_missed_before_any_work(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'tokenizers', None)
+  with pytest.raises(ValueError, match='^config.imagine: .*tokenizers.*hub'):
+    checks.experiment(variants.parsed('goals:quicktest'))
