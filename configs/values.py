@@ -64,7 +64,7 @@ def get_config(arg=''):
   settings.all_methods(config.finetune, steps=2500, learning_rate=2e-3)
   config.evaluate.update(episodes=256, execution='execute:4')
   config.evaluate.watch.monitors = _monitors(samples=32)
-  config.evaluate.watch.update(worlds=WORLDS, calibration=200, episodes=256)
+  config.evaluate.watch.update(worlds=WORLDS, calibration=200, episodes=384)
   if arg == 'critics':
     config.finetune.critic = settings.section(settings.Critic, **CRITIC)
   if arg == 'quicktest':
