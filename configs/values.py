@@ -65,6 +65,7 @@ def get_config(arg=''):
   config.evaluate.update(episodes=256, execution='execute:4')
   config.evaluate.watch.monitors = _monitors(samples=32)
   config.evaluate.watch.update(worlds=WORLDS, calibration=200, episodes=384)
+  config.evaluate.guide.update(samples=(10, 50, 100))
   if arg == 'critics':
     config.finetune.critic = settings.section(settings.Critic, **CRITIC)
   if arg == 'quicktest':

@@ -357,6 +357,38 @@ class Watch:
 
 
 @dataclasses.dataclass(frozen=True)
+class Guide:
+  """A critic that chooses among what the kept policy draws.
+
+  It learns from demonstrations and from the policy's own episodes:
+  `learning/guiding.py`.
+  """
+
+  samples: tuple[int, ...] = key(
+    (),
+    'chunks that are drawn, of which one is played; none: there is no critic',
+    low=2,
+    high=10_000,
+    distinct=True,
+  )
+  temperature: float = key(0.1, 'of a choice by softmax', above=0, high=1000)
+  seeds: int = key(1, 'critics', low=1, high=1000)
+  recorded: int = key(512, "of the policy's own episodes", low=1, high=100_000)
+  episodes: int = key(
+    256, 'of each critic and way to choose', low=2, high=100_000
+  )
+  width: int = key(64, 'of hidden layers', low=1, high=65_536)
+  depth: int = key(2, 'hidden layers', low=1, high=100)
+  steps: int = key(2000, 'updates', low=1, high=1_000_000_000)
+  batch_size: int = key(128, 'decisions', low=2, high=1_000_000)
+  learning_rate: float = key(1e-3, 'the peak', above=0, high=1)
+  discount: float = key(0.99, 'of a step of the robot', low=0, high=0.9999)
+  tau: float = key(5e-3, 'of the running mean', above=0, high=1)
+  weight: float = key(0.1, 'of the conservative part', low=0, high=1000)
+  actions: int = key(4, 'drawn of each kind for that part', low=1, high=1000)
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluate:
   """How policies are played and compared."""
 
@@ -372,3 +404,6 @@ class Evaluate:
     {}, "question: (run, run); '<run>:probe', 'none:scratch'"
   )
   watch: Watch = key(Watch(), 'monitors of the kept policy', absent=Watch())
+  guide: Guide = key(
+    Guide(), 'a critic of the kept policy that chooses', absent=Guide()
+  )
