@@ -88,16 +88,27 @@ def _monitors(samples):
 
 
 def _quicktest(config):
-  """Every monitor on almost nothing: does it work?"""
+  """Every monitor, a critic that chooses, and values: does it work?
+
+  A policy of one side only learns in a moment to succeed at times.
+  """
   config.pipelines, config.finetune.seeds = 1, 2
   gymnax = config.domains.gymnax
-  gymnax.update(demos=4, score_episodes=32, pretrain_clips=8, heldout_clips=4)
-  config.saving.update(log_steps=1, save_steps=1)
+  gymnax.update(envs=('OneWay-v0',), demos=16, score_episodes=32)
+  gymnax.update(pretrain_clips=8, heldout_clips=4)
+  config.saving.update(log_steps=100, save_steps=100)
   config.pretrain.update(width=32, batch_size=8, steps=4, trunk={'depth': 1})
-  config.finetune.update(demos=(4,), run_demos=(4,), batch_size=8)
-  config.finetune.head.update(width=16, depth=1)
-  settings.all_methods(config.finetune, steps=4)
+  config.finetune.update(demos=(16,), run_demos=(16,), batch_size=64)
+  config.finetune.head.update(width=32, depth=1)
+  settings.all_methods(config.finetune, steps=300, learning_rate=5e-3)
+  small = {'width': 8, 'depth': 1, 'recorded': 8, 'batch_size': 16}
+  config.finetune.critic = settings.section(
+    settings.Critic, **small, seeds=2, offline=8, rounds=2, switch=1
+  )
+  config.finetune.critic.update(episodes=2, updates=4)
   config.evaluate.episodes = 8
+  config.evaluate.guide.update(small, samples=(4,), episodes=32, steps=20)
   config.evaluate.watch.monitors = _monitors(samples=4)
-  config.evaluate.watch.update(worlds=('weak', 'late:4'), delta=0.4)
-  config.evaluate.watch.update(calibration=9, episodes=16)
+  del config.evaluate.watch.monitors.surprise_seen
+  config.evaluate.watch.update(worlds=('weak',), delta=0.4)
+  config.evaluate.watch.update(calibration=9, episodes=32)

@@ -35,7 +35,9 @@ _ARRAYS = 'guided.npz'  # Success bool [critics, N] of '<choice>-<samples>'.
 
 def streams(policy: Policy) -> tuple[str, ...]:
   """What of a step a critic of this policy reads: all but what was done."""
-  return tuple(s.name for s in policy.model.streams if s.name != ACTION)
+  return tuple(
+    s.name for s in policy.model.streams if s.timed and s.name != ACTION
+  )
 
 
 def rows(
