@@ -9,9 +9,9 @@ import jax
 from rpt_jax import domains, settings, vision
 from rpt_jax.domains import Domain
 from rpt_jax.learning import (
-  encoders,
   cells,
   checks_pretrain,
+  encoders,
   offline_to_online,
   policies,
   pretraining,
