@@ -37,12 +37,14 @@ CRITIC = {
   'offline': 640,
   'rounds': 16,
   'switch': 4,
+  'seeds': 10,
+  'envs': ('Pendulum-v1', 'MountainCarContinuous-v0'),
 }
 
 
 def get_config(arg=''):
-  """`arg`: '' (the default), 'study', 'critics' or 'quicktest'."""
-  arg = settings.argument(arg, ('study', 'critics', 'quicktest'))
+  """`arg`: '', 'study', 'guided', 'critics' or 'quicktest'."""
+  arg = settings.argument(arg, ('study', 'guided', 'critics', 'quicktest'))
   config = settings.base('pretrain', 'finetune')
   config.title = 'Values and warnings'
   config.question = 'What sees a failure coming, and how often is it wrong?'
@@ -66,8 +68,10 @@ def get_config(arg=''):
   config.evaluate.watch.monitors = _monitors(samples=32)
   config.evaluate.watch.update(worlds=WORLDS, calibration=200, episodes=384)
   config.evaluate.guide.update(samples=(10, 50, 100))
+  if arg == 'guided':
+    config.evaluate.watch.monitors = {}
   if arg == 'critics':
-    config.finetune.critic = settings.section(settings.Critic, **CRITIC)
+    _critics(config)
   if arg == 'quicktest':
     _quicktest(config)
   return config
@@ -85,6 +89,17 @@ def _monitors(samples):
     'surprise_seen': of('surprise', streams=('latent',)),
     'spread': of('spread', samples=samples),
   }
+
+
+def _critics(config):
+  """Values that go online, and of the rest next to nothing."""
+  config.pipelines, config.finetune.seeds = 1, 2
+  config.pretrain.steps = 2
+  settings.all_methods(config.finetune, steps=2)
+  config.evaluate.episodes = 2
+  config.evaluate.watch.update(settings.defaults(settings.Watch))
+  config.evaluate.guide.update(settings.defaults(settings.Guide))
+  config.finetune.critic = settings.section(settings.Critic, **CRITIC)
 
 
 def _quicktest(config):

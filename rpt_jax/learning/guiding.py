@@ -1,10 +1,15 @@
 """A critic that chooses among what a policy draws: what does that gain?
 
 Value-guided policy steering (V-GPS, Nakamoto et al. 2024, arXiv 2410.13816). A
-critic learns by Cal-QL from demonstrations and from the policy's own episodes,
-in which a reward says that they succeeded, and nothing else. A decision is the
-actions of a chunk that are played before the next is drawn: the critic values
-them together, so that what it learns from is what it chooses.
+critic learns from demonstrations and from the policy's own episodes, in which a
+reward says that they succeeded, and nothing else. A decision is the actions of
+a chunk that are played before the next is drawn: the critic values them
+together, so that what it learns from is what it chooses.
+
+Unlike the paper's it does not learn by Cal-QL, whose policy must first find the
+actions of the data among all chunks, but foretells returns: the value of who
+acted, on which choosing is one step of improvement (Brandfonbrener et al. 2021,
+arXiv 2106.08909). So it never asks what it has not seen.
 
 All ways to choose meet the same episodes, from which no critic learned.
 """
@@ -23,7 +28,6 @@ from rpt_jax.episodes import returns
 from rpt_jax.evals import intervals
 from rpt_jax.learning import latency
 from rpt_jax.models import critic
-from rpt_jax.objectives import cal_ql
 from rpt_jax.policy import Policy
 from rpt_jax.policy.ranking import Ranking, Values
 from rpt_jax.results import COST, Costs, Guiding
@@ -66,29 +70,23 @@ def rows(
 
 
 def decided(policy: Policy, steps, discount: float) -> dict[str, np.ndarray]:
-  """Decisions [N, ...] as `cal_ql.loss` takes them, of steps [E, T, ...].
+  """Decisions {'state', 'action', 'return'} [N, ...], of steps [E, T, ...].
 
   One begins at every step that is followed by as many as it takes, or by the
   end. After an end its actions are those of a policy whose state stands still.
   """
   each, limit_A = policy.execution.execute, _limit(policy)
-  reward_ET, ended_ET = steps['reward'], steps['terminated']
-  bound_ET = returns.to_go(reward_ET, steps['valid'], ended_ET, discount)
-  count = reward_ET.shape[1] - each
+  ended_ET, valid_ET = steps['terminated'], steps['valid']
+  count = valid_ET.shape[1] - each
   ahead = [slice(j, j + count) for j in range(each)]
   ended = np.any([ended_ET[:, own] for own in ahead], axis=0)
-  reward = sum(discount**j * reward_ET[:, own] for j, own in enumerate(ahead))
+  real = valid_ET[:, :count] & (ended | valid_ET[:, each:])
   action = [steps['action'][:, own] / limit_A for own in ahead]
-  going = steps['valid'][:, :count]
-  real = going & (ended | steps['valid'][:, each:])
-  state = seen(policy, steps['state'])
+  to_go_ET = returns.to_go(steps['reward'], valid_ET, ended_ET, discount)
   arrays = {
-    'state': state[:, :count],
-    'next': state[:, each:],
+    'state': seen(policy, steps['state'])[:, :count],
     'action': np.concatenate(action, axis=-1).clip(-1, 1),
-    'reward': reward,
-    'ended': ended.astype(np.float32),
-    'bound': np.asarray(bound_ET)[:, :count],
+    'return': np.asarray(to_go_ET)[:, :count],
   }
   return {name: x[real].astype(np.float32) for name, x in arrays.items()}
 
@@ -106,54 +104,52 @@ def learn(c: settings.Guide, policy: Policy, decisions, key) -> PyTree:
   These see the actions of other decisions, and else the same. All are lanes
   of one compiled training.
   """
-  size = len(decisions['reward'])
-  learner = _learner(c, policy)
+  size = len(decisions['return'])
   keys_S = jax.random.split(key, c.seeds)
   own_SN = np.tile(np.arange(size), (c.seeds, 1))
   other_SN = jax.vmap(lambda k: jax.random.permutation(k, size))(keys_S)
   done_WSN = jnp.stack([own_SN, other_SN])
-  one = functools.partial(_one, c, learner, decisions)
+  one = functools.partial(_one, c, decisions)
   every = jax.vmap(jax.vmap(one), (0, None))
-  params_WS, metrics_WS = jax.jit(every)(done_WSN, keys_S)
-  said = ', '.join(f'{k} {x[0].mean():.3f}' for k, x in metrics_WS.items())
-  print(f'  critics of {size} decisions: {said}', flush=True)
+  params_WS, error_WS = jax.jit(every)(done_WSN, keys_S)
+  own, other = np.sqrt(error_WS.mean(1))
+  print(
+    f'  critics of {size} decisions: off by {own:.3f}, shuffled {other:.3f}, '
+    f'returns scatter by {decisions["return"].std():.3f}',
+    flush=True,
+  )
   return params_WS
 
 
-def _one(c, learner, decisions, done_N, key):
-  """One critic, whose actions are those of the decisions `done_N`."""
+def _one(c, decisions, done_N, key):
+  """(parameters, squared error): one critic, of the actions of `done_N`."""
   decisions = jax.tree.map(jnp.asarray, decisions)
   decisions |= {'action': decisions['action'][done_N]}
   init_key, learn_key, draw_key = jax.random.split(key, 3)
-  tx = optimizer.adamw(c.learning_rate, c.steps, weight_decay=0.0)
-  means = step.Means(teacher=1.0 - c.tau)
-  params = cal_ql.init(learner, init_key, decisions['state'].shape[-1])
-  loss = functools.partial(cal_ql.loss, learner)
-  update = step.step_fn(loss, tx, means=means)
+  network = critic.Critic(c.width, c.depth)
+  tx = optimizer.adamw(c.learning_rate, c.steps)
+
+  def loss(params, batch, key):
+    del key
+    value_EB1 = network.apply(
+      {'params': params}, batch['state'], batch['action'][:, None]
+    )
+    error = jnp.square(value_EB1[..., 0] - batch['return'][None]).mean()
+    return error, {}
+
+  update = step.step_fn(loss, tx)
 
   def once(state, key):
     row_B = jax.random.randint(key, (c.batch_size,), 0, len(done_N))
     state, metrics = update(state, jax.tree.map(lambda x: x[row_B], decisions))
-    names = 'bellman', 'conservative', 'bounded', 'value'
-    return state, {name: metrics[name] for name in names}
+    return state, metrics['loss']
 
-  state = step.init_state(params, tx, learn_key, means)
+  first = decisions['state'][:1], decisions['action'][:1, None]
+  params = network.init(init_key, *first)['params']
+  state = step.init_state(params, tx, learn_key)
   keys = jax.random.split(draw_key, c.steps)
-  state, metrics = jax.lax.scan(once, state, keys)
-  late = jax.tree.map(lambda x: x[-100:].mean(), metrics)
-  return state.params['critic'], late
-
-
-def _learner(c, policy):
-  """Networks over the actions of a decision, side by side."""
-  each = policy.execution.execute
-  return cal_ql.Learner(
-    critic.Critic(c.width, c.depth),
-    critic.Actor(c.width, c.depth, each * policy.action_dim),
-    c.discount**each,
-    c.weight,
-    c.actions,
-  )
+  state, error = jax.lax.scan(once, state, keys)
+  return state.params, error[-100:].mean()
 
 
 def _limit(policy) -> Array:
@@ -165,7 +161,7 @@ def _limit(policy) -> Array:
 def _guided(c, policy, params_WS, critic_, samples, temperature=0.0):
   """What `Policy.guide` takes: one of the critics, and how it chooses."""
   ranking = Ranking(
-    _learner(c, policy).critic,
+    critic.Critic(c.width, c.depth),
     streams(policy),
     samples,
     policy.execution.execute,

@@ -383,9 +383,6 @@ class Guide:
   batch_size: int = key(128, 'decisions', low=2, high=1_000_000)
   learning_rate: float = key(1e-3, 'the peak', above=0, high=1)
   discount: float = key(0.99, 'of a step of the robot', low=0, high=0.9999)
-  tau: float = key(5e-3, 'of the running mean', above=0, high=1)
-  weight: float = key(0.1, 'of the conservative part', low=0, high=1000)
-  actions: int = key(4, 'drawn of each kind for that part', low=1, high=1000)
 
 
 @dataclasses.dataclass(frozen=True)
