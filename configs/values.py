@@ -9,18 +9,22 @@ are of successful episodes, at most `delta` of the others are to raise an alarm;
 failures are those of a changed world, with late, weak, pushed or reversed
 actions, with measurements that are off or scatter, with a goal that was moved.
 
+A critic chooses among 10, 50 or 100 chunks that the policy draws, having
+learned from demonstrations and the policy's own episodes; one that was shuffled
+and a choice at random are the controls.
+
     python -m rpt_jax.main --config=configs/values.py
     python -m rpt_jax.main --config=configs/values.py:study
+    python -m rpt_jax.main --config=configs/values.py:guided
     python -m rpt_jax.main --config=configs/values.py:critics
     python -m rpt_jax.main --config=configs/values.py:quicktest
 
-`study` is the same in ten pipelines. `critics` learns values besides, by CQL
-and Cal-QL on Pendulum, from recorded episodes and then from its own. All see
-the true position.
+`study` is the same in ten pipelines, `guided` without monitors. `critics`
+learns values alone, by CQL and Cal-QL on Pendulum and MountainCarContinuous,
+from recorded episodes and then from its own. All see the true state.
 
-Expected: a pipeline takes 215 s of CPU on 2 cores. False alarms keep their
-rate; STAC sees slow failures, surprise those of other actions, and nothing the
-failures of the world as it was; see configs/README.md.
+Expected: False alarms keep their rate; STAC sees slow failures, surprise those
+of other actions, and nothing the failures of the world as it was. @@
 """
 
 from rpt_jax import settings
@@ -97,8 +101,8 @@ def _critics(config):
   config.pretrain.steps = 2
   settings.all_methods(config.finetune, steps=2)
   config.evaluate.episodes = 2
-  config.evaluate.watch.update(settings.defaults(settings.Watch))
-  config.evaluate.guide.update(settings.defaults(settings.Guide))
+  config.evaluate.watch.monitors = {}
+  config.evaluate.guide.samples = ()
   config.finetune.critic = settings.section(settings.Critic, **CRITIC)
 
 
