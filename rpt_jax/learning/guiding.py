@@ -49,8 +49,8 @@ def rows(
 ) -> list[results.Row]:
   """How often the policy succeeds, by who chooses of how many chunks.
 
-  Successes are kept in `folder`. Intervals are over episodes, and take policy
-  and critics as they are.
+  Successes are kept in `folder`. Intervals are over episodes (Wilson's of
+  success, Student's of differences) and take policy and critics as they are.
   """
   key = jax.random.fold_in(domain.key, c.seeds)
   practice = domain.steps(
@@ -207,17 +207,15 @@ def _rows(domain, success):
     choice, _, samples = name.rpartition('-')
     tags = {'env': domain.name, 'choice': choice, 'samples': int(samples)}
     tags |= {'episodes': success_SN.shape[1]}
-    score_N = success_SN.mean(0)
-    made.append(_row(Guiding.SUCCESS, score_N, len(success_SN), tags))
+    score_N, seeds = success_SN.mean(0), len(success_SN)
+    _, *bounds = intervals.wilson(round(score_N.sum()), len(score_N))
+    share = Guiding.SUCCESS, float(score_N.mean()), bounds, seeds
+    made.append(results.row(Guiding.STAGE, *share, **tags))
     if int(samples) > 1:
-      gain_N = score_N - alone_N
-      made.append(_row(Guiding.GAIN, gain_N, len(success_SN), tags))
+      value, *bounds = intervals.t_interval(score_N - alone_N)
+      gain = Guiding.GAIN, value, bounds, seeds
+      made.append(results.row(Guiding.STAGE, *gain, **tags))
   return made
-
-
-def _row(name, x_N, seeds, tags):
-  value, *interval = intervals.t_interval(x_N)
-  return results.row(Guiding.STAGE, name, value, interval, seeds, **tags)
 
 
 def _costs(c, domain, policy, params_WS):
