@@ -25,8 +25,8 @@ from recorded episodes and then from its own. All see the true state.
 
 Expected: False alarms keep their rate; STAC sees slow failures, surprise those
 of other actions, and nothing the failures of the world as it was. The best of
-10 draws succeeds in 0.99 of episodes, one in 0.70. A pipeline took 215 s of CPU
-on 2 cores before critics chose, which took about 50 s. See configs/README.md.
+10 draws succeeds in 0.99 of episodes, one in 0.70. A pipeline took 171 s of CPU
+on 2 cores, critics and monitors included. See configs/README.md.
 """
 
 from rpt_jax import settings
