@@ -57,6 +57,8 @@ class Tags(TypedDict, total=False):
   other_method: str  # Method of that run.
   monitor: str  # What watched a policy.
   world: str  # What it was watched in; WORLD as it was.
+  choice: str  # One of `Guiding.CHOICES`, how a chunk was chosen,
+  samples: int  # of so many.
   goal: str  # One of `Imagine.GOALS`, what a policy was shown.
   other_goal: str  # That is subtracted in a comparison.
 
@@ -277,6 +279,18 @@ class Watching:
   # those of the threshold and others.
   FALSE_MEAN = 'false_alarms_mean'
   WHEN = 'alarm_after'  # Share of the steps of a failure, where one was raised.
+
+
+class Guiding:
+  """Of a domain's kept policy, whose chunks a critic chooses."""
+
+  STAGE = 'evaluate'
+  SUCCESS = 'guided_success'  # Share of the episodes of all critics.
+  GAIN = 'guided_gain'  # The same minus that of one chunk, paired by episode.
+  # Choices: the best, one by softmax; the best by a critic that learned from
+  # actions of other states; any.
+  BEST, SOFTMAX, SHUFFLED, ANY = 'best', 'softmax', 'shuffled', 'any'
+  CHOICES = BEST, SOFTMAX, SHUFFLED, ANY
 
 
 class Imagine:

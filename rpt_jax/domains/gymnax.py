@@ -38,6 +38,8 @@ FIRST_INDEX = {
   'returns': 3 << 20,
   'evaluation': 4 << 20,
   'watched': 5 << 20,
+  'practice': 6 << 20,
+  'guided': 7 << 20,
 }
 _CHUNK = 32  # Episodes of one call.
 
@@ -264,6 +266,33 @@ class Gymnax:
     )
     steps = jax.tree.map(np.asarray, steps)
     return _watched(steps)
+
+  def steps(self, program, weights, count, split) -> dict[str, np.ndarray]:
+    """Every step [N, T, ...] of `count` episodes of one seed's policy.
+
+    `split` is whose episodes they are, of `FIRST_INDEX`. Of `rollout.FIELDS`
+    all but what an expert would do and what a camera sees.
+    """
+    from rpt_jax.policy import program as programs
+
+    shown = tuple(range(self.state_dim))
+    start = weights, programs.start(program, count)
+    policy = playing.in_rollouts(program, shown)
+    return self._steps(policy, start, count, FIRST_INDEX[split])
+
+  def shown_how(self) -> dict[str, np.ndarray]:
+    """Every step of its demonstrations, as `steps` has them."""
+    first, c = FIRST_INDEX['demos'], self.settings
+    start = behaviours.mixture_start(
+      self.env, self.key, c.demos, first, c.demo_noise
+    )
+    return self._steps(behaviours.mixture(self.env), start, c.demos, first)
+
+  def _steps(self, policy, start, count, first):
+    steps = rollout.rollout(
+      self.env, policy, start, self.key, count, first_index=first
+    )
+    return jax.tree.map(np.asarray, steps)
 
   def score(self, played: Played, collected: Path) -> Scored:
     rows = files.read_json(collected / f'{self.name}.json', kind=list)

@@ -125,10 +125,10 @@ def instruction(
   }
 
 
-def pad(state_NP: Array, dim: int) -> Array:
-  """True states in the place of latents: zeros up to `dim` numbers."""
-  missing = dim - state_NP.shape[-1]
-  return jnp.pad(state_NP, ((0, 0), (0, missing)))
+def pad(state: Array, dim: int) -> Array:
+  """True states [..., P] in the place of latents: zeros up to `dim` numbers."""
+  missing = dim - state.shape[-1]
+  return jnp.pad(state, (*[(0, 0)] * (state.ndim - 1), (0, missing)))
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from rpt_jax.domains import Domain
 from rpt_jax.learning import (
   cells,
   checks_pretrain,
+  encoders,
   offline_to_online,
   policies,
   pretraining,
@@ -64,6 +65,8 @@ def check(
   _check_freeze(c, runs, places)
   _check_comparisons(config, runs)
   _check_watch(config.evaluate.watch, acting, runs, played, c.chunk)
+  if config.evaluate.guide.samples:
+    _check_guide(config.encoder, acting, played)
   if c.critic:
     offline_to_online.check(c.critic, 'config.finetune.critic')
 
@@ -156,6 +159,18 @@ def _check_watch(c, acting, runs, played, chunk):
       dataclasses.replace(played, delay=late).check(chunk)
     except ValueError as error:
       raise ValueError(f'{where}.worlds: {error}') from error
+
+
+def _check_guide(encoder, acting, played):
+  """Episodes that succeed, a true state that is seen, chunks drawn anew."""
+  where = 'config.evaluate.guide.samples, a critic that chooses'
+  if not any(watch.worlds(domain) for domain in acting):
+    names = [domain.name for domain in acting]
+    refuse(where, names, 'a gymnax environment with a goal')
+  if encoder != encoders.STATE:
+    refuse(where, f'config.encoder={encoder!r}', repr(encoders.STATE))
+  if played.realtime or played.ensemble is not None:
+    refuse(where, 'another config.evaluate.execution', "'execute:<actions>'")
 
 
 def _check_tuned(config, image):

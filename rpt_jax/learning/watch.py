@@ -7,8 +7,6 @@ failures are to be detected.
 """
 
 import dataclasses
-import statistics
-import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -19,8 +17,8 @@ from rpt_jax import results, settings
 from rpt_jax.domains import Domain
 from rpt_jax.domains.playing import Seen
 from rpt_jax.evals import intervals
+from rpt_jax.learning import latency, streams
 from rpt_jax.learning import runs as runs_lib
-from rpt_jax.learning import streams
 from rpt_jax.learning.policies import Policies
 from rpt_jax.policy import Policy, monitors
 from rpt_jax.policy.monitors import surprise
@@ -229,21 +227,10 @@ def _costs(domain, policy, own):
   return found
 
 
-def act_ms(policy: Policy, which: Mapping, own: Eyes, acts: int = 64) -> float:
-  """The median of an `act` of one robot that sees zeros, in milliseconds.
-
-  Where chunks are played for several steps it is the mean over such a time.
-  """
+def act_ms(policy: Policy, which: Mapping, own: Eyes) -> float:
+  """`latency.act_ms` of a policy that these monitors watch."""
   policy.monitor(which, model=own.watching.model, foresight=own.foresight)
-  policy.reset()
-  nothing, took = policy.nothing(), []
-  each = policy.execution.execute
-  for _ in range(max(acts // each, 3)):
-    began = time.perf_counter()
-    for _ in range(each):
-      policy.act(nothing)
-    took.append(1e3 * (time.perf_counter() - began) / each)
-  return statistics.median(took)
+  return latency.act_ms(policy)
 
 
 def _joined(parts):

@@ -8,6 +8,7 @@ It knows how training saw the world (which cameras at which size, the scale of
 every number, how much history) and shows its model nothing else.
 """
 
+import dataclasses
 import functools
 import os
 from collections.abc import Mapping, Sequence
@@ -95,11 +96,8 @@ class Policy:
       execution or Execution(),
       num_actions,
       tuple(self.frames),
-      critic and critic[0],
     )
     checks.program(self.program)
-    if critic:
-      critic[0].check(self.program)
     self._fields = checks.fields(self.program, self.frames, self.labels)
     self.words = checks.words(words, self._fields)
     self._heard = self._fields.pop(TEXT) if words else None
@@ -112,7 +110,7 @@ class Policy:
       jnp.asarray,
       checks.weights(
         self.program, params, image_params, scales, constants, action_limit
-      )._replace(values=critic and critic[1]),
+      ),
     )
     self._keys = None
     self._memory, self._batch, self._acted = None, 0, False
@@ -120,6 +118,7 @@ class Policy:
     self._said = {}
     self._watching: Watching | None = None
     self._watch, self._foresight, self._thresholds = None, None, {}
+    self.guide(critic)
 
   @property
   def model(self) -> SequenceModel:
@@ -207,6 +206,20 @@ class Policy:
     self._watching = watching_ if monitors else None
     self._foresight = jax.tree.map(jnp.asarray, foresight)
     self._memory, self._watch, self._batch = None, None, 0
+
+  def guide(self, critic: tuple[Ranking, Values] | None) -> None:
+    """From the next `reset` on, this chooses among chunks; None: nobody does.
+
+    Raises ValueError where it cannot rank what this policy draws.
+    """
+    ranking, values = critic or (None, None)
+    if ranking:
+      ranking.check(self.program)
+      values.check()
+    self.program = dataclasses.replace(self.program, ranking=ranking)
+    values = jax.tree.map(jnp.asarray, values)
+    self.weights = self.weights._replace(values=values)
+    self._memory, self._batch = None, 0
 
   @property
   def scores(self) -> dict[str, np.ndarray]:

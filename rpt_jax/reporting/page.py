@@ -15,6 +15,7 @@ from rpt_jax.reporting import (
   findings,
   foretelling,
   frames,
+  guiding,
   html,
   imagined,
   learned,
@@ -148,7 +149,8 @@ def compose(content: Content) -> str:
   doc.section(
     'warnings', 'What warned of failures', monitors.section(doc, rest)
   )
-  doc.section('values', 'What actions are worth', values.section(doc, rest))
+  worth_more = [*guiding.section(doc, rows), *values.section(doc, rest)]
+  doc.section('values', 'What actions are worth', worth_more)
   _pictures(doc, content, rest, run)
   doc.section('training', 'Training', [measures.training(doc, content.losses)])
   doc.section('cost', 'Cost', [measures.costs(doc, rows)])

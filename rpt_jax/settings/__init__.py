@@ -23,10 +23,10 @@ from rpt_jax.settings.declare import Named, divides, key, ordered, refuse
 from rpt_jax.settings.essence import essence, floats, leaves, plain, plugged
 from rpt_jax.settings.experiment import Experiment
 from rpt_jax.settings.imagining import Imagine, Reach
+from rpt_jax.settings.judging import Evaluate, Guide, Watch
 from rpt_jax.settings.learning import (
   Augment,
   Critic,
-  Evaluate,
   Finetune,
   Init,
   Method,
@@ -34,7 +34,6 @@ from rpt_jax.settings.learning import (
   Run,
   Tune,
   Tuned,
-  Watch,
 )
 from rpt_jax.settings.making import (
   all_methods,
@@ -58,6 +57,7 @@ __all__ = [
   'Experiment',
   'Finetune',
   'Frames',
+  'Guide',
   'Imagine',
   'Init',
   'Mesh',

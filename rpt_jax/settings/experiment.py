@@ -13,7 +13,8 @@ from rpt_jax.settings.data import (
 )
 from rpt_jax.settings.declare import key
 from rpt_jax.settings.imagining import Imagine
-from rpt_jax.settings.learning import Evaluate, Finetune, Pretrain, Tune
+from rpt_jax.settings.judging import Evaluate
+from rpt_jax.settings.learning import Finetune, Pretrain, Tune
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Sections of what learns: pretraining, policies, and how they are judged."""
+"""Sections of what learns: pretraining and policies."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -330,45 +330,3 @@ class Tune:
     length=1,
     distinct=True,
   )
-
-
-@dataclasses.dataclass(frozen=True)
-class Watch:
-  """How monitors of a policy are calibrated and judged: `learning/watch.py`."""
-
-  monitors: Mapping[str, Any] = key(
-    {}, 'by name; none: nobody watches', plugins='policy/monitors'
-  )
-  run: str = key('', 'whose model foresees; empty: that of the policy')
-  delta: float = key(
-    0.05, 'share of successes with an alarm, at most', above=0, high=0.5
-  )
-  calibration: int = key(
-    100, 'successful episodes a threshold is of', low=2, high=100_000
-  )
-  episodes: int = key(
-    512, 'of the world as it was, and of every other', low=8, high=100_000
-  )
-  worlds: tuple[str, ...] = key(
-    (),
-    'what else is played, of `envs.worlds`; the delay of an execution is one',
-    distinct=True,
-  )
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluate:
-  """How policies are played and compared."""
-
-  episodes: int = key(256, 'of a seed', low=2, high=1_000_000)
-  execution: str = key(
-    'execute:1',
-    "'execute:<actions of a chunk played>', 'realtime:<likewise>', in which a "
-    "chunk goes on from the one before, or 'ensemble:<decay>'; all may have a "
-    "delay, as in 'realtime:4,delay:2'",
-    match=r'((execute|realtime):\d+|ensemble:-?[\d.e-]+)(,delay:\d+)?',
-  )
-  comparisons: Mapping[str, tuple[str, str]] = key(
-    {}, "question: (run, run); '<run>:probe', 'none:scratch'"
-  )
-  watch: Watch = key(Watch(), 'monitors of the kept policy', absent=Watch())

@@ -74,22 +74,29 @@ def _rows(own):
 
 
 def _means(rows_P):
-  """The mean over pipelines of every row that all of them have."""
+  """The mean over pipelines of every row that all of them have.
+
+  Of a row that is of other numbers of episodes in each, as failures are, it is
+  not said of how many.
+  """
   values, first = {}, {}
-  for own in rows_P:
+  for i, own in enumerate(rows_P):
     for row in own:
-      key = row['stage'], row['name'], json.dumps(row['tags'], sort_keys=True)
-      values.setdefault(key, []).append(row['value'])
+      tags = {k: v for k, v in row['tags'].items() if k != 'episodes'}
+      key = row['stage'], row['name'], json.dumps(tags, sort_keys=True)
+      values.setdefault(key, {})[i] = row
       first.setdefault(key, row)
   rows = []
-  for key, each in values.items():
-    row = first[key]
+  for key, own in values.items():
+    row, each = first[key], [own[i]['value'] for i in sorted(own)]
     if results.tag(row, 'kind') == COST or None in each:
       continue
     if len(each) < len(rows_P) or not np.isfinite(each).all():
       continue
     value, *interval = intervals.t_interval(each)
     tags = row['tags'] | {'sample': PIPELINES}
+    if len({results.tag(x, 'episodes') for x in own.values()}) > 1:
+      del tags['episodes']
     stage, name = row['stage'], row['name']
     rows.append(results.row(stage, name, value, interval, len(each), **tags))
   return rows

@@ -12,10 +12,10 @@ whether it does better than scratch on as many demonstrations, which is played
 before it and to the end (`evals.sequential`).
 
 The kept policy is watched by monitors where a config has some
-(`learning/watch.py`).
+(`learning/watch.py`), and guided by critics (`learning/guiding.py`).
 
 Rows: what a domain says of itself and of its cells, but for scores; decisions;
-what monitors detect.
+what monitors detect, what critics gain.
 """
 
 import functools
@@ -27,6 +27,7 @@ from rpt_jax.learning import (
   acting,
   cards,
   cells,
+  guiding,
   looks,
   scores,
   streams,
@@ -70,6 +71,9 @@ def run(config, inputs, directory):
         config.seed,
       )
       policy.save(folder / 'policy', **card)
+    if config.evaluate.guide.samples and watch.worlds(domain):
+      policy, _ = actors[''].seeds(domain, kept.cell)
+      rows += guiding.rows(config.evaluate.guide, domain, policy, folder)
     if config.evaluate.watch.monitors and watch.worlds(domain):
       rows += _watched(config.evaluate.watch, domain, kept.cell, actors[''])
   if distributed.is_first():

@@ -162,9 +162,7 @@ def _hexcone(image_HWC):
   angle = jnp.where(
     (red >= green) & (red >= blue),
     (green - blue) / safe % 6,
-    jnp.where(
-      green >= blue, (blue - red) / safe + 2, (red - green) / safe + 4
-    ),
+    jnp.where(green >= blue, (blue - red) / safe + 2, (red - green) / safe + 4),
   )
   return jnp.where(chroma > 0, angle, 0.0), chroma, value
 

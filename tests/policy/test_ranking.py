@@ -16,7 +16,7 @@ from rpt_jax.policy.ranking import Ranking, Values
 CRITIC = Critic(8, 1)
 
 
-def acted(steps=4, **how):
+def acted(steps=4, temperature=0.0, **how):
   """Actions [T, 2, A] of a policy with that ranking; of none without."""
   parts = robots.parts(('proprio',), 'causal')
   (spec,) = parts['model'].heads
@@ -25,10 +25,12 @@ def acted(steps=4, **how):
   parts |= {'model': model, 'params': robots.initial(model)}
   critic = None
   if how:
-    state, action = np.zeros((1, robots.P)), np.zeros((1, 1, robots.A))
+    width = how.get('actions', 1) * robots.A
+    state, action = np.zeros((1, robots.P)), np.zeros((1, 1, width))
     params = CRITIC.init(jax.random.key(1), state, action)['params']
     limit = np.full(robots.A, 3.0, np.float32)
-    critic = Ranking(CRITIC, ('proprio',), **how), Values(params, limit)
+    values = Values(params, limit, temperature)
+    critic = Ranking(CRITIC, ('proprio',), **how), values
   own = Policy(**parts, critic=critic)
   own.reset(2)
   seen = robots.episode(steps, 2, ('proprio',))[0]
@@ -70,5 +72,7 @@ def test_an_infinite_temperature_chooses_at_random_and_others_between():
 def test_what_cannot_be_ranked_is_refused():
   with pytest.raises(ValueError, match='samples=0'):
     acted(samples=0)
+  with pytest.raises(ValueError, match='values 9 actions'):
+    acted(samples=2, actions=9)
   with pytest.raises(ValueError, match='temperature=-1'):
     acted(samples=2, temperature=-1)
