@@ -52,9 +52,11 @@ _TABLES_OF_DECISIONS = {
   'simulator._table(decided, method)',
   'simulator.success(decided)',
 }
+_GUIDED = {'guiding.section(guided_success)'}
 # What the quicktest of a config has no rows for, and need not have.
 NOT_APPLICABLE = {
   'hubert_units': {
+    *_GUIDED,
     *_SIMULATOR,
     *_ORACLE,
     *_ENDED_EARLY,
@@ -64,6 +66,7 @@ NOT_APPLICABLE = {
     'measures.unit_quality(pnmi_phase)',
   },
   'robot_video': {
+    *_GUIDED,
     *_SIMULATOR,
     *_STATE,
     *_INSTRUCTIONS,
@@ -73,6 +76,7 @@ NOT_APPLICABLE = {
     *_SEVERAL_PIPELINES,
   },
   'rpt': {
+    *_GUIDED,
     *_TUNED,
     *_STATE,
     *_INSTRUCTIONS,
