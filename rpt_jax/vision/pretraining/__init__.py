@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rpt_jax import settings as keys
 from rpt_jax.episodes import loader
 from rpt_jax.episodes.frames import Frames
 from rpt_jax.types import Array, PyTree
+from rpt_jax.vision import vit
 from rpt_jax.vision.model import VisionModel
 
 # What an objective may need of the frames, and whether they have it.
@@ -68,6 +70,32 @@ class Objective(Protocol):
 
   def untrained(self, model: Model, **how) -> VisionModel:
     """What `vision.load(directory, **how)` will give, shapes for weights."""
+
+
+def check_shapes(settings: Any, where: str, prefix: str = '') -> None:
+  """Raises ValueError unless a ViT can have `<prefix>width` and num_heads."""
+  width = getattr(settings, f'{prefix}width')
+  if width % 4:  # Of positions: sines, cosines, rows, columns.
+    keys.refuse(f'{where}.{prefix}width', width, 'a multiple of 4')
+  heads = getattr(settings, f'{prefix}num_heads')
+  keys.divides(width, heads, f'{where}.{prefix}')
+
+
+def check_patch(patch: int, size: int) -> None:
+  """Raises ValueError unless frames of `size` pixels are whole patches."""
+  if size % patch:
+    raise ValueError(
+      f'patch: found {patch}, expected a divisor of config.frames.size={size}'
+    )
+
+
+def encoder(settings: Any, size: int) -> vit.Encoder:
+  """The ViT of settings' shapes whose tokens are read; checks the patch."""
+  c = settings
+  check_patch(c.patch, size)
+  return vit.Encoder(
+    size, c.patch, c.width, c.depth, c.num_heads, pool='none', parent=None
+  )
 
 
 def order(

@@ -135,10 +135,7 @@ def contrast(seen_NE: Array, said_NE: Array, scale: Array):
 def model(settings: Settings, size: int) -> Pair:
   """Both towers of frames of `size` pixels; ValueError if not whole patches."""
   c = settings
-  if size % c.patch:
-    raise ValueError(
-      f'patch: found {c.patch}, expected a divisor of config.frames.size={size}'
-    )
+  pretraining.check_patch(c.patch, size)
   common = dict(
     mlp_ratio=4.0, activation='quick_gelu', epsilon=1e-5, parent=None
   )

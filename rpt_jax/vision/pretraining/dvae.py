@@ -102,10 +102,7 @@ def logit_laplace(logit: Array, centre: Array, log_scale: Array) -> Array:
 def model(settings: Settings, size: int) -> Model:
   """That of frames of `size` pixels; ValueError if not whole patches."""
   c = settings
-  if size % c.patch:
-    raise ValueError(
-      f'patch: found {c.patch}, expected a divisor of config.frames.size={size}'
-    )
+  pretraining.check_patch(c.patch, size)
   return Model(dvae.Sizes(size, c.patch, c.width, c.depth, c.vocab, c.code))
 
 

@@ -56,12 +56,8 @@ class Settings:
 
   def check(self, where: str) -> None:
     keys.ordered(self.crop_scale, f'{where}.crop_scale')
-    for name in ('', 'decoder_'):
-      width = getattr(self, f'{name}width')
-      heads = getattr(self, f'{name}num_heads')
-      if width % 4:  # Of positions: sines, cosines, rows, columns.
-        keys.refuse(f'{where}.{name}width', width, 'a multiple of 4')
-      keys.divides(width, heads, f'{where}.{name}')
+    for prefix in ('', 'decoder_'):
+      pretraining.check_shapes(self, where, prefix)
 
 
 def normalised_patches(image_NHWC: Array, patch: int) -> Array:

@@ -69,9 +69,7 @@ class Settings:
   def check(self, where: str) -> None:
     """Raises ValueError for shapes that do not fit and a loss of nothing."""
     keys.ordered(self.crop_scale, f'{where}.crop_scale')
-    if self.width % 4:  # Of positions: sines, cosines, rows, columns.
-      keys.refuse(f'{where}.width', self.width, 'a multiple of 4')
-    keys.divides(self.width, self.num_heads, f'{where}.')
+    pretraining.check_shapes(self, where)
     if not self.time + self.language:
       keys.refuse(f'{where}.time', 0, 'more than 0, or that of language is')
 
@@ -131,13 +129,7 @@ class R3M:
 def model(settings: Settings, size: int) -> R3M:
   """That of frames of `size` pixels; ValueError if not whole patches."""
   c = settings
-  if size % c.patch:
-    raise ValueError(
-      f'patch: found {c.patch}, expected a divisor of config.frames.size={size}'
-    )
-  encoder = vit.Encoder(
-    size, c.patch, c.width, c.depth, c.num_heads, pool='none', parent=None
-  )
+  encoder = pretraining.encoder(c, size)
   dim = hashed_words.DIM
   if c.text_encoder:
     dim = sentences.Tower(c.text_encoder).dim

@@ -63,9 +63,7 @@ class Settings:
 
   def check(self, where: str) -> None:
     """Raises ValueError for shapes that do not fit."""
-    if self.width % 4:  # Of positions: sines, cosines, rows, columns.
-      keys.refuse(f'{where}.width', self.width, 'a multiple of 4')
-    keys.divides(self.width, self.num_heads, f'{where}.')
+    pretraining.check_shapes(self, where)
 
 
 class Readouts(nn.Module):
@@ -176,13 +174,7 @@ class SORNet:
 def model(settings: Settings, size: int) -> SORNet:
   """That of frames of `size` pixels; ValueError if not whole patches."""
   c = settings
-  if size % c.patch:
-    raise ValueError(
-      f'patch: found {c.patch}, expected a divisor of config.frames.size={size}'
-    )
-  encoder = vit.Encoder(
-    size, c.patch, c.width, c.depth, c.num_heads, pool='none', parent=None
-  )
+  encoder = pretraining.encoder(c, size)
   return SORNet(encoder, Readouts(c.readout, parent=None), c.attends)
 
 

@@ -57,9 +57,7 @@ class Settings:
   weight_decay: float = keys.key(0.05, 'of kernels', low=0, high=10)
 
   def check(self, where: str) -> None:
-    if self.width % 4:  # Of positions: sines, cosines, rows, columns.
-      keys.refuse(f'{where}.width', self.width, 'a multiple of 4')
-    keys.divides(self.width, self.num_heads, f'{where}.')
+    pretraining.check_shapes(self, where)
 
 
 class Triples(NamedTuple):
@@ -198,13 +196,7 @@ class Contrast:
 def model(settings: Settings, size: int) -> Contrast:
   """That of frames of `size` pixels; ValueError if not whole patches."""
   c = settings
-  if size % c.patch:
-    raise ValueError(
-      f'patch: found {c.patch}, expected a divisor of config.frames.size={size}'
-    )
-  encoder = vit.Encoder(
-    size, c.patch, c.width, c.depth, c.num_heads, pool='none', parent=None
-  )
+  encoder = pretraining.encoder(c, size)
   return Contrast(encoder, c.projection, c.reach, c.temperature)
 
 
