@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rpt_jax import results
-from rpt_jax.domains.unacted import Unacted, episode
+from rpt_jax.domains.unacted import Drawn, episode
 from rpt_jax.envs import arrangements
 from rpt_jax.envs.arrangements import Placed, Thing
 from rpt_jax.settings import key
@@ -74,46 +74,28 @@ def is_new(thing: Thing) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Arrangements(Unacted):
+class Arrangements(Drawn):
   """A set of scenes; its state is where objects are, zeros for none."""
 
   settings: Settings
   seed: int
-  cameras = ('image',)
-  fields, probed = ('state',), ()  # Slots are of other objects each time.
+  probed = ()  # Slots are of other objects each time.
   state_dim = 3 * arrangements.SLOTS
 
   @property
   def longest(self) -> int:
     return max(STEPS, self.settings.views)
 
-  @property
-  def widths(self) -> dict[str, int]:
-    return {'proprio': self.state_dim}
-
-  def frame_sizes(self, collected: Path | None = None) -> dict:
-    size = self.settings.size
-    return {'image': (size, size)}
-
   def collect(self, directory: Path) -> list[results.Row]:
     """Writes both splits; rows: clips and frames."""
-    from rpt_jax.episodes.rlds import writer
-
-    splits, metadata, rows = {}, {}, []
+    splits, metadata = {}, {}
     with arrangements.Studio(self.settings.size) as studio:
       for i, split in enumerate(self.splits):
         rng = np.random.default_rng([self.seed, i])
         clips = [*self._clips(studio, rng, split)]
         splits[split] = [clip for clip, _ in clips]
         metadata[split] = [{'instruction': text} for _, text in clips]
-        tags = {'env': self.name, 'split': split}
-        names, frames = results.Collect, sum(c.length for c in splits[split])
-        rows += [
-          results.row(names.STAGE, names.EPISODES, len(clips), **tags),
-          results.row(names.STAGE, names.FRAMES, frames, **tags),
-        ]
-    writer.write(directory, self.name, splits, metadata=metadata)
-    return rows
+    return self.written(directory, splits, metadata)
 
   def describe(self) -> str:
     return f'{self.name}: objects on a table, {self.settings.size} px frames'

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from rpt_jax import results
-from rpt_jax.domains.unacted import Unacted, episode
+from rpt_jax.domains.unacted import Drawn, episode
 from rpt_jax.settings import key
 from rpt_jax.types import Episode
 
@@ -70,13 +70,12 @@ def domains(name: str, settings: Settings, seed: int):
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawings(Unacted):
+class Drawings(Drawn):
   """A set of drawings; its state is where the shape is, and how large."""
 
   settings: Settings
   seed: int
-  cameras = ('image',)
-  fields = probed = ('state',)
+  probed = ('state',)
   state_dim = 3
   visible = (0, 1, 2)
 
@@ -84,19 +83,9 @@ class Drawings(Unacted):
   def longest(self) -> int:
     return STEPS
 
-  @property
-  def widths(self) -> dict[str, int]:
-    return {'proprio': self.state_dim}
-
-  def frame_sizes(self, collected: Path | None = None) -> dict:
-    size = self.settings.size
-    return {'image': (size, size)}
-
   def collect(self, directory: Path) -> list[results.Row]:
     """Writes both splits; rows: clips and frames."""
-    from rpt_jax.episodes.rlds import writer
-
-    splits, metadata, rows = {}, {}, []
+    splits, metadata = {}, {}
     apart = held_out(self.settings.kept_apart)
     for i, split in enumerate(self.splits):
       count = getattr(self.settings, split)
@@ -110,15 +99,8 @@ class Drawings(Unacted):
         for about, other in zip(drawn, order, strict=True)
       ]
       splits[split] = [_clip(rng, x, self.settings.size) for x in drawn]
-      tags = {'env': self.name, 'split': split}
-      names = results.Collect
-      rows += [
-        results.row(names.STAGE, names.EPISODES, count, **tags),
-        results.row(names.STAGE, names.FRAMES, STEPS * count, **tags),
-      ]
     print(f'  {self.name}: held out {apart}', flush=True)
-    writer.write(directory, self.name, splits, metadata=metadata)
-    return rows
+    return self.written(directory, splits, metadata)
 
   def describe(self) -> str:
     size = self.settings.size

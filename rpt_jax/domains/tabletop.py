@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from rpt_jax import results
-from rpt_jax.domains.unacted import Unacted, episode
+from rpt_jax.domains.unacted import Drawn, episode
 from rpt_jax.envs import tabletop
 from rpt_jax.settings import key
 from rpt_jax.types import Array, Episode
@@ -54,15 +54,14 @@ def domains(name: str, settings: Settings, seed: int):
 
 
 @dataclasses.dataclass(frozen=True)
-class Tabletop(Unacted):
+class Tabletop(Drawn):
   """A set of tables; the state is where the blocks are."""
 
   settings: Settings
   seed: int
   splits = ('pretrain', 'heldout', 'play')
   demos = 'play'
-  cameras = ('image',)
-  fields = probed = ('state',)
+  probed = ('state',)
   state_dim = tabletop.STATE_DIM
   visible = tuple(range(tabletop.STATE_DIM))
   action_dim = tabletop.ACTION_DIM
@@ -73,34 +72,16 @@ class Tabletop(Unacted):
   def longest(self) -> int:
     return _STEPS
 
-  @property
-  def widths(self) -> dict[str, int]:
-    return {'proprio': self.state_dim}
-
-  def frame_sizes(self, collected: Path | None = None) -> dict:
-    size = self.settings.size
-    return {'image': (size, size)}
-
   def collect(self, directory: Path) -> list[results.Row]:
     """Writes all splits; rows: episodes and frames."""
-    from rpt_jax.episodes.rlds import writer
-
-    splits, metadata, rows = {}, {}, []
+    splits, metadata = {}, {}
     for i, split in enumerate(self.splits):
       count = getattr(self.settings, split)
       base = jax.random.fold_in(jax.random.key(self.seed), i)
       keys = jax.random.split(base, count)
       make = self._played if split == 'play' else self._told
       splits[split], metadata[split] = make(keys, [self.seed, i])
-      tags = {'env': self.name, 'split': split}
-      frames = sum(each.length for each in splits[split])
-      names = results.Collect
-      rows += [
-        results.row(names.STAGE, names.EPISODES, count, **tags),
-        results.row(names.STAGE, names.FRAMES, frames, **tags),
-      ]
-    writer.write(directory, self.name, splits, metadata=metadata)
-    return rows
+    return self.written(directory, splits, metadata)
 
   def describe(self) -> str:
     return f'{self.name}: coloured blocks on a table, with sentences'

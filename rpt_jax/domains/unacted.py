@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rpt_jax import episodes
+from rpt_jax import episodes, results
 from rpt_jax.domains import measures
 from rpt_jax.domains.playing import Played, Scored
 from rpt_jax.types import Episode, StreamSpec
@@ -88,3 +88,38 @@ class Unacted:
       f'config.domains.{self.name}: nothing is done there, so that there is '
       'nothing to play'
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn(Unacted):
+  """One whose square frames, `settings.size` wide, are drawn with a state."""
+
+  cameras = ('image',)
+  fields = ('state',)
+
+  @property
+  def widths(self) -> dict[str, int]:
+    """The state is what is felt."""
+    return {'proprio': self.state_dim}
+
+  def frame_sizes(self, collected: Path | None = None) -> dict:
+    """{camera: (height, width)}, known before anything is drawn."""
+    size = self.settings.size
+    return {'image': (size, size)}
+
+  def written(
+    self, directory: Path, splits: dict[str, list], metadata: dict[str, list]
+  ) -> list[results.Row]:
+    """Writes episodes and what is said of each; rows: episodes and frames."""
+    from rpt_jax.episodes.rlds import writer
+
+    writer.write(directory, self.name, splits, metadata=metadata)
+    names = results.Collect
+    return [
+      results.row(names.STAGE, name, count, env=self.name, split=split)
+      for split, each in splits.items()
+      for name, count in (
+        (names.EPISODES, len(each)),
+        (names.FRAMES, sum(episode.length for episode in each)),
+      )
+    ]
