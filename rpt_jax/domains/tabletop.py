@@ -151,10 +151,10 @@ class Tabletop(Drawn):
 
   def _told(self, keys, seed):
     """Clips of a table before and after, and what is said of each."""
-    made = jax.jit(jax.vmap(tabletop.told))(keys)
-    block_NTB2 = np.stack([made['first'], made['last']], 1)
+    drawn = jax.jit(jax.vmap(tabletop.told))(keys)
+    block_NTB2 = np.stack([drawn['first'], drawn['last']], 1)
     rng, about = np.random.default_rng(seed), []
-    for index in np.asarray(made['goal']):
+    for index in np.asarray(drawn['goal']):
       template = int(rng.integers(len(tabletop.TEMPLATES)))
       said = tabletop.sentence(index, template)
       about.append({'instruction': said, 'goal': int(index)})
@@ -165,10 +165,10 @@ class Tabletop(Drawn):
     """Episodes of play; nothing is drawn by a seed of NumPy."""
     del seed
     steps = self.settings.play_steps
-    made = jax.jit(jax.vmap(lambda k: tabletop.play(k, steps)))(keys)
+    drawn = jax.jit(jax.vmap(lambda k: tabletop.play(k, steps)))(keys)
     about = [{'instruction': '', 'goal': -1}] * len(keys)
-    action_NTA = np.asarray(made['action'])
-    return self._episodes(np.asarray(made['block']), action_NTA), about
+    action_NTA = np.asarray(drawn['action'])
+    return self._episodes(np.asarray(drawn['block']), action_NTA), about
 
   def _episodes(self, block_NTB2, actions) -> list[Episode]:
     draw = jax.jit(self._drawn)

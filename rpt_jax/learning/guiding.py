@@ -202,7 +202,7 @@ def _judged(c, domain, policy, params_WS):
 def _rows(domain, success):
   """Success of every way to choose, and how much more it is than of one."""
   alone_N = success[f'{Guiding.BEST}-1'].mean(0)
-  made = []
+  measured = []
   for name, success_SN in success.items():
     choice, _, samples = name.rpartition('-')
     tags = {'env': domain.name, 'choice': choice, 'samples': int(samples)}
@@ -210,21 +210,21 @@ def _rows(domain, success):
     score_N, seeds = success_SN.mean(0), len(success_SN)
     _, *bounds = intervals.wilson(round(score_N.sum()), len(score_N))
     share = Guiding.SUCCESS, float(score_N.mean()), bounds, seeds
-    made.append(results.row(Guiding.STAGE, *share, **tags))
+    measured.append(results.row(Guiding.STAGE, *share, **tags))
     if int(samples) > 1:
       value, *bounds = intervals.t_interval(score_N - alone_N)
       gain = Guiding.GAIN, value, bounds, seeds
-      made.append(results.row(Guiding.STAGE, *gain, **tags))
-  return made
+      measured.append(results.row(Guiding.STAGE, *gain, **tags))
+  return measured
 
 
 def _costs(c, domain, policy, params_WS):
   """Milliseconds of an `act`, by how many chunks are drawn."""
-  made = []
+  measured = []
   for samples in (1, *c.samples):
     policy.guide(_guided(c, policy, params_WS, (0, 0), samples))
     tags = {'kind': COST, 'env': domain.name, 'samples': samples}
     value = latency.act_ms(policy)
-    made.append(results.row(Guiding.STAGE, Costs.ACT, value, **tags))
+    measured.append(results.row(Guiding.STAGE, Costs.ACT, value, **tags))
   policy.guide(None)
-  return made
+  return measured

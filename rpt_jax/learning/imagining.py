@@ -66,13 +66,18 @@ def train(
     c: has `batch_size`, `learning_rate` and `weight_decay`.
     where: `directory`, `saving` and `label` of `loop.fit`.
   """
-  made = make_trainer(lesson, c.learning_rate, c.weight_decay, mesh)
+  learner = make_trainer(lesson, c.learning_rate, c.weight_decay, mesh)
 
   def at(i):
     return sharding.shard_batch(batch_at(i), mesh, c.batch_size)
 
   state, _ = loop.fit(
-    lambda: made.init(key), made.shapes, made.step, at, lesson.steps, **where
+    lambda: learner.init(key),
+    learner.shapes,
+    learner.step,
+    at,
+    lesson.steps,
+    **where,
   )
   return sharding.gather(state.params)
 

@@ -51,7 +51,7 @@ def check(c: settings.Critic, where: str) -> None:
 
 def rows(c: settings.Critic, seed: int, directory: Path) -> list[results.Row]:
   """Curves of both methods on all environments, kept as they are made."""
-  found = []
+  measured = []
   for name in c.envs:
     path = directory / f'values-{name}.npz'
     if not path.exists():
@@ -59,29 +59,29 @@ def rows(c: settings.Critic, seed: int, directory: Path) -> list[results.Row]:
       files.write_arrays(path, learn(c, envs.make(name), key)._asdict())
     with np.load(path) as arrays:
       curves = Curves(**arrays)
-    found += _of(c, name, curves)
-  return found
+    measured += _of(c, name, curves)
+  return measured
 
 
 def _of(c, env, curves):
   """Rows of one environment; round 0 is the switch to online."""
-  name, found, switch = results.Values, [], _offline(c)
+  name, measured, switch = results.Values, [], _offline(c)
   best = curves.played.max()
   for i, method in enumerate(METHODS):
     tags = {'env': env, 'method': method}
     played, held = curves.played[i], curves.bounded[i]
     for j, played_S in enumerate(played.T):
-      found.append(_row(name.PLAYED, played_S, tags | {'steps': j - switch}))
+      measured.append(_row(name.PLAYED, played_S, tags | {'steps': j - switch}))
     online = played[:, switch:]
     drop_S = online[:, 1 : 1 + c.switch].min(1) - online[:, 0]
-    found.append(_row(name.DROP, drop_S, tags))
-    found.append(_row(name.REGRET, (best - online[:, 1:]).mean(1), tags))
+    measured.append(_row(name.DROP, drop_S, tags))
+    measured.append(_row(name.REGRET, (best - online[:, 1:]).mean(1), tags))
     for part, at in (('offline', switch - 1), ('online', -1)):
       about = tags | {'split': part}
-      found.append(_row(name.BOUNDED, held[:, at], about))
+      measured.append(_row(name.BOUNDED, held[:, at], about))
     change = ', '.join(f'{x:.0f}' for x in online.mean(0)[:: c.switch])
     print(f'  {env} {method}: returns online {change}', flush=True)
-  return found
+  return measured
 
 
 def _offline(c):
@@ -222,8 +222,8 @@ def _steps(c, env, episodes) -> dict[str, Array]:
     'ended': ended.astype(jnp.float32),
     'bound': returns.to_go(reward, valid, ended, c.discount),
   }
-  there = valid & (ended | jnp.pad(valid[:, 1:], ((0, 0), (0, 1))))
-  at = jnp.where(there[:, :-1], jnp.arange(there.shape[1] - 1)[None], 0)
+  whole = valid & (ended | jnp.pad(valid[:, 1:], ((0, 0), (0, 1))))
+  at = jnp.where(whole[:, :-1], jnp.arange(whole.shape[1] - 1)[None], 0)
   return {
     name: jnp.take_along_axis(
       x, at.reshape(*at.shape, *(1,) * (x.ndim - 2)), axis=1

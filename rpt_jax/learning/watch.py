@@ -128,24 +128,24 @@ def rows(
   limits = thresholds(calibration.only(least), watch.delta)
   first = play._first
   seen = play.more(own)
-  found = _judged(domain.name, seen, limits, results.Watching.WORLD)
+  measured = _judged(domain.name, seen, limits, results.Watching.WORLD)
   both = _joined([calibration, seen.only(seen.success_N)])
-  found += _over_splits(domain.name, both, watch)
+  measured += _over_splits(domain.name, both, watch)
   for world in watch.worlds:
     seen = play.at(own, first, world)
-    found += _judged(domain.name, seen, limits, world)
-  return found + _costs(domain, policy, own)
+    measured += _judged(domain.name, seen, limits, world)
+  return measured + _costs(domain, policy, own)
 
 
-def _too_few(domain, found, count):
+def _too_few(domain, successes, count):
   """Says so where a policy succeeds too rarely for a threshold."""
-  if found < count:
+  if successes < count:
     print(
-      f'  {domain.name}: not watched, as {found} episodes succeeded, expected '
-      f'{count} of {_BLOCKS} times config.evaluate.watch.episodes',
+      f'  {domain.name}: not watched, as {successes} episodes succeeded, '
+      f'expected {count} of {_BLOCKS} times config.evaluate.watch.episodes',
       flush=True,
     )
-  return found < count
+  return successes < count
 
 
 def thresholds(successes: Seen, delta: float) -> dict[str, dict[str, float]]:
@@ -173,7 +173,7 @@ def _judged(env, seen, limits, world):
   good_N, count, Watched = seen.success_N, len(seen.steps_N), results.Watching
   tags = {'env': env, 'world': world}
   rate = intervals.wilson(int(good_N.sum()), count)
-  found = [_row(Watched.SUCCESS, rate, episodes=count, **tags)]
+  measured = [_row(Watched.SUCCESS, rate, episodes=count, **tags)]
   for name, own in limits.items():
     alarm_NT = alarms(seen, own)
     raised_N = alarm_NT.any(1)
@@ -183,14 +183,14 @@ def _judged(env, seen, limits, world):
           int(raised_N[among_N].sum()), int(among_N.sum())
         )
         about = tags | {'monitor': name, 'episodes': int(among_N.sum())}
-        found.append(_row(row, rate, **about))
+        measured.append(_row(row, rate, **about))
     caught_N = raised_N & ~good_N
     if caught_N.any():
       share_N = (alarm_NT.argmax(1) + 1) / seen.steps_N
       value = float(share_N[caught_N].mean()), None, None
       about = tags | {'monitor': name, 'episodes': int(caught_N.sum())}
-      found.append(_row(Watched.WHEN, value, **about))
-  return found
+      measured.append(_row(Watched.WHEN, value, **about))
+  return measured
 
 
 def _over_splits(env, successes, watch):
@@ -218,13 +218,13 @@ def _costs(domain, policy, own):
   named = dict(own.watching.monitors)
   chosen = {'none': {}} | {n: {n: m} for n, m in named.items()} | {ANY: named}
   tags = {'kind': COST, 'env': domain.name}
-  found = []
+  measured = []
   for name, which in chosen.items():
     value = act_ms(policy, which, own)
     stage = results.Watching.STAGE
-    found.append(results.row(stage, Costs.ACT, value, monitor=name, **tags))
+    measured.append(results.row(stage, Costs.ACT, value, monitor=name, **tags))
   policy.monitor({})
-  return found
+  return measured
 
 
 def act_ms(policy: Policy, which: Mapping, own: Eyes) -> float:

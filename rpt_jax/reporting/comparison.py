@@ -224,7 +224,7 @@ def _table(doc, c, table):
     before = line.place
     cells = html.cell(label) + _text(line.policy)
     cells += html.cell(str(line.cell.demos))
-    cells += ''.join(map(_score_cell, line.scores))
+    cells += ''.join(map(html.measured, line.scores))
     cells += ''.join(map(_difference_cell, line.differences))
     body.append(f'<tr{rule}>{cells}</tr>')
   doubts = (text.strip('* ') for text in _doubts(table))
@@ -233,11 +233,6 @@ def _table(doc, c, table):
     html.table(head, body, text=('Policy',)),
     f'{table.measure.score.capitalize()}, {table.measure.scale}.{doubts}',
   )
-
-
-def _score_cell(row):
-  row = row or {'value': None}
-  return html.cell(tidy.number(row['value']), tidy.span(row.get('interval')))
 
 
 def _difference_cell(one):
@@ -254,7 +249,7 @@ def _others(c):
   parts = []
   for stage, measured in c.others.items():
     body = [
-      html.cell(of) + ''.join(map(_score_cell, rows)) for of, rows in measured
+      html.cell(of) + ''.join(map(html.measured, rows)) for of, rows in measured
     ]
     table = html.table(_head(c, 'Measure'), body)
     parts.append(html.details(stage, f'<div class="scroll">{table}</div>'))

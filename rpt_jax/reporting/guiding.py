@@ -2,7 +2,7 @@
 
 from rpt_jax import results
 from rpt_jax.reporting import html, tidy
-from rpt_jax.results import Costs, Guiding
+from rpt_jax.results import Guiding
 
 _CHOICES = {
   Guiding.BEST: 'best',
@@ -28,8 +28,11 @@ def _table(doc, rows, env):
     own = {key: results.tag(row, key) for key in ('choice', 'samples')}
     line = [f'<td class="text">{html.escape(_CHOICES[own["choice"]])}</td>']
     line.append(html.cell(str(own['samples'])))
-    line += [_cell(row), _cell(results.latest(rows, Guiding.GAIN, **own))]
-    line.append(_milliseconds(rows, own['samples']))
+    line += [
+      html.measured(row),
+      html.measured(results.latest(rows, Guiding.GAIN, **own)),
+    ]
+    line.append(html.cell(tidy.act_time(rows, samples=own['samples'])))
     body.append(''.join(line))
   head = 'Played', 'Chunks drawn', 'Success', 'Minus one draw', 'act, ms'
   return doc.table(
@@ -40,17 +43,3 @@ def _table(doc, rows, env):
     'meet the same episodes, by which differences are paired. An act of one '
     'robot takes so long with the best of as many.',
   )
-
-
-def _cell(row):
-  row = row or {'value': None}
-  return html.cell(tidy.number(row['value']), tidy.span(row.get('interval')))
-
-
-def _milliseconds(rows, samples):
-  took = [
-    row['value']
-    for row in rows
-    if row['name'] == Costs.ACT and results.tag(row, 'samples') == samples
-  ]
-  return html.cell(tidy.number(sum(took) / len(took) if took else None, 1))

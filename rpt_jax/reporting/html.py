@@ -9,10 +9,10 @@ import hashlib
 import html
 import importlib.resources
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rpt_jax.reporting import style
+from rpt_jax.reporting import style, tidy
 from rpt_jax.reporting.curves import Plot
 from rpt_jax.reporting.pictures import Picture
 from rpt_jax.reporting.plots import Series
@@ -166,6 +166,13 @@ def legend(entries: Sequence[Series]) -> str:
       f'stroke-width="2"{dash}/>{marker}</svg>{escape(entry.label)}</li>'
     )
   return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def measured(row: Mapping | None, digits: int = 2) -> str:
+  """The cell of a row: its value and its interval, a dash where it is None."""
+  row = row or {'value': None}
+  span = tidy.span(row.get('interval'), digits)
+  return cell(tidy.number(row['value'], digits), span)
 
 
 def cell(text: str, interval: str = '', best: bool = False, tone='') -> str:

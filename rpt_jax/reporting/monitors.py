@@ -2,7 +2,7 @@
 
 from rpt_jax import results
 from rpt_jax.reporting import html, tidy
-from rpt_jax.results import COST, Costs, Watching
+from rpt_jax.results import COST, Watching
 
 
 def section(doc: html.Document, rows) -> list[str]:
@@ -24,7 +24,9 @@ def _detected(doc, rows, env, names):
   body = []
   for world in results.unique(rows, 'world'):
     line = [f'<td>{html.escape(world)}</td>']
-    line.append(_cell(results.latest(rows, Watching.SUCCESS, world=world)))
+    line.append(
+      html.measured(results.latest(rows, Watching.SUCCESS, world=world))
+    )
     line += [_rate(rows, Watching.DETECTED, world, name) for name in names]
     body.append(''.join(line))
   head = ('World', 'Success', *map(html.escape, names))
@@ -52,9 +54,9 @@ def _false(doc, rows, env, names):
       if row['value'] is not None
     ]
     line.append(html.cell(tidy.number(sum(late) / len(late) if late else None)))
-    line.append(_milliseconds(rows, name))
+    line.append(html.cell(tidy.act_time(rows, monitor=name)))
     body.append(''.join(line))
-  bare = _milliseconds(rows, 'none')
+  bare = html.cell(tidy.act_time(rows, monitor='none'))
   body.append(f'<td>no monitor</td>{"<td>–</td>" * 3}{bare}')
   head = (
     'Monitor',
@@ -74,18 +76,4 @@ def _false(doc, rows, env, names):
 
 
 def _rate(rows, row, world, name):
-  return _cell(results.latest(rows, row, world=world, monitor=name))
-
-
-def _cell(row):
-  row = row or {'value': None}
-  return html.cell(tidy.number(row['value']), tidy.span(row.get('interval')))
-
-
-def _milliseconds(rows, name):
-  took = [
-    row['value']
-    for row in rows
-    if row['name'] == Costs.ACT and results.tag(row, 'monitor') == name
-  ]
-  return html.cell(tidy.number(sum(took) / len(took) if took else None, 1))
+  return html.measured(results.latest(rows, row, world=world, monitor=name))

@@ -1,6 +1,7 @@
 """Numbers of results as a page prints them."""
 
-from rpt_jax.results import Row
+from rpt_jax import results
+from rpt_jax.results import Costs, Row
 
 _TINY = 1e-9
 
@@ -27,6 +28,17 @@ def with_interval(row: Row, sign: bool = False) -> str:
   """A row's value and, where it has one, its interval."""
   value = number(row['value'], sign=sign)
   return f'{value} {span(row.get("interval"), sign=sign)}'.strip()
+
+
+def act_time(rows: list[Row], **tags) -> str:
+  """Milliseconds of an `act`, the mean of rows with these tags."""
+  took = [
+    row['value']
+    for row in rows
+    if row['name'] == Costs.ACT
+    and all(results.tag(row, key) == value for key, value in tags.items())
+  ]
+  return number(sum(took) / len(took) if took else None, 1)
 
 
 def side(row: Row) -> int:

@@ -1,7 +1,7 @@
 """What became of values that were learned offline, as they went online."""
 
 from rpt_jax import results
-from rpt_jax.reporting import html, tidy
+from rpt_jax.reporting import html
 from rpt_jax.results import Values
 
 _DIGITS = 0, 0, 0, 2, 2
@@ -26,7 +26,9 @@ def section(doc: html.Document, rows) -> list[str]:
         for part in ('offline', 'online')
       ),
     ]
-    line += [_cell(x, digits) for x, digits in zip(each, _DIGITS, strict=True)]
+    line += [
+      html.measured(x, digits) for x, digits in zip(each, _DIGITS, strict=True)
+    ]
     body.append(''.join(line))
   if not body:
     return []
@@ -42,9 +44,3 @@ def section(doc: html.Document, rows) -> list[str]:
     'Student’s 95 % intervals.'
   )
   return [doc.table(html.table(head, body, text=('Values',)), caption)]
-
-
-def _cell(row, digits):
-  row = row or {'value': None}
-  span = tidy.span(row.get('interval'), digits)
-  return html.cell(tidy.number(row['value'], digits), span)

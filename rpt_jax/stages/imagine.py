@@ -55,18 +55,18 @@ def run(config, inputs, directory):
   c, mesh = config.imagine, sharding.make_mesh(config.mesh.sizes)
   place = _Place(c, config.saving, mesh, directory, config.seed)
   (domain,) = domains.of(config)
-  told, scenes = (
+  pairs, scenes = (
     _scenes(domain, inputs, split, most)
     for split, most in ((_PRETRAIN, None), (_HELDOUT, c.scenes))
   )
   codes = dvae.codes(inputs[See.STAGE] / 'model')
-  score = _score(place, told)
-  said = words.train(told.tables.texts, c.vocab)
-  learned = _triples(c, codes, said, score, told)
+  score = _score(place, pairs)
+  said = words.train(pairs.tables.texts, c.vocab)
+  learned = _triples(c, codes, said, score, pairs)
   models = goals.Models(codes, score, *_trained(place, codes, said, learned))
-  see = goals.eyes(told.first_NHWC)
-  seen = np.concatenate([told.first_NHWC, told.last_NHWC])
-  state_NP = np.concatenate([told.tables.first_NP, told.tables.last_NP])
+  see = goals.eyes(pairs.first_NHWC)
+  seen = np.concatenate([pairs.first_NHWC, pairs.last_NHWC])
+  state_NP = np.concatenate([pairs.tables.first_NP, pairs.tables.last_NP])
   judge = goals.Judge(
     domain, scenes.tables, see, goals.probe(see, seen, state_NP)
   )
@@ -93,11 +93,11 @@ def _scenes(domain, inputs, split, most):
   return _Scenes(stored.take(first_N), stored.take(last_N), tables)
 
 
-def _score(place, told):
+def _score(place, pairs):
   """The model of captions, trained on frames that are as they say."""
-  count, texts = len(told.last_NHWC), np.array(told.tables.texts)
+  count, texts = len(pairs.last_NHWC), np.array(pairs.tables.texts)
   ends = frames.Frames(
-    (told.last_NHWC,), np.ones(count, np.int32), np.zeros(count), texts
+    (pairs.last_NHWC,), np.ones(count, np.int32), np.zeros(count), texts
   )
   c, where = place.c.score, place.where('score')
   return scoring.train(c, ends, place.mesh, place.seed, **where)
@@ -172,7 +172,7 @@ def _acted(place, judge, play, drawn_S, keys_S):
 
 
 def _measured(models, held, scenes):
-  """Rows: how well codes are named, and scenes told by their sentences."""
+  """Rows: how well codes are named, and scenes pairs by their sentences."""
   values = {
     Imagine.ACCURACY: models.accuracy(held),
     Imagine.NAMED: models.score.named(scenes.last_NHWC, scenes.tables.texts),

@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 
+from rpt_jax import results
 from rpt_jax.domains import measures
 from rpt_jax.domains.playing import Scored
 from rpt_jax.results import Cell, select
@@ -110,3 +111,20 @@ def test_others_wait_for_what_the_first_plays_alone(
   evaluate._play(place, actors, None, tmp_path)
   paths = [tmp_path / f'{cell.name}.npz' for cell in (SCRATCH, OURS)]
   assert (waited, len(asked)) == (([], 2) if together else (paths, 0))
+
+
+def test_means_are_over_what_all_pipelines_have_however_many_episodes():
+  """Of failures each pipeline has another number, which is then not said."""
+
+  def own(value, episodes):
+    tags = {'env': 'x', 'monitor': 'stac'}
+    return [
+      results.row('evaluate', 'detected', value, episodes=episodes, **tags),
+      results.row('evaluate', 'watched', 2 * value, episodes=8, **tags),
+    ]
+
+  alone = [results.row('evaluate', 'detected', 0.0, monitor='spread')]
+  detected, watched = compare._means([own(0.2, 5), own(0.4, 7) + alone])
+  assert detected['value'] == pytest.approx(0.3) and detected['seeds'] == 2
+  assert 'episodes' not in detected['tags']
+  assert watched['tags']['episodes'] == 8

@@ -64,6 +64,15 @@ def module(settings: Any):
   return keys.module(ROOM, keys.kind(settings))
 
 
+def check_draws(kind: str, program: Any) -> None:
+  """Raises ValueError where no whole chunks are drawn."""
+  if program.num_actions:
+    raise ValueError(
+      f'monitor {kind!r}: discrete actions, expected continuous ones, of which '
+      'whole chunks are drawn'
+    )
+
+
 def least(delta: float) -> int:
   """The fewest successful episodes that a rate `delta` can be kept with.
 

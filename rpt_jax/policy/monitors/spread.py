@@ -10,6 +10,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from rpt_jax import settings as keys
+from rpt_jax.policy import monitors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +23,7 @@ class Settings:
 def check(settings, program, model):
   """Raises ValueError where no chunks are drawn."""
   del settings, model
-  if program.num_actions:
-    raise ValueError(
-      "monitor 'spread': discrete actions, expected continuous ones, of which "
-      'whole chunks are drawn'
-    )
+  monitors.check_draws('spread', program)
 
 
 def start(settings, program, model, batch):

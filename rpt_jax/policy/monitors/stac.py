@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rpt_jax import settings as keys
+from rpt_jax.policy import monitors
 from rpt_jax.types import Array
 
 _LANES = 64  # Robots that are compared at once: distances are [lanes, 2N, 2N].
@@ -37,11 +38,7 @@ class State(NamedTuple):
 def check(settings, program, model):
   """Raises ValueError where no chunks are drawn, or none overlap."""
   del settings, model
-  if program.num_actions:
-    raise ValueError(
-      "monitor 'stac': discrete actions, expected continuous ones, of which "
-      'whole chunks are drawn'
-    )
+  monitors.check_draws('stac', program)
   chunk, execute = program.head.steps, program.execution.execute
   if execute >= chunk:
     raise ValueError(
