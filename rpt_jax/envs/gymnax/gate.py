@@ -87,10 +87,10 @@ def expert(state):
 
 
 def backdrop(scene):
-  """The wall and the goal."""
-  xy = raster.grid(scene.shift)
-  half = 13.0 * (1.0 - GAP)
-  left, right = (_pixel(s * (1.0 + GAP) / 2, 0.0) for s in (-1.0, 1.0))
+  """The wall and the goal; the gap wider than it is, to be legible."""
+  xy, gap = raster.grid(scene.shift), 3 * GAP
+  half = 13.0 * (1.0 - gap)
+  left, right = (_pixel(side * (1.0 + gap) / 2, 0.0) for side in (-1.0, 1.0))
   return raster.repaint(
     scene,
     [
