@@ -49,11 +49,11 @@ def _success(doc, rows, env):
     'Expert’s share', 'Success with help', 'Steps',
   )  # fmt: skip
   caption = (
-    f'Policies that were deployed with an expert who takes over, {env}: in how '
-    'many episodes they reach the goal alone, after so many rounds of '
-    'deployment; then, of the last policy, the share of steps that the expert '
-    'would do, and success so; and steps it learned from. Memories hold a part '
-    'of what was deployed, weighed by class. Student’s 95 % intervals.'
+    f'Policies deployed with an expert who takes over, {env}. In how many '
+    'episodes they reach the goal alone, after so many rounds of deployment; '
+    'then, of the last policy, the share of steps that the expert would do, '
+    'and success so; and steps it learned from. Memories hold a part of what '
+    'was deployed, weighed by class. Student’s 95 % intervals.'
   )
   return doc.table(html.table(head, body, text=('Learned from',)), caption)
 
