@@ -83,6 +83,10 @@ def check(c: settings.Deploy, where: str) -> None:
     raise ValueError(f'{where}.trunk.{error}') from error
   for name in c.envs:
     (head,) = state_policy.model(c, envs.make(name)).heads
+    try:
+      heads.make(head)
+    except ValueError as error:
+      raise ValueError(f'{where}.head.kind: {error}') from error
     if heads.fits(head):
       expected = (
         'one that is not fitted to demonstrations, which lanes differ in'

@@ -83,14 +83,15 @@ def test_ways_have_rates_of_their_own():
       {'width': 9, 'trunk': {'num_heads': 2}},
       'deploy.trunk.num_heads: found 2',
     ),
-    ({'head': {'kind': 'bins'}}, "deploy.head.kind: found 'bins'"),
+    ({'head': 'bins'}, "deploy.head.kind: found 'bins'"),
+    ({'head': 'cosine'}, "deploy.head.kind: .*'cosine' for a continuous"),
   ],
 )
 def test_what_cannot_be_is_refused(change, words):
   config = settings.section(settings.Deploy, envs=(ENV,))
   config.update(TINY)
   if 'head' in change:
-    config.head = settings.plugin('models/heads', 'bins')
+    config.head = settings.plugin('models/heads', change['head'])
   else:
     config.update(change)
   with pytest.raises(ValueError, match=words):
