@@ -5,7 +5,6 @@ last, splits as text or lists. What one of them means is taken; what nobody can
 mean is refused by file and field.
 """
 
-import collections
 import json
 import math
 import pathlib
@@ -154,7 +153,10 @@ def _shows_depth(feature):
 
 
 class Episodes:
-  """What meta says of every episode, by columns: there may be 10^6 of them."""
+  """What meta says of every episode, by columns: there may be 10^6 of them.
+
+  A column is an array, a list, or an Arrow array of what is no number.
+  """
 
   def __init__(self, columns):
     self.columns, self.total = columns, len(columns['length'])
@@ -165,6 +167,8 @@ class Episodes:
 
 
 def _plain(x):
+  if hasattr(x, 'as_py'):
+    return x.as_py()
   x = x.item() if isinstance(x, np.generic) else x
   return None if x != x else x
 
@@ -217,10 +221,12 @@ def _episodes_v3(root):
     if name not in table.column_names:
       raise ValueError(f'{folder}: no column {name!r}; copy the dataset again')
   table = table.sort_by('episode_index')
+  # Texts and lists stay where Arrow has them: of each a Python object would
+  # take ten times the memory.
   columns = {
-    name: values.to_pylist()
-    if read.pa.types.is_nested(values.type)
-    else values.to_numpy(zero_copy_only=False)
+    name: values.to_numpy(zero_copy_only=False)
+    if read.pa.types.is_primitive(values.type)
+    else values.combine_chunks()
     for name, values in zip(table.column_names, table.columns, strict=True)
   }
   return columns, folder
@@ -229,15 +235,16 @@ def _episodes_v3(root):
 def _first_rows(columns):
   """Where in its file each episode begins: they follow each other there."""
   length = columns['length']
-  first, stop = np.zeros_like(length), {}
-  chunk, file = (
+  places = [
     columns.get(f'data/{name}_index', np.zeros_like(length))
     for name in ('chunk', 'file')
-  )
-  for i, place in enumerate(zip(chunk.tolist(), file.tolist(), strict=True)):
-    first[i] = stop.get(place, 0)
-    stop[place] = first[i] + length[i]
-  return first
+  ]
+  order = np.lexsort((np.arange(len(length)), *places))
+  first = np.cumsum(length[order]) - length[order]
+  new = np.any([np.diff(x[order], prepend=np.nan) != 0 for x in places], 0)
+  begins = np.flatnonzero(new)
+  first -= np.repeat(first[begins], np.diff(begins, append=len(order)))
+  return first[np.argsort(order)]
 
 
 def _counted(columns, path, info):
@@ -258,10 +265,11 @@ def _counted(columns, path, info):
       f'{path}: {len(length)} episodes, meta/info.json counts {expected}; copy '
       'the dataset again'
     )
-  if len(twice := [n for n, c in collections.Counter(number).items() if c > 1]):
+  each, count = np.unique(np.array(number, np.int64), return_counts=True)
+  if (count > 1).any():
     raise ValueError(
-      f'{path}: episode {twice[0]} is there twice, expected each once; copy '
-      'the dataset again'
+      f'{path}: episode {each[count.argmax()]} is there twice, expected each '
+      'once; copy the dataset again'
     )
   numbers = {
     'length': np.array(length, np.int64),

@@ -2,7 +2,8 @@
 
 A footer is parsed once and a row group decoded once for all episodes that lie
 in it one after the other: what reads a file for each of its episodes anew takes
-a time that grows with their square.
+a time that grows with their square. Who reads in order holds a few pieces of a
+row group, which may have a million rows, and who goes back all of it.
 """
 
 import collections
@@ -20,6 +21,7 @@ from rpt_jax import files
 from rpt_jax.episodes.errors import blaming, needs
 
 _OPEN, _GROUPS = 16, 2  # Files, and row groups of a dataset in memory.
+_PIECE = 1 << 14  # Rows of a row group that are decoded at once.
 _END = b'\xff\xff\xff\xff\0\0\0\0'  # Of an Arrow stream.
 
 
@@ -48,8 +50,8 @@ class Tables:
       parts = []
       for group in range(begin - 1, min(end, len(starts) - 1)):
         low, high = starts[group : group + 2].clip(first, first + count)
-        table = self._group(path, file, group, tuple(columns))
-        parts.append(table.slice(low - starts[group], high - low))
+        rows = self._group(path, file, group, tuple(columns))
+        parts.append(rows.slice(low - starts[group], high - starts[group]))
       if not parts:
         return file.schema_arrow.empty_table().select([*columns])
       return library().pa.concat_tables(parts)
@@ -96,7 +98,10 @@ class Tables:
       files.holds(path, 'the table', declared, os.path.getsize(path))
       self._files[path] = file, np.cumsum([0, *sizes])
       if len(self._files) > _OPEN:
-        self._files.popitem(last=False)[1][0].close(force=True)
+        closed, (file, _) = self._files.popitem(last=False)
+        for key in [key for key in self._groups if key[0] == closed]:
+          del self._groups[key]
+        file.close(force=True)
     self._files.move_to_end(path)
     return self._files[path]
 
@@ -105,9 +110,33 @@ class Tables:
     if key not in self._groups:
       if len(self._groups) >= _GROUPS:
         self._groups.popitem(last=False)
-      self._groups[key] = file.read_row_group(group, columns=[*columns])
+      self._groups[key] = _Group(file, group, columns)
     self._groups.move_to_end(key)
     return self._groups[key]
+
+
+class _Group:
+  """Some columns of a row group: a piece of its rows, or all of them."""
+
+  def __init__(self, file, group, columns):
+    self._file, self._which = file, dict(columns=[*columns])
+    self._number, self._first = group, 0
+    self._table = file.schema_arrow.empty_table().select([*columns])
+    self._pieces = file.iter_batches(_PIECE, row_groups=[group], **self._which)
+
+  def slice(self, low, high):
+    """Rows `low` to `high`, as a table."""
+    if low < self._first:
+      self._table = self._file.read_row_group(self._number, **self._which)
+      self._first, self._pieces = 0, iter(())
+    while high > self._first + self._table.num_rows:
+      if (piece := next(self._pieces, None)) is None:
+        raise ValueError(f'row group {self._number} ends before its last row')
+      passed = min(low - self._first, self._table.num_rows)
+      kept, pa = self._table.slice(passed), library().pa
+      self._table = pa.concat_tables([kept, pa.Table.from_batches([piece])])
+      self._first += passed
+    return self._table.slice(low - self._first, high - low)
 
 
 class _Stream:
@@ -137,8 +166,13 @@ class _Stream:
     self.sizes = [batch.num_rows for batch in self._batches]
 
   def read_row_group(self, group, columns):
-    batch = self._batches[group]
-    return library().pa.Table.from_batches([batch]).select(columns)
+    batches = self.iter_batches(0, [group], columns)
+    return library().pa.Table.from_batches(batches)
+
+  def iter_batches(self, size, row_groups, columns):
+    """Whole batches, as they take no memory of their own."""
+    del size
+    return (self._batches[group].select(columns) for group in row_groups)
 
   def close(self, force):
     self._batches = []
