@@ -246,8 +246,11 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """`write_text` of sorted JSON."""
-  write_text(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
+  """Writes sorted JSON, a part at a time; names and errors as `write_text`."""
+  with writing(path) as partial:
+    with partial.open('w', encoding='utf-8', errors='surrogateescape') as file:
+      json.dump(value, file, indent=1, sort_keys=True)
+      file.write('\n')
 
 
 def write_array(path: pathlib.Path, array: np.ndarray) -> None:

@@ -14,7 +14,6 @@ minutes and 3 GiB of disk.
 import json
 import pathlib
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -105,7 +104,9 @@ def run(folder: pathlib.Path, stage: str) -> None:
   began = time.perf_counter()
   verb.run(planned.config, inputs, folder / stage, **planned.arguments)
   seconds = time.perf_counter() - began
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+  # That of getrusage begins with what the process had that started this one.
+  status = pathlib.Path('/proc/self/status').read_text()
+  peak = int(re.search(r'VmHWM:\s*(\d+) kB', status)[1]) / 1024
   print(json.dumps({'start': start, 'seconds': seconds, 'mebibytes': peak}))
 
 
