@@ -22,7 +22,6 @@ from rpt_jax.episodes.errors import blaming, needs
 
 _OPEN, _GROUPS = 16, 2  # Files, and row groups of a dataset in memory.
 _PIECE = 1 << 14  # Rows of a row group that are decoded at once.
-_READ = 1 << 18  # Bytes of a column that are read at once.
 _END = b'\xff\xff\xff\xff\0\0\0\0'  # Of an Arrow stream.
 
 
@@ -92,7 +91,7 @@ class Tables:
         sizes = file.sizes
       else:
         # Opened here: Arrow takes some names of files for addresses.
-        file = library().parquet.ParquetFile(path.open('rb'), buffer_size=_READ)
+        file = library().parquet.ParquetFile(path.open('rb'))
         groups = range(file.num_row_groups)
         sizes = [file.metadata.row_group(i).num_rows for i in groups]
       declared = 8 * sum(sizes) * width
