@@ -24,6 +24,7 @@ NAMES = (
   'kmeans',
   'policy',
   'rollouts',
+  'saving',
   'trunk',
   'video',
   'windows',
