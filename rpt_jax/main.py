@@ -165,13 +165,17 @@ def _checked(config):
 
 def _look_after_data():
   """What needs no config: the flags on datasets and on this machine."""
-  from rpt_jax.tools import convert, doctor, inspect
-
   if options.DOCTOR.value:
+    from rpt_jax.tools import doctor
+
     doctor.run()
   if options.CONVERT.value:
+    from rpt_jax.tools import convert
+
     print(convert.run(options.CONVERT.value, options.WORKDIR.value or None))
   if options.INSPECT.value:
+    from rpt_jax.tools import inspect
+
     inspect.run(options.INSPECT.value, options.WORKDIR.value, options.RRD.value)
 
 
