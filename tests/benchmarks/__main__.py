@@ -25,6 +25,7 @@ NAMES = (
   'policy',
   'rollouts',
   'saving',
+  'start',
   'trunk',
   'video',
   'windows',
