@@ -27,7 +27,10 @@ SMALL = dict(patch=8, width=64, depth=2, decoder_width=64, decoder_depth=1)
 LONG = SMALL | dict(steps=3000, batch_size=32)
 # {row: (image model and its settings, or an encoder; what is read of it)}
 ROWS = {
+  'random': ('random', {}, 'patches'),
+  'pixels': ('pixels', {}, 'patches'),
   'edges': ('edges', {}, 'patches'),
+  'foreground': ('foreground', dict(steps=1000), 'patches'),
   'mae': ('mae', LONG, 'grid4'),
   # The rate of the paper, 1.5e-4 for each 256 frames of a batch.
   'mae_scaled': ('mae', LONG | dict(learning_rate=1.5e-4 * 32 / 256), 'grid4'),
