@@ -11,6 +11,7 @@ from rpt_jax.reporting import (
   acting,
   choices,
   controls,
+  costs,
   explorer,
   findings,
   foretelling,
@@ -153,7 +154,7 @@ def compose(content: Content) -> str:
   doc.section('values', 'What actions are worth', worth_more)
   _pictures(doc, content, rest, run)
   doc.section('training', 'Training', [measures.training(doc, content.losses)])
-  doc.section('cost', 'Cost', [measures.costs(doc, rows)])
+  doc.section('cost', 'Cost', [costs.costs(doc, rows)])
   doc.section('again', 'Making it again', _again(content))
   return doc.render(content.title, content.subtitle, _footer(rows))
 

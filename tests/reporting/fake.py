@@ -165,6 +165,9 @@ def other_rows(rng):
         mean_row(rng, Pretrain.STAGE, name, value - off, **tags)
         for name, value in learned(i, described).items()
       ]
+  for run in RUNS:
+    tags = {'kind': results.COST, 'run': run}
+    rows.append(row(Pretrain.STAGE, Costs.FLOPS, 4.1e11, **tags))
   for stage, seconds, memory in (
     ('collect', 41, 1.9), ('see', 118, 1.4), ('encode', 37, 1.1),
     ('quantize', 65, 2.2), ('pretrain', 171, 1.2), ('finetune', 214, 1.6),

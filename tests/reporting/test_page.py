@@ -188,6 +188,14 @@ def test_what_a_frame_shows_has_a_table_where_it_was_probed(content):
     assert (title in document) == ('visible_r2' in names)
 
 
+def test_what_pretraining_takes_stands_where_something_is_pretrained(content):
+  for names in (('seconds',), ('seconds', 'flops')):
+    rows = rows_named(content, *names, kind='cost')
+    document = page.compose(page.Content(rows=rows))
+    said = 'in TFLOP (of its products, all steps): clip-mean + delta 0.41, '
+    assert (said in document) == ('flops' in names)
+
+
 def test_text_is_escaped():
   evil = '<script>alert("&")</script>'
   rows = [
