@@ -100,7 +100,11 @@ def survey(source, image_episodes: int = 8) -> Survey:
     warnings=warnings,
     black=pictures.black,
     actions=action_kinds.lines(kinds),
-    advice=advice.lines(action.statistics if action else None, steps),
+    advice=advice.lines(
+      action.statistics if action else None,
+      steps,
+      source.labels.get('action', ()),
+    ),
     stride=steps,
     labels=source.labels,
   )
