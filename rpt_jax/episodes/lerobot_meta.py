@@ -98,28 +98,6 @@ def _axes(names):
   return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def labels(feature: Mapping[str, Any]) -> tuple[str, ...]:
-  """What each number of a feature is called; () where that is not said.
-
-  Names are a list, a list in a list, {group: list} or {name: its place}.
-  """
-  names = feature.get('names')
-  if isinstance(names, dict):
-    places = names.values()
-    if all(type(place) is int for place in places):
-      names = sorted(names, key=names.get)
-    else:
-      names = [*places]
-  if not isinstance(names, list):
-    return ()
-  flat = []
-  for each in names:
-    flat += each if isinstance(each, list) else [each]
-  count = math.prod(feature.get('shape') or ())
-  is_text = all(isinstance(name, str) for name in flat)
-  return tuple(flat) if is_text and len(flat) == count else ()
-
-
 def left_out(features: Mapping[str, Any]) -> dict[str, str]:
   """{column: why it cannot be read}."""
   reasons = {}

@@ -8,7 +8,7 @@ from rpt_jax import artifacts, domains, files, results, settings
 from rpt_jax.domains.playing import Played
 from rpt_jax.learning import cells, exploring, pictures, seeing
 from rpt_jax.learning.runs import FUTURES, Runs
-from rpt_jax.provenance import provenance
+from rpt_jax.provenance import provenance, typed
 from rpt_jax.reporting import frames, markdown, page, words
 from rpt_jax.results import Acting, Imagine, See
 
@@ -50,7 +50,11 @@ def run(config, inputs, directory, pipeline):
     command=origin['command'],
   )
   size = page.write(directory / 'report.html', content)
-  line = f'Made at {origin["revision"]} by `{content.command}`.'
+  line = (
+    f'Made at {origin["revision"]} by `{typed(content.command)}` on '
+    f'{origin["machine"]}: Python {origin["python"]}, jax '
+    f'{origin["versions"]["jax"]}.'
+  )
   text = (directory / 'report.html').read_text('utf-8')
   files.write_text(directory / 'tables.md', markdown.tables(text, line))
   findings = [

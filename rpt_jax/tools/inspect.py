@@ -45,10 +45,11 @@ def run(
   return page
 
 
-def parse(spec: str) -> tuple[str, dict]:
+def parse(spec: str, flag: str = '--inspect') -> tuple[str, dict]:
   """`path,key=value,...` as (path, arguments of `episodes.open`).
 
-  A path may hold commas: the longest one that exists is taken.
+  A path may hold commas: the longest one that exists is taken. ValueError names
+  the flag that it is of.
   """
   parts = spec.split(',')
   paths = [','.join(parts[:count]) for count in range(len(parts), 0, -1)]
@@ -58,12 +59,12 @@ def parse(spec: str) -> tuple[str, dict]:
   for pair in pairs:
     key, equals, value = pair.partition('=')
     if not equals or not value:
-      raise ValueError(f'--inspect: found {pair!r}, expected key=value')
+      raise ValueError(f'{flag}: found {pair!r}, expected key=value')
     try:
       settings[key] = _value(key, value)
     except ValueError as error:
       raise ValueError(
-        f'--inspect: {key}: found {value!r}, expected {_EXPECTED[key]}'
+        f'{flag}: {key}: found {value!r}, expected {_EXPECTED[key]}'
       ) from error
   return path, settings
 

@@ -1,5 +1,6 @@
 """LeRobot folders: real v2.1 episodes, and both versions as documented."""
 
+import functools
 import json
 import pathlib
 import pickle
@@ -9,7 +10,7 @@ import pytest
 
 from rpt_jax import domains, episodes
 from rpt_jax.domains import recorded
-from rpt_jax.episodes import lerobot_meta, parquet
+from rpt_jax.episodes import lerobot_names, parquet
 from rpt_jax.episodes.rlds import png
 from tests.episodes.formats.test_video import SIZE, counted, write_video
 
@@ -268,16 +269,34 @@ def test_numbers_have_the_names_that_the_dataset_gives(folder):
   'names, expected',
   [
     (['a', 'b'], ('a', 'b')),
+    ([['a'], ['b']], ('a', 'b')),
+    ({'motors': ['a', 'b']}, ('a', 'b')),
     ({'b': 1, 'a': 0}, ('a', 'b')),
+    ({'0': 'a', '1': 'b'}, ('a', 'b')),
     ({'arm': ['a'], 'hand': ['b']}, ('a', 'b')),
-    (['a'], ()),
-    (['a', 2], ()),
+    ({'left': {'motors': ['a']}, 'right': {'motors': ['b']}}, ('a', 'b')),
+    (
+      {'left': {'motors': ['a']}, 'right': {'motors': ['a']}},
+      ('left.a', 'right.a'),
+    ),
+    ({'motors': ['hand', 'hand']}, ('hand', 'hand')),  # As LIBERO's fingers.
+    ({'arm': {'a': 0}, 'hand': {'b': 0}}, ('a', 'b')),
+    ([11, 12], ('11', '12')),
+    (['a', 2], ('a', '2')),
+    (['a \n', ' b'], ('a', 'b')),
+    ([0, 1], ()),  # Which one it is, is known.
+    (['a'], ()),  # Of the whole column.
+    (['a', ''], ()),
+    (['a', None], ()),
+    (['a', True], ()),
+    ({}, ()),
     (None, ()),
     ('ab', ()),
+    (functools.reduce(lambda x, _: [x], range(900), ['a', 'b']), ()),
   ],
 )
 def test_dialects_of_names(names, expected):
-  assert lerobot_meta.labels({'names': names, 'shape': [2]}) == expected
+  assert lerobot_names.labels({'names': names, 'shape': [2]}) == expected
 
 
 def test_cameras_kept_as_images_in_the_table(tmp_path):
