@@ -263,6 +263,12 @@ def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
     np.savez_compressed(file, **arrays)
 
 
+def read_arrays(path: str | os.PathLike, *names: str) -> dict[str, np.ndarray]:
+  """What `write_arrays` wrote, or some of it; errors as `reading`."""
+  with reading(path), np.load(regular(path)) as arrays:
+    return {name: arrays[name] for name in names or arrays}
+
+
 def take_place(
   partial: pathlib.Path, folder: pathlib.Path, own: Callable[[str], bool]
 ) -> None:

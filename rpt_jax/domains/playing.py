@@ -73,8 +73,9 @@ class Played(NamedTuple):
 
   @classmethod
   def load(cls, path: Path) -> 'Played':
-    """What `save` wrote."""
-    with np.load(path) as arrays:
+    """What `save` wrote; ValueError for another file."""
+    arrays = files.read_arrays(path)
+    with files.reading(path):
       return cls(**arrays)
 
 

@@ -91,11 +91,11 @@ class Tables:
     if self._kind == 'parquet':
       fields = fields or read.parquet.read_schema(place).names
       return self._tables.rows(place, fields, 0, _MOST_STEPS)
-    with read.pa.OSFile(str(place)) as file:
-      names = read.pa.ipc.open_file(file).schema.names
-      asked = [i for i, n in enumerate(names) if fields is None or n in fields]
-      options = read.pa.ipc.IpcReadOptions(included_fields=asked)
-      table = read.pa.ipc.open_file(file, options=options).read_all()
+    data = parquet.stream(place)
+    names = read.pa.ipc.open_stream(data).schema.names
+    asked = [i for i, n in enumerate(names) if fields is None or n in fields]
+    options = read.pa.ipc.IpcReadOptions(included_fields=asked)
+    table = read.pa.ipc.open_stream(data, options=options).read_all()
     table.validate(full=True)  # What lies beyond would be read as it is.
     return table
 

@@ -1,0 +1,120 @@
+"""Fault 42: small files in which little stands for more than memory holds."""
+
+import json
+import resource
+import struct
+
+import numpy as np
+import pytest
+
+from rpt_jax import episodes
+from rpt_jax.episodes import decode, parquet
+from rpt_jax.episodes.ros import cdr
+from tests.episodes.formats import test_lerobot
+
+pa = pytest.importorskip('pyarrow')
+pq = pytest.importorskip('pyarrow.parquet')
+STEPS = 100
+
+
+@pytest.fixture(autouse=True)
+def frugal():
+  """No refusal of this file takes half a GiB, with what it is of."""
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  yield
+  after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  assert (after - before) << 10 < 1 << 29
+
+
+def vectors(width, steps=STEPS):
+  """Zeros [steps, width] as lists of one length, laid flat."""
+  return pa.FixedSizeListArray.from_arrays(np.zeros(width * steps, 'f4'), width)
+
+
+def rows(path, **columns):
+  """A Parquet file of one episode, packed as far as it goes."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  steps = len(next(iter(columns.values())))
+  number = np.zeros(steps, np.int64)
+  action = vectors(2, steps)
+  table = pa.table({'episode_index': number, 'action': action, **columns})
+  pq.write_table(table, path, compression='zstd', store_schema=False)
+  assert path.stat().st_size < 1 << 16
+  return path
+
+
+def repeated(text, count):
+  """A column in which every row is the same text, which is kept once."""
+  index = pa.array(np.zeros(count, np.int32))
+  return pa.DictionaryArray.from_arrays(index, [text])
+
+
+def test_42_little_that_stands_for_much(tmp_path):
+  """a table of long lists, one text in every row or packed batches; one frame
+  shown all the time; a message of a million others -> refused by name, before
+  memory is taken for them"""
+  path = rows(tmp_path / 'a' / 'x.parquet', state=vectors(200_000))
+  with pytest.raises(ValueError, match='x.parquet: .*row group declares'):
+    episodes.open(path)[0]
+  text = repeated('a' * 100_000, 5000)
+  path = rows(tmp_path / 'b' / 'x.parquet', state=vectors(2, 5000), text=text)
+  with pytest.raises(ValueError, match='x.parquet: text of a row .*declares'):
+    episodes.open(path)[0]
+  with pytest.raises(ValueError, match='part-0.arrow: its batches are packed'):
+    episodes.open(packed(tmp_path / 'c'))
+  frame = np.broadcast_to(np.uint8(0), (15_000, 15_000, 3))
+  with pytest.raises(ValueError, match='step 1: frames: all declares'):
+    decode.stack([b'a', b'a'], lambda data: frame)
+  many = b'\0\1\0\0' + struct.pack('<I', 1 << 21) + bytes(1 << 21)
+  types = cdr.definition('p/A', 'ros2msg', 'B[] a\n===\nMSG: p/B')
+  with pytest.raises(ValueError, match='more than 1048576 messages'):
+    cdr.decode(types, 'p/A', many)
+
+
+def test_messages_of_nothing_at_all():
+  """Two in each other forty times would be read 2^40 times, of no byte."""
+  inner = (f'A{i} a\nA{i} b\n===\nMSG: p/A{i}\n' for i in range(40))
+  text = ''.join(inner) + 'uint8[0] nothing'
+  with pytest.raises(ValueError, match=r"'uint8\[0\] nothing'.*above 0"):
+    cdr.definition('p/A', 'ros2msg', text)
+
+
+def test_tables_of_lerobot_that_repeat(tmp_path):
+  """So do those of what is to be done, and of where episodes lie."""
+  test_lerobot.write_v3(tmp_path)
+  for name, column in (('tasks', 'task'), ('episodes/x', 'tasks')):
+    path = tmp_path / f'meta/{name}.parquet'
+    before = path.read_bytes() if path.exists() else None
+    texts = {column: repeated('a' * 100_000, 5000)}
+    rows(path, length=pa.array(np.ones(5000, np.int64)), **texts)
+    with pytest.raises(ValueError, match=f'{path.name}: .*{column} of a row'):
+      episodes.open(tmp_path).metadata(0)
+    path.unlink() if before is None else path.write_bytes(before)
+
+
+def test_what_is_shared_is_read_as_it_is(tmp_path):
+  """Texts of a table that repeats them, beside lists and frames of any size."""
+  texts = [['push', 'pull', None, 'a' * 70_000][i % 4] for i in range(1000)]
+  kinds = {'text': texts, 'b.text': texts, 'size': np.arange(1000)}
+  kinds['many'] = [texts[i : i + 2] for i in range(1000)]
+  path = tmp_path / 'x.parquet'
+  table = pa.table(kinds)
+  pq.write_table(table, path, row_group_size=300)
+  for names in (['text'], ['b.text', 'size'], ['many', 'text', 'size']):
+    own = parquet.Tables().rows(path, names, 100, 700)
+    assert own.to_pylist() == table.select(names).slice(100, 700).to_pylist()
+  assert parquet.whole(path).to_pylist() == table.to_pylist()
+
+
+def packed(root):
+  """A dataset of Minari's with one table, as no writer of it packs it."""
+  place, count = root / 'data/0', STEPS + 1
+  place.mkdir(parents=True)
+  about = {'total_episodes': 1, 'data_format': 'arrow', 'total_steps': STEPS}
+  for folder in (place.parent, place):
+    (folder / 'metadata.json').write_text(json.dumps(about))
+  table = pa.table({'observations': vectors(1 << 19, count)})
+  how = pa.ipc.IpcWriteOptions(compression='zstd')
+  with pa.ipc.new_file(place / 'part-0.arrow', table.schema, options=how) as f:
+    f.write_table(table)
+  return root
