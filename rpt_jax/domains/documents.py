@@ -12,6 +12,7 @@ import ast
 import collections
 import dataclasses
 import hashlib
+import os
 import pathlib
 import sys
 import sysconfig
@@ -184,7 +185,8 @@ def _named(root):
   named = {}
   for place in places:
     alone = place.with_suffix('')
-    name = (alone if short[alone] == 1 else place).as_posix()
+    name = os.fsencode(alone if short[alone] == 1 else place)
+    name = name.decode('utf-8', 'replace')
     named[name] = files.inside(root, place.as_posix())
   return named
 

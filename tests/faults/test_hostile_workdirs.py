@@ -2,12 +2,13 @@
 
 import json
 import os
+import zipfile
 
 import numpy as np
 import pytest
 from safetensors import numpy as safetensors
 
-from rpt_jax import main, notebook
+from rpt_jax import files, main, notebook
 from rpt_jax.domains import documents
 from rpt_jax.domains.playing import Played
 from rpt_jax.envs.dm_control import experts
@@ -46,6 +47,24 @@ def test_43_pages_and_recordings_in_the_place_of_others(tmp_path):
   for _ in range(2):  # One of its own is replaced.
     compare.run([*map(str, runs)], tmp_path)
     inspect.run(str(data), tmp_path)
+
+
+@pytest.mark.parametrize(
+  'film', (np.zeros((2, 3), np.uint8), np.zeros((0, 8, 8, 3), np.uint8))
+)
+def test_films_that_are_none(film, tmp_path):
+  path = tmp_path / 'evaluate/env/a.npz'
+  path.parent.mkdir(parents=True)
+  np.savez(path, outcome=np.zeros((1, 1)), film=film)
+  refused(lambda: notebook.rollouts(tmp_path), 'a.npz', 'film: found uint8')
+
+
+def test_arrays_that_unpack_to_far_more(tmp_path):
+  path, count = tmp_path / 'a.npz', (1 << 30) + 1
+  with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr('x.npy', b'a')
+    archive.getinfo('x.npy').file_size = count  # In its directory alone.
+  refused(lambda: files.read_arrays(path), 'a.npz', f'declares {count} bytes')
 
 
 def damage(path, kind):

@@ -106,15 +106,27 @@ def test_what_is_shared_is_read_as_it_is(tmp_path):
   assert parquet.whole(path).to_pylist() == table.to_pylist()
 
 
-def packed(root):
-  """A dataset of Minari's with one table, as no writer of it packs it."""
+def test_tables_of_minari_lie_in_its_folder(tmp_path):
+  place = packed(tmp_path, None) / 'data/0/part-0.arrow'
+  assert len(episodes.open(tmp_path)) == 1
+  place.rename(tmp_path / 'away.arrow')
+  place.symlink_to(tmp_path / 'away.arrow')
+  with pytest.raises(ValueError, match='part-0.arrow.*leads out|leads out.*0/'):
+    episodes.open(tmp_path)
+
+
+def packed(root, compression='zstd'):
+  """A dataset of Minari's with one table, which none of it would pack."""
   place, count = root / 'data/0', STEPS + 1
   place.mkdir(parents=True)
   about = {'total_episodes': 1, 'data_format': 'arrow', 'total_steps': STEPS}
   for folder in (place.parent, place):
     (folder / 'metadata.json').write_text(json.dumps(about))
-  table = pa.table({'observations': vectors(1 << 19, count)})
-  how = pa.ipc.IpcWriteOptions(compression='zstd')
+  wide = 1 << 19 if compression else 3
+  columns = {'observations': vectors(wide, count), 'actions': vectors(2, count)}
+  columns |= {'rewards': np.zeros(count), 'terminations': np.zeros(count, bool)}
+  table = pa.table(columns)
+  how = pa.ipc.IpcWriteOptions(compression=compression)
   with pa.ipc.new_file(place / 'part-0.arrow', table.schema, options=how) as f:
     f.write_table(table)
   return root
