@@ -28,7 +28,10 @@ def opened(path: str | os.PathLike) -> Iterator:
       f'{path}: not a readable HDF5 file ({error}); copy it again'
     ) from error
   with file:
-    yield file
+    try:
+      yield file
+    except RuntimeError as error:  # What HDF5 says of a damaged inside.
+      raise ValueError(f'{path}: {error}; copy it again') from error
 
 
 def files_below(path: pathlib.Path) -> list[pathlib.Path]:
