@@ -56,7 +56,10 @@ def _read(path, name):
   if not (path / 'results.jsonl').exists():
     raise ValueError(f'{path}: not finished; {mend}')
   acts = experiment.finetune and not experiment.tune
-  places = domains.acting(domains.of(experiment)) if acts else ()
+  try:
+    places = domains.acting(domains.of(experiment)) if acts else ()
+  except ValueError as error:  # Of what is not on this machine.
+    raise ValueError(f'{path / "config.json"}: {error}') from error
   seeds = plan.seeds(experiment)
   scores = _scores(path, experiment, seeds, places, mend) if places else {}
   whole, essence = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rpt_jax import episodes
-from rpt_jax.episodes import decode, parquet
+from rpt_jax.episodes import decode, hdf5, parquet
 from rpt_jax.episodes.ros import cdr
 from tests.episodes.formats import test_lerobot
 
@@ -104,6 +104,28 @@ def test_what_is_shared_is_read_as_it_is(tmp_path):
     own = parquet.Tables().rows(path, names, 100, 700)
     assert own.to_pylist() == table.select(names).slice(100, 700).to_pylist()
   assert parquet.whole(path).to_pylist() == table.to_pylist()
+
+
+def test_values_that_are_one_in_an_hdf5_file(tmp_path):
+  """A place of 16 bytes for each says that it is the same frame."""
+  h5py = pytest.importorskip('h5py')
+  path, steps = tmp_path / 'demo.hdf5', 3000
+  frame = np.random.default_rng(0).bytes(200_000)
+  with h5py.File(path, 'w') as file:
+    group = file.create_group('data/demo_0')
+    group['actions'], group['obs/state'] = np.zeros((2, steps, 2))
+    kind = h5py.vlen_dtype(np.uint8)
+    frames = group.create_dataset('obs/image', (steps,), dtype=kind)
+    frames[0] = np.frombuffer(frame, np.uint8)
+    begin = frames.id.get_offset()
+  content = bytearray(path.read_bytes())
+  content[begin : begin + 16 * steps] = content[begin : begin + 16] * steps
+  path.write_bytes(content)
+  with hdf5.opened(path) as file, pytest.raises(ValueError, match='declares'):
+    hdf5.values(file['data/demo_0/obs'], 'image')
+  with hdf5.opened(path) as file:
+    (first,) = hdf5.values(file['data/demo_0/obs'], 'image', slice(7, 8))
+  assert first.tobytes() == frame
 
 
 def test_tables_of_minari_lie_in_its_folder(tmp_path):

@@ -23,7 +23,7 @@ _NUMBERS = {
   **{f'uint{8 * n}': f'u{n}' for n in (1, 2, 4, 8)},
 }
 _FIELD = re.compile(
-  r'(?P<kind>[\w/]+)(<=\d+)?(?P<many>\[(?P<bound><=)?(?P<count>\d{0,9})\])?'
+  r'(?P<kind>[\w/]+)(<=\d+)?(?P<many>\[(?P<bound><=)?(?P<count>\d{0,12})\])?'
   r'\s+(?P<name>[A-Za-z]\w*)\s*(?P<constant>=?)'
 )
 # Each takes a byte of the message at least, and 200 of memory.
