@@ -186,10 +186,9 @@ def _episodes_v3(root):
   for path in sorted(listing.visible(folder, '.parquet')):
     files.regular(files.inside(root, path.relative_to(root).as_posix()))
     try:
-      with path.open('rb') as file:
-        names = read.parquet.read_schema(file).names
-        columns = [c for c in names if not c.startswith('stats/')]
-        tables.append(read.parquet.read_table(file, columns=columns))
+      names = parquet.Tables().about(path)[0].names
+      columns = [c for c in names if not c.startswith('stats/')]
+      tables.append(parquet.whole(path, columns))
     except (OSError, ValueError) as error:
       raise ValueError(f'{path}: cannot be read ({error}); {_MEND}') from error
   if not tables:
@@ -278,8 +277,7 @@ def tasks(root: pathlib.Path) -> dict[int, str]:
     return {}
   files.regular(files.inside(root, 'meta/tasks.parquet'))
   try:
-    with path.open('rb') as file:
-      table = parquet.library().parquet.read_table(file)
+    table = parquet.whole(path)
     names = sorted({*table.column_names} - {'task_index'})
     names = ['task'] if 'task' in names else names
     if len(names) != 1:

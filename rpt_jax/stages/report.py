@@ -2,8 +2,6 @@
 
 import itertools
 
-import numpy as np
-
 from rpt_jax import artifacts, domains, files, results, settings
 from rpt_jax.domains.playing import Played
 from rpt_jax.learning import cells, exploring, pictures, seeing
@@ -168,16 +166,15 @@ def _samples(image_model, inputs, rows):
   ]
   if measured:
     caption += f' On held-out frames: {", ".join(measured)}.'
-  with np.load(inputs[See.STAGE] / 'pictures.npz') as shown:
-    return frames.Samples(dict(shown), caption)
+  shown = files.read_arrays(inputs[See.STAGE] / 'pictures.npz')
+  return frames.Samples(shown, caption)
 
 
 def _imagined(inputs):
   """Pictures of goals, where they were imagined."""
   if Imagine.STAGE not in inputs:
     return {}
-  with np.load(inputs[Imagine.STAGE] / Imagine.PICTURES) as shown:
-    return dict(shown)
+  return files.read_arrays(inputs[Imagine.STAGE] / Imagine.PICTURES)
 
 
 def _rollouts(judged, filmed, inputs, rows):

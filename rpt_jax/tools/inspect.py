@@ -5,7 +5,8 @@ import pathlib
 
 from rpt_jax import episodes, files
 from rpt_jax.episodes import survey as survey_lib
-from rpt_jax.reporting import dataset, section
+from rpt_jax.reporting import dataset, section, terminal
+from rpt_jax.training import owned
 
 _NUMBERS = {'fps': float, 'clip_steps': int}
 _EXPECTED = {
@@ -28,15 +29,16 @@ def run(
   """
   path, settings = parse(spec)
   source = episodes.open(path, **settings)
-  survey = survey_lib.survey(source)
-  folder = pathlib.Path(workdir or pathlib.Path('runs') / _slug(survey.name))
-  folder.mkdir(parents=True, exist_ok=True)
+  folder = pathlib.Path(workdir or pathlib.Path('runs') / _slug(source.name))
   page = folder / 'dataset.html'
+  owned.check_page(page)
+  survey = survey_lib.survey(source)
+  folder.mkdir(parents=True, exist_ok=True)
   command = f'python -m rpt_jax.main --inspect={spec}'
   pasted = section.write(source, settings, survey)
   files.write_text(page, dataset.render(survey, pasted, f'Made by {command}'))
-  print('\n'.join(summary(survey)))
-  print(f'for a config:\n{pasted}')
+  print(terminal.plain('\n'.join(summary(survey))))
+  print(terminal.plain(f'for a config:\n{pasted}'))
   print(f'page: {page}')
   if recording:
     from rpt_jax.tools import rrd

@@ -178,7 +178,7 @@ class LeRobotStore:
     if self._features[name]['dtype'] == 'image':
       read = decode.image if column.kind == 'image' else decode.depth
       return decode.stack(
-        values.to_pylist(), lambda x: read(decode.encoded(x, self._root))
+        values.to_pylist(), read, lambda x: decode.encoded(x, self._root)
       )
     values = values.combine_chunks()
     shape = tuple(self._features[name].get('shape') or ())
