@@ -188,9 +188,9 @@ def _refuse(error, written=None):
   if not _is_ours(error):
     text = f'{type(error).__name__}: {text or "it gives no reason"}'
     text += f'; the traceback: {_traceback(error, written)}'
-  from rpt_jax.reporting import terminal
+  from rpt_jax.training import live
 
-  print(f'rpt_jax: error: {terminal.plain(text)}', file=sys.stderr)
+  print(f'rpt_jax: error: {live.plain(text)}', file=sys.stderr)
   return 3 if isinstance(error, FloatingPointError) else 2
 
 

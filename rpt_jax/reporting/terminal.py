@@ -1,6 +1,5 @@
 """What a run says before and after its work, in lines of a terminal."""
 
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -50,12 +49,6 @@ def end(page: str, findings: Sequence[Mapping[str, str]]) -> str:
   main = sorted(findings, key=lambda f: f['verdict'] == _MEASURED)[:_MAIN]
   lines = [_filled(f'{f["verdict"]}: {f["finding"]}') for f in main]
   return '\n'.join([*lines, f'page: {page}'])
-
-
-def plain(text: str) -> str:
-  """A text without what a terminal obeys: names come from files of others."""
-  obeyed = r'[\0-\x09\x0b-\x1f\x7f-\x9f]'
-  return re.sub(obeyed, '\N{REPLACEMENT CHARACTER}', text)
 
 
 def _kind(name):

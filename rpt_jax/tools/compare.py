@@ -16,11 +16,11 @@ import numpy as np
 
 from rpt_jax import files, results
 from rpt_jax.evals import intervals
-from rpt_jax.reporting import comparison, terminal
+from rpt_jax.reporting import comparison
 from rpt_jax.reporting.comparison import Comparison, Difference, Line, Table
 from rpt_jax.results import ALL, COST, UNSEEN, Acting, Costs
 from rpt_jax.tools import workdirs
-from rpt_jax.training import owned
+from rpt_jax.training import live, owned
 
 _LEVEL = 0.05
 # Tags that say of how much a value is, and not of what.
@@ -46,7 +46,7 @@ def run(paths: Sequence[str], folder: str | os.PathLike = '') -> pathlib.Path:
   page, command = folder / 'compare.html', f'--compare={",".join(paths)}'
   owned.check_page(page)
   files.write_text(page, comparison.render(between, command))
-  print(terminal.plain('\n'.join(comparison.lines(between))))
+  print(live.plain('\n'.join(comparison.lines(between))))
   print(f'page: {page}')
   return page
 

@@ -5,8 +5,8 @@ import pathlib
 
 from rpt_jax import episodes, files
 from rpt_jax.episodes import survey as survey_lib
-from rpt_jax.reporting import dataset, section, terminal
-from rpt_jax.training import owned
+from rpt_jax.reporting import dataset, section
+from rpt_jax.training import live, owned
 
 _NUMBERS = {'fps': float, 'clip_steps': int}
 _EXPECTED = {
@@ -37,8 +37,8 @@ def run(
   command = f'python -m rpt_jax.main --inspect={spec}'
   pasted = section.write(source, settings, survey)
   files.write_text(page, dataset.render(survey, pasted, f'Made by {command}'))
-  print(terminal.plain('\n'.join(summary(survey))))
-  print(terminal.plain(f'for a config:\n{pasted}'))
+  print(live.plain('\n'.join(summary(survey))))
+  print(live.plain(f'for a config:\n{pasted}'))
   print(f'page: {page}')
   if recording:
     from rpt_jax.tools import rrd

@@ -13,8 +13,8 @@ from rpt_jax.domains import documents
 from rpt_jax.domains.playing import Played
 from rpt_jax.envs.dm_control import experts
 from rpt_jax.models import words
-from rpt_jax.reporting import terminal
 from rpt_jax.tools import compare, inspect, rrd
+from rpt_jax.training import live
 from tests.episodes.test_survey import clean
 from tests.faults.test_hostile_files import refused
 from tests.tools.test_compare import finished
@@ -108,7 +108,7 @@ def test_nothing_of_a_file_moves_the_cursor(tmp_path, capsys):
   written = ''.join(capsys.readouterr())
   assert 'push' in written and 'found none' in written
   assert written.replace('\n', '').isprintable()
-  assert terminal.plain('é — 打开\n') == 'é — 打开\n'
+  assert live.plain('é — 打开\n') == 'é — 打开\n'
 
 
 def test_documents_lie_in_their_folder(tmp_path):
