@@ -258,11 +258,21 @@ def _train(config, kind, before, overrides):
     f'(config.encoder=trained, config.image_model.kind={kind})'
   )
   config.encoder = 'trained'
+  fitting = settings.plugin('vision/pretraining', kind)
+  fitting.patch = _divisor(config.get('frames', {}).get('size'), fitting.patch)
   if 'image_model' not in config or config.image_model is None:
-    config.image_model = settings.plugin('vision/pretraining', kind)
+    config.image_model = fitting
     return
   before['image_model.kind'] = config.image_model.kind
   overrides['image_model.kind'] = config.image_model.kind = kind
+  if 'image_model.patch' not in overrides:
+    overrides['image_model.patch'] = config.image_model.patch = fitting.patch
+
+
+def _divisor(size, most):
+  """Of pixels a side, so that there are 4 patches of it at least; or `most`."""
+  fit = (p for p in range(most, 0, -1) if size and size % p == 0)
+  return next((p for p in fit if size // p >= 4), most)
 
 
 def title() -> str:
