@@ -11,6 +11,7 @@ from rpt_jax.domains import Domain
 from rpt_jax.learning import (
   cells,
   checks_pretrain,
+  deploying,
   encoders,
   offline_to_online,
   policies,
@@ -69,6 +70,8 @@ def check(
     _check_guide(config.encoder, acting, played)
   if c.critic:
     offline_to_online.check(c.critic, 'config.finetune.critic')
+  if c.deploy:
+    deploying.check(c.deploy, 'config.finetune.deploy')
 
 
 def _check_freeze(c, runs, places):
