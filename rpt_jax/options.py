@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from rpt_jax import __version__, experiments, settings
-from rpt_jax.settings import reading
+from rpt_jax.settings import datasets, reading
 
 
 def define_config(**how):
@@ -244,11 +244,12 @@ def configured(values: flags.FlagValues):
 
 def _recorded(name, spec):
   """The entry of a dataset that is given as --inspect takes it."""
-  from rpt_jax.tools import inspect
-
-  path, how = inspect.parse(spec, f'--config.domains.{name}')
-  own = {key: how.pop(key) for key in ('split', 'format') if key in how}
-  return settings.plugin('domains', 'recorded', path=path, mapping=how, **own)
+  path, how = datasets.parse(spec, f'--config.domains.{name}')
+  own = {k: v for k, v in how.items() if k in ('split', 'format')}
+  mapping = {k: v for k, v in how.items() if k not in own}
+  return settings.plugin(
+    'domains', 'recorded', path=path, mapping=mapping, **own
+  )
 
 
 def _train(config, kind, before, overrides):

@@ -6,14 +6,9 @@ import pathlib
 from rpt_jax import episodes, files
 from rpt_jax.episodes import survey as survey_lib
 from rpt_jax.reporting import dataset, section
+from rpt_jax.settings import datasets
 from rpt_jax.training import live, owned
 
-_NUMBERS = {'fps': float, 'clip_steps': int}
-_EXPECTED = {
-  'fps': 'a number',
-  'clip_steps': 'a whole number',
-  'size': 'height x width, as in 96x128',
-}
 _MAX_PRINTED = 20
 
 
@@ -27,7 +22,7 @@ def run(
   `workdir`, by default `runs/inspect-<name>`; with `recording` episodes go to a
   file for rerun.
   """
-  path, settings = parse(spec)
+  path, settings = datasets.parse(spec)
   source = episodes.open(path, **settings)
   folder = pathlib.Path(workdir or pathlib.Path('runs') / _slug(source.name))
   page = folder / 'dataset.html'
@@ -47,30 +42,6 @@ def run(
   return page
 
 
-def parse(spec: str, flag: str = '--inspect') -> tuple[str, dict]:
-  """`path,key=value,...` as (path, arguments of `episodes.open`).
-
-  A path may hold commas: the longest one that exists is taken. ValueError names
-  the flag that it is of.
-  """
-  parts = spec.split(',')
-  paths = [','.join(parts[:count]) for count in range(len(parts), 0, -1)]
-  path = next(filter(_exists, paths), parts[0])
-  pairs = parts[path.count(',') + 1 :]
-  settings = {}
-  for pair in pairs:
-    key, equals, value = pair.partition('=')
-    if not equals or not value:
-      raise ValueError(f'{flag}: found {pair!r}, expected key=value')
-    try:
-      settings[key] = _value(key, value)
-    except ValueError as error:
-      raise ValueError(
-        f'{flag}: {key}: found {value!r}, expected {_EXPECTED[key]}'
-      ) from error
-  return path, settings
-
-
 def summary(survey: survey_lib.Survey) -> list[str]:
   """The lines that are printed."""
   table = [dataset.HEAD, *dataset.rows(survey)]
@@ -88,19 +59,6 @@ def summary(survey: survey_lib.Survey) -> list[str]:
   lines.append(f'suspicious: {len(survey.warnings)}')
   lines += [f'  {text}' for text in survey.warnings[:_MAX_PRINTED]]
   return lines
-
-
-def _exists(path):
-  return pathlib.Path(path).expanduser().exists()
-
-
-def _value(key, value):
-  if key == 'size':
-    height, width = map(int, value.split('x'))
-    if min(height, width) < 1:
-      raise ValueError(value)
-    return height, width
-  return _NUMBERS.get(key, str)(value)
 
 
 def _slug(name):
