@@ -260,7 +260,8 @@ def _train(config, kind, before, overrides):
   )
   config.encoder = 'trained'
   fitting = settings.plugin('vision/pretraining', kind)
-  fitting.patch = _divisor(config.get('frames', {}).get('size'), fitting.patch)
+  size = config.frames.size if 'frames' in config else None
+  fitting.patch = _divisor(size, fitting.patch)
   if 'image_model' not in config or config.image_model is None:
     config.image_model = fitting
     return
