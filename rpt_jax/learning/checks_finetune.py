@@ -21,6 +21,7 @@ from rpt_jax.learning import (
 from rpt_jax.learning.runs import Runs
 from rpt_jax.models import heads
 from rpt_jax.policy import Execution, monitors
+from rpt_jax.policy.monitors import surprise
 from rpt_jax.results import FINETUNE, SCRATCH
 from rpt_jax.settings import Experiment, refuse
 from rpt_jax.types import ACTION, StreamSpec
@@ -134,6 +135,14 @@ def _check_comparisons(config, runs):
 def _check_watch(c, acting, runs, played, chunk):
   """Successes enough for the rate, worlds that there are, a run."""
   where = 'config.evaluate.watch'
+  if c.run and c.run not in runs.all():
+    refuse(f'{where}.run', c.run, f'one of {sorted(runs.all())}')
+  able = {name for domain in acting for name in watch.worlds(domain)}
+  unknown = [w for w in c.worlds if w not in able and not watch.delay(w)]
+  if unknown:
+    refuse(
+      f'{where}.worlds', unknown, f"some of {sorted(able)}, or 'late:<steps>'"
+    )
   if not c.monitors:
     return
   # Where several watch, each has its part of the rate.
@@ -144,24 +153,29 @@ def _check_watch(c, acting, runs, played, chunk):
       'with fewer no threshold keeps that rate'
     )
     refuse(f'{where}.calibration', c.calibration, expected)
-  if c.run and c.run not in runs.all():
-    refuse(f'{where}.run', c.run, f'one of {sorted(runs.all())}')
-  able = {name for domain in acting for name in watch.worlds(domain)}
   if not able:
     names = [domain.name for domain in acting]
     refuse(
       f'{where}.monitors', list(c.monitors), f'none, as none can watch {names}'
     )
-  unknown = [w for w in c.worlds if w not in able and not watch.delay(w)]
-  if unknown:
-    refuse(
-      f'{where}.worlds', unknown, f"some of {sorted(able)}, or 'late:<steps>'"
-    )
+  _check_foreseen(c, runs, f'{where}.monitors')
   for late in filter(None, map(watch.delay, c.worlds)):
     try:
       dataclasses.replace(played, delay=late).check(chunk)
     except ValueError as error:
       raise ValueError(f'{where}.worlds: {error}') from error
+
+
+def _check_foreseen(c, runs, where):
+  """A run reads and predicts what monitors are to be surprised by."""
+  every = runs.all()
+  chosen = [every[c.run]] if c.run else every.values()
+  seen = {s for run in chosen for s in run.targets if s in run.streams}
+  for name, monitor in c.monitors.items():
+    is_surprised = isinstance(monitor, surprise.Settings)
+    streams = monitor.streams if is_surprised else ()
+    if missing := [s for s in streams if s not in seen]:
+      refuse(f'{where}.{name}.streams', missing, f'some of {sorted(seen)}')
 
 
 def _check_guide(encoder, acting, played):

@@ -1,4 +1,4 @@
-"""Sections on what was measured besides acting: units, probes, losses, cost.
+"""Sections on what was measured besides acting: units, probes, losses.
 
 Each takes plain rows and returns HTML; without its content it returns ''.
 """
@@ -15,9 +15,7 @@ from rpt_jax.reporting import (
   verdicts,
 )
 from rpt_jax.results import (
-  COST,
   FINETUNE,
-  Costs,
   Pretrain,
   Probe,
   Quantize,
@@ -176,44 +174,6 @@ def training(doc: html.Document, losses: dict[str, list[dict]]) -> str:
     'codebooks are not comparable.',
     'wide',
     behind.curves(drawn),
-  )
-
-
-def costs(doc: html.Document, rows) -> str:
-  """Seconds and peak memory of every stage."""
-  seconds = results.select(rows, Costs.SECONDS, kind=COST)
-  memory = results.select(rows, Costs.MEMORY, kind=COST)
-  stages = list(dict.fromkeys(row['stage'] for row in seconds))
-  if not stages:
-    return ''
-  totals = [
-    {'value': sum(r['value'] for r in seconds if r['stage'] == stage)}
-    for stage in stages
-  ]
-  texts = []
-  for stage, total in zip(stages, totals, strict=True):
-    text = tidy.duration(total['value'])
-    peaks = [row['value'] for row in memory if row['stage'] == stage]
-    texts.append(f'{text}, {max(peaks):.1f} GiB' if peaks else text)
-  unit, scale = ('minutes', 60.0) if totals else ('seconds', 1.0)
-  if max(total['value'] for total in totals) < 120:
-    unit, scale = 'seconds', 1.0
-  scaled = [{'value': total['value'] / scale} for total in totals]
-  picture = plots.bars(scaled, stages, unit, texts)
-  whole = tidy.duration(sum(total['value'] for total in totals))
-  return doc.figure(
-    html.image(picture, 'Time per stage', 'plot'),
-    f'Time per stage, {whole} in all. Beside each bar: time, and the peak '
-    'memory of its process where it was measured.',
-    data_html=behind.table(
-      ['stage', 'seconds'],
-      [
-        f'<td class="text">{html.escape(stage)}</td>'
-        + html.cell(tidy.number(total['value'], 1))
-        for stage, total in zip(stages, totals, strict=True)
-      ],
-      1,
-    ),
   )
 
 

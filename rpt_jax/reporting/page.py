@@ -11,6 +11,7 @@ from rpt_jax.reporting import (
   acting,
   choices,
   controls,
+  costs,
   deploying,
   explorer,
   findings,
@@ -157,7 +158,7 @@ def compose(content: Content) -> str:
   )
   _pictures(doc, content, rest, run)
   doc.section('training', 'Training', [measures.training(doc, content.losses)])
-  doc.section('cost', 'Cost', [measures.costs(doc, rows)])
+  doc.section('cost', 'Cost', [costs.costs(doc, rows)])
   doc.section('again', 'Making it again', _again(content))
   return doc.render(content.title, content.subtitle, _footer(rows))
 

@@ -5,8 +5,7 @@
 Frames are those of `hubert_units` with CartPole beside, of seed 0, as the code
 makes them today: for the table "Which image model holds the state?" of
 configs/README.md. Each row is trained and probed in `<workdir>/<row>_<seed>`;
-what is there already is told again. Of `mae` no seed was made yet, of
-`siamese_mae` one.
+what is there already is told again. Of `mae_scaled` no seed was made.
 """
 
 import pathlib
@@ -24,10 +23,16 @@ ENVS = ('Acrobot-v1', 'MountainCar-v0', 'Pendulum-v1', 'CartPole-v1')
 SHARED = ('collect', 'frames')
 SEEDS = range(3)
 SMALL = dict(patch=8, width=64, depth=2, decoder_width=64, decoder_depth=1)
+LONG = SMALL | dict(steps=3000, batch_size=32)
 # {row: (image model and its settings, or an encoder; what is read of it)}
 ROWS = {
+  'random': ('random', {}, 'patches'),
+  'pixels': ('pixels', {}, 'patches'),
   'edges': ('edges', {}, 'patches'),
-  'mae': ('mae', SMALL | dict(steps=3000, batch_size=32), 'grid4'),
+  'foreground': ('foreground', dict(steps=1000), 'patches'),
+  'mae': ('mae', LONG, 'grid4'),
+  # The rate of the paper, 1.5e-4 for each 256 frames of a batch.
+  'mae_scaled': ('mae', LONG | dict(learning_rate=1.5e-4 * 32 / 256), 'grid4'),
   'siamese_mae': ('siamese_mae', SMALL | dict(batch_size=32), 'grid4'),
 }
 

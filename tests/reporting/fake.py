@@ -165,6 +165,9 @@ def other_rows(rng):
         mean_row(rng, Pretrain.STAGE, name, value - off, **tags)
         for name, value in learned(i, described).items()
       ]
+  for run in RUNS:
+    tags = {'kind': results.COST, 'run': run}
+    rows.append(row(Pretrain.STAGE, Costs.FLOPS, 4.1e11, **tags))
   for stage, seconds, memory in (
     ('collect', 41, 1.9), ('see', 118, 1.4), ('encode', 37, 1.1),
     ('quantize', 65, 2.2), ('pretrain', 171, 1.2), ('finetune', 214, 1.6),
@@ -258,7 +261,11 @@ def uses(clips, lane):
     at = np.flatnonzero(unit_N == number)[[0, -1]]
     nearest = [(int(clip_N[n]), int(n % len(clips[0].steps_S))) for n in at]
     action = explorer.Action(
-      clips[0].domain, int(count), np.array([0.5, -1.0]), np.array([0.1, 0.2])
+      clips[0].domain,
+      int(count),
+      np.array([0.5, -1.0]),
+      np.array([0.1, 0.2]),
+      ('<i>x</i>', ''),
     )
     used.append(
       explorer.Unit(int(number), int(count), nearest, [action], share, 0.3)

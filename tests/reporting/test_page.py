@@ -188,6 +188,14 @@ def test_what_a_frame_shows_has_a_table_where_it_was_probed(content):
     assert (title in document) == ('visible_r2' in names)
 
 
+def test_what_pretraining_takes_stands_where_something_is_pretrained(content):
+  for names in (('seconds',), ('seconds', 'flops')):
+    rows = rows_named(content, *names, kind='cost')
+    document = page.compose(page.Content(rows=rows))
+    said = 'in TFLOP (of its products, all steps): clip-mean + delta 0.41, '
+    assert (said in document) == ('flops' in names)
+
+
 def test_text_is_escaped():
   evil = '<script>alert("&")</script>'
   rows = [
@@ -260,6 +268,17 @@ def test_one_seed_and_one_demo_still_make_a_page():
     )
   )
   assert found.sections == ['findings', 'return', 'training', 'cost']
+
+
+def test_of_one_environment_no_mean_stands_beside_it():
+  rows = fake.score_rows(np.random.default_rng(0))
+  for envs in (fake.ENVS[:1], fake.ENVS):
+    of = [r for r in rows if results.tag(r, 'env') in (results.ALL, *envs)]
+    content = dataclasses.replace(fake.content(), rows=of)
+    text = page.compose(content)
+    drawn = re.findall(r'alt="[^"]*? against demonstrations, (\S+?)"', text)
+    group = () if len(envs) == 1 else (results.ALL,)
+    assert drawn == [*group, *envs]
 
 
 def test_best_in_each_column_is_marked(content):

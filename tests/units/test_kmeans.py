@@ -156,6 +156,14 @@ def test_fewer_distinct_rows_than_clusters_leaves_the_rest_empty():
   assert np.isfinite(fitted.c_KD).all()
 
 
+def test_a_row_that_has_a_cluster_of_its_own_gets_no_second_one():
+  x_ND = np.float32([[0, 0], [0, 0], [100, 100]])
+  init_KD = np.float32([[0, 0], [100, 100], [1000, -1000]])
+  fitted = kmeans.fit(x_ND, 3, jax.random.key(0), init_KD=init_KD)
+  assert np.asarray(fitted.count_K).tolist() == [2, 1, 0]
+  np.testing.assert_allclose(fitted.c_KD, init_KD, atol=1e-3)
+
+
 @pytest.mark.parametrize('batch_size', [0, 512])
 def test_same_key_same_bits(batch_size):
   x_ND = blobs()
@@ -339,6 +347,13 @@ def test_examples_are_the_nearest_rows_of_a_unit():
   n_KC = kmeans.examples(codebook, x_ND, 4)
   assert n_KC.tolist() == [[2, 0, 4, -1], [5, 3, 1, -1], [-1] * 4]
   assert kmeans.examples(codebook, x_ND, 1).tolist() == [[2], [5], [-1]]
+
+
+def test_what_a_process_has_whole_stays_where_it_is():
+  mesh = jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))
+  x_N = rows_lib.replicate(jnp.arange(8.0), mesh)
+  assert rows_lib.local([x_N])[0] is x_N
+  np.testing.assert_array_equal(jax.jit(rows_lib.local)(x_N), x_N)
 
 
 def test_bad_input_says_what_to_do():

@@ -166,6 +166,9 @@ def test_only_safe_files_are_fetched(folder, monkeypatch):
   assert vision.load('facebook/vit-mae-base').dim == 16
   (patterns,) = asked.values()
   assert all('json' in x or x.endswith('.safetensors') for x in patterns)
+  (folder / 'model.safetensors').unlink()  # As where there is a pickle alone.
+  with pytest.raises(ValueError, match=r'vit-mae-base: it holds no \*\.safe'):
+    vision.load('facebook/vit-mae-base')
 
 
 @pytest.mark.parametrize(
@@ -285,7 +288,7 @@ def test_configs_that_do_not_fit_are_named(folder, change, message):
   [
     ({'dtype': 'float16'}, 'dtype'),
     ({'image_size': 30}, 'multiple of the patch, 8'),
-    ({'output': 'projected'}, "'projected' is not something"),
+    ({'output': 'projected'}, "found 'projected', expected 'mean_patch'"),
     ({'output': 'grid3'}, 'grid3'),
   ],
 )
