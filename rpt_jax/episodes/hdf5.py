@@ -31,7 +31,7 @@ def opened(path: str | os.PathLike) -> Iterator:
   with file:
     try:
       yield file
-    except RuntimeError as error:  # What HDF5 says of a damaged inside.
+    except (KeyError, RuntimeError) as error:  # It has no kind of its own.
       raise ValueError(f'{path}: {error}; copy it again') from error
 
 

@@ -128,6 +128,17 @@ def test_values_that_are_one_in_an_hdf5_file(tmp_path):
   assert first.tobytes() == frame
 
 
+@pytest.mark.parametrize('kind', (KeyError, RuntimeError))
+def test_what_hdf5_says_of_a_damaged_group_names_its_file(kind, tmp_path):
+  """Bits that are flipped end in either, as the fuzz has shown."""
+  h5py = pytest.importorskip('h5py')
+  path = tmp_path / 'a.hdf5'
+  h5py.File(path, 'w').close()
+  with pytest.raises(ValueError, match='a.hdf5: .*bad heap.*copy it again'):
+    with hdf5.opened(path):
+      raise kind('bad heap free list')
+
+
 def test_tables_of_minari_lie_in_its_folder(tmp_path):
   place = packed(tmp_path, None) / 'data/0/part-0.arrow'
   assert len(episodes.open(tmp_path)) == 1

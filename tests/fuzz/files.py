@@ -7,10 +7,12 @@ its path; anything else is wrong, as is more than a GiB or a minute.
 import collections
 import dataclasses
 import json
+import pathlib
 import random
 import resource
 import shutil
 import signal
+import zipfile
 
 import jax
 import numpy as np
@@ -25,6 +27,7 @@ from tests.episodes.formats import test_lerobot
 from tests.faults.test_broken_data import make_episode
 
 MOST, SECONDS = 1 << 30, 60
+STORED = pathlib.Path(__file__).parents[1] / 'episodes/formats/data'
 TEXTS = (
   '../../etc/hostname',
   '/etc/passwd',
@@ -80,6 +83,18 @@ def _animations(folder):
     first.save(folder / name, **how, **more)
 
 
+def _copied(name):
+  """A dataset that its own library wrote, as tests of its reader have it."""
+  return lambda folder: shutil.copytree(
+    STORED / name, folder, dirs_exist_ok=True
+  )
+
+
+def _minari(folder):
+  with zipfile.ZipFile(STORED / 'minari.zip') as archive:
+    archive.extractall(folder)
+
+
 def _read_all(path):
   source = episodes.open(path)
   for index in range(min(len(source), 4)):
@@ -94,6 +109,18 @@ FORMATS = {
   'lerobot v3': (test_lerobot.write_v3, _read_all),
   'rlds': (_toy_rlds, lambda folder: _read_all(folder / 'toy')),
   'animations': (_animations, _read_all),
+  'minari': (
+    _minari,
+    lambda f: [
+      _read_all(f / 'nested' / f'{kind}-v0')
+      for kind in ('hdf5', 'arrow', 'parquet')
+    ],
+  ),
+  'streams': (_copied('huggingface/saved/train'), _read_all),
+  'tables': (_copied('huggingface/hub'), _read_all),
+  'mcap': (_copied('mcap/episode_1'), _read_all),
+  'sqlite': (_copied('mcap/episode_0'), _read_all),
+  'zarr': (_copied('replay_zarr/pusht.zarr'), _read_all),
   'image model': (_model, lambda f: vision.load(f, output='patches')),
   'latents': (_shards, lambda f: store.load(f, ('latent',))),
   'artifacts': (
@@ -184,7 +211,8 @@ def _damage(rng, folder):
   path = rng.choice(sorted(p for p in folder.rglob('*') if p.is_file()))
   content = bytearray(path.read_bytes())
   kinds = ['flip', 'cut', 'zero', 'noise', 'empty', 'gone', 'link', 'folder']
-  kinds += ['json'] * 8 * (path.suffix in ('.json', '.jsonl'))
+  is_json = path.suffix in ('.json', '.jsonl') or path.name == '.zarray'
+  kinds += ['json'] * 8 * is_json
   kinds += ['header'] * 4 * (path.suffix == '.safetensors')
   kind = rng.choice(kinds)
   if kind == 'flip':
