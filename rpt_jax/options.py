@@ -13,6 +13,7 @@ from ml_collections import config_flags
 
 from rpt_jax import __version__, experiments, settings
 from rpt_jax.settings import reading
+from rpt_jax.settings import spec as specs
 
 
 def define_config(**how):
@@ -244,9 +245,7 @@ def configured(values: flags.FlagValues):
 
 def _recorded(name, spec):
   """The entry of a dataset that is given as --inspect takes it."""
-  from rpt_jax.tools import inspect
-
-  path, how = inspect.parse(spec, f'--config.domains.{name}')
+  path, how = specs.dataset(spec, f'--config.domains.{name}')
   own = {key: how.pop(key) for key in ('split', 'format') if key in how}
   return settings.plugin('domains', 'recorded', path=path, mapping=how, **own)
 
@@ -259,7 +258,8 @@ def _train(config, kind, before, overrides):
   )
   config.encoder = 'trained'
   fitting = settings.plugin('vision/pretraining', kind)
-  fitting.patch = _divisor(config.get('frames', {}).get('size'), fitting.patch)
+  if 'frames' in config:
+    fitting.patch = _divisor(config.frames.size, fitting.patch)
   if 'image_model' not in config or config.image_model is None:
     config.image_model = fitting
     return

@@ -6,13 +6,8 @@ import pathlib
 from rpt_jax import episodes, files
 from rpt_jax.episodes import survey as survey_lib
 from rpt_jax.reporting import dataset, section
+from rpt_jax.settings import spec as specs
 
-_NUMBERS = {'fps': float, 'clip_steps': int}
-_EXPECTED = {
-  'fps': 'a number',
-  'clip_steps': 'a whole number',
-  'size': 'height x width, as in 96x128',
-}
 _MAX_PRINTED = 20
 
 
@@ -26,7 +21,7 @@ def run(
   `workdir`, by default `runs/inspect-<name>`; with `recording` episodes go to a
   file for rerun.
   """
-  path, settings = parse(spec)
+  path, settings = specs.dataset(spec)
   source = episodes.open(path, **settings)
   survey = survey_lib.survey(source)
   folder = pathlib.Path(workdir or pathlib.Path('runs') / _slug(survey.name))
@@ -43,30 +38,6 @@ def run(
 
     print(f'rerun {rrd.of_dataset(source, recording)}')
   return page
-
-
-def parse(spec: str, flag: str = '--inspect') -> tuple[str, dict]:
-  """`path,key=value,...` as (path, arguments of `episodes.open`).
-
-  A path may hold commas: the longest one that exists is taken. ValueError names
-  the flag that it is of.
-  """
-  parts = spec.split(',')
-  paths = [','.join(parts[:count]) for count in range(len(parts), 0, -1)]
-  path = next(filter(_exists, paths), parts[0])
-  pairs = parts[path.count(',') + 1 :]
-  settings = {}
-  for pair in pairs:
-    key, equals, value = pair.partition('=')
-    if not equals or not value:
-      raise ValueError(f'{flag}: found {pair!r}, expected key=value')
-    try:
-      settings[key] = _value(key, value)
-    except ValueError as error:
-      raise ValueError(
-        f'{flag}: {key}: found {value!r}, expected {_EXPECTED[key]}'
-      ) from error
-  return path, settings
 
 
 def summary(survey: survey_lib.Survey) -> list[str]:
@@ -86,19 +57,6 @@ def summary(survey: survey_lib.Survey) -> list[str]:
   lines.append(f'suspicious: {len(survey.warnings)}')
   lines += [f'  {text}' for text in survey.warnings[:_MAX_PRINTED]]
   return lines
-
-
-def _exists(path):
-  return pathlib.Path(path).expanduser().exists()
-
-
-def _value(key, value):
-  if key == 'size':
-    height, width = map(int, value.split('x'))
-    if min(height, width) < 1:
-      raise ValueError(value)
-    return height, width
-  return _NUMBERS.get(key, str)(value)
 
 
 def _slug(name):

@@ -64,34 +64,6 @@ def test_a_section_has_a_name_that_python_takes(tmp_path, name):
   assert len(settings.read(settings.Experiment, config).domains) == 1
 
 
-def test_settings_of_a_spec():
-  path, settings = inspect.parse('a/b,card=droid,fps=10,clip_steps=5,size=2x3')
-  assert path == 'a/b'
-  assert settings == {
-    'card': 'droid',
-    'fps': 10.0,
-    'clip_steps': 5,
-    'size': (2, 3),
-  }
-  for spec, words in (
-    ('a,card', "found 'card', expected key=value"),
-    ('a,fps=fast', "fps: found 'fast', expected a number"),
-    ('a,clip_steps=1.5', "clip_steps: found '1.5', expected a whole number"),
-    ('a,size=96', "size: found '96', expected height x width, as in 96x128"),
-    ('a,size=0x0', "size: found '0x0', expected height x width"),
-    ('a,size=-1x5', "size: found '-1x5', expected height x width"),
-  ):
-    with pytest.raises(ValueError, match=f'^--inspect: {words}'):
-      inspect.parse(spec)
-
-
-def test_a_path_with_commas_is_taken_where_it_exists(tmp_path):
-  folder = tmp_path / 'comma, dir'
-  folder.mkdir()
-  assert inspect.parse(f'{folder}') == (f'{folder}', {})
-  assert inspect.parse(f'{folder},fps=5') == (f'{folder}', {'fps': 5.0})
-
-
 def test_the_doctor_names_packages_devices_and_datasets(tmp_path):
   (tmp_path / 'good').mkdir()
   np.savez(tmp_path / 'good/0.npz', **clean(0))
