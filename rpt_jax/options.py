@@ -12,7 +12,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from rpt_jax import __version__, experiments, settings
-from rpt_jax.settings import datasets, reading
+from rpt_jax.settings import reading
+from rpt_jax.settings import spec as specs
 
 
 def define_config(**how):
@@ -244,12 +245,9 @@ def configured(values: flags.FlagValues):
 
 def _recorded(name, spec):
   """The entry of a dataset that is given as --inspect takes it."""
-  path, how = datasets.parse(spec, f'--config.domains.{name}')
-  own = {k: v for k, v in how.items() if k in ('split', 'format')}
-  mapping = {k: v for k, v in how.items() if k not in own}
-  return settings.plugin(
-    'domains', 'recorded', path=path, mapping=mapping, **own
-  )
+  path, how = specs.dataset(spec, f'--config.domains.{name}')
+  own = {key: how.pop(key) for key in ('split', 'format') if key in how}
+  return settings.plugin('domains', 'recorded', path=path, mapping=how, **own)
 
 
 def _train(config, kind, before, overrides):
@@ -260,8 +258,8 @@ def _train(config, kind, before, overrides):
   )
   config.encoder = 'trained'
   fitting = settings.plugin('vision/pretraining', kind)
-  size = config.frames.size if 'frames' in config else None
-  fitting.patch = _divisor(size, fitting.patch)
+  if 'frames' in config:
+    fitting.patch = _divisor(config.frames.size, fitting.patch)
   if 'image_model' not in config or config.image_model is None:
     config.image_model = fitting
     return

@@ -6,7 +6,7 @@ import pathlib
 from rpt_jax import episodes, files
 from rpt_jax.episodes import survey as survey_lib
 from rpt_jax.reporting import dataset, section
-from rpt_jax.settings import datasets
+from rpt_jax.settings import spec as specs
 from rpt_jax.training import live, owned
 
 _MAX_PRINTED = 20
@@ -22,7 +22,7 @@ def run(
   `workdir`, by default `runs/inspect-<name>`; with `recording` episodes go to a
   file for rerun.
   """
-  path, settings = datasets.parse(spec)
+  path, settings = specs.dataset(spec)
   source = episodes.open(path, **settings)
   folder = pathlib.Path(workdir or pathlib.Path('runs') / _slug(source.name))
   page = folder / 'dataset.html'

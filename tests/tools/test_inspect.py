@@ -8,7 +8,6 @@ import pytest
 from rpt_jax import domains, episodes, settings
 from rpt_jax.episodes import survey
 from rpt_jax.reporting import dataset, section
-from rpt_jax.settings import datasets
 from rpt_jax.tools import doctor, inspect
 from tests.episodes.rlds.test_tfrecord import BRIDGE, needs_bridge
 from tests.episodes.test_survey import clean
@@ -63,34 +62,6 @@ def test_a_section_has_a_name_that_python_takes(tmp_path, name):
   config = settings.base(title='x')
   exec(text, {'config': config, 'settings': settings})
   assert len(settings.read(settings.Experiment, config).domains) == 1
-
-
-def test_settings_of_a_spec():
-  path, settings = datasets.parse('a/b,card=droid,fps=10,clip_steps=5,size=2x3')
-  assert path == 'a/b'
-  assert settings == {
-    'card': 'droid',
-    'fps': 10.0,
-    'clip_steps': 5,
-    'size': (2, 3),
-  }
-  for spec, words in (
-    ('a,card', "found 'card', expected key=value"),
-    ('a,fps=fast', "fps: found 'fast', expected a number"),
-    ('a,clip_steps=1.5', "clip_steps: found '1.5', expected a whole number"),
-    ('a,size=96', "size: found '96', expected height x width, as in 96x128"),
-    ('a,size=0x0', "size: found '0x0', expected height x width"),
-    ('a,size=-1x5', "size: found '-1x5', expected height x width"),
-  ):
-    with pytest.raises(ValueError, match=f'^--inspect: {words}'):
-      datasets.parse(spec)
-
-
-def test_a_path_with_commas_is_taken_where_it_exists(tmp_path):
-  folder = tmp_path / 'comma, dir'
-  folder.mkdir()
-  assert datasets.parse(f'{folder}') == (f'{folder}', {})
-  assert datasets.parse(f'{folder},fps=5') == (f'{folder}', {'fps': 5.0})
 
 
 def test_the_doctor_names_packages_devices_and_datasets(tmp_path):

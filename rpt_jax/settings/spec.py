@@ -1,6 +1,7 @@
-"""A dataset as flags name it: a path, and how it is read."""
+"""A dataset in one word of the command line: its path, and how it is read."""
 
 import pathlib
+from typing import Any
 
 _NUMBERS = {'fps': float, 'clip_steps': int}
 _EXPECTED = {
@@ -10,7 +11,7 @@ _EXPECTED = {
 }
 
 
-def parse(spec: str, flag: str = '--inspect') -> tuple[str, dict]:
+def dataset(spec: str, flag: str = '--inspect') -> tuple[str, dict[str, Any]]:
   """`path,key=value,...` as (path, arguments of `episodes.open`).
 
   A path may hold commas: the longest one that exists is taken. ValueError names
