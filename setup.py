@@ -100,6 +100,8 @@ setuptools.setup(
   long_description=README.read_text('utf-8'),
   long_description_content_type='text/markdown',
   author='the rpt_jax authors',
+  # Notebooks name it, too: launch/README.md says how to write another.
+  url='https://github.com/rpt-jax/rpt_jax',
   license='Apache-2.0',
   license_files=['LICENSE'],
   classifiers=[

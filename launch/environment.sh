@@ -13,16 +13,23 @@ environment() {
   }
   # Debian's python3 comes without ensurepip: then its pip fills the venv.
   if [ ! -x .venv/bin/python ]; then
+    echo "rpt_jax: installing into $PWD/.venv, which takes minutes" >&2
     "$python" -m venv .venv 2>/dev/null ||
       "$python" -m venv --clear --without-pip .venv
   fi
-  if .venv/bin/python -m pip --version >/dev/null 2>&1; then
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-      "${versions[@]}" -e ".$extra"
-  else
-    "$python" -m pip --python .venv/bin/python install --quiet \
-      --disable-pip-version-check "${versions[@]}" -e ".$extra"
+  local pip=(.venv/bin/python -m pip)
+  if ! "${pip[@]}" --version >/dev/null 2>&1; then
+    if "$python" -m pip --python .venv/bin/python --version >/dev/null 2>&1; then
+      pip=("$python" -m pip --python .venv/bin/python)
+    elif ! "$python" -m venv .venv >/dev/null 2>&1; then # Now it may have it.
+      echo "rpt_jax needs pip; on Debian, as root:" \
+        "apt-get install python3-venv" >&2
+      return 2
+    fi
   fi
+  # A dependency has an old setup.py, of which an old pip would complain.
+  "${pip[@]}" install --quiet --disable-pip-version-check --use-pep517 \
+    "${versions[@]}" -e ".$extra"
   # shellcheck disable=SC1091
   . .venv/bin/activate
 }

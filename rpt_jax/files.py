@@ -111,12 +111,13 @@ def holds(
   declared: int,
   stored: int,
   free: int = _FREE,
+  ratio: int = _MAX_RATIO,
 ):
   """Raises ValueError where `declared` bytes cannot be in `stored` ones.
 
   Of up to `free` bytes it is not asked.
   """
-  if declared > free and declared > _MAX_RATIO * stored:
+  if declared > free and declared > ratio * stored:
     raise ValueError(
       f'{path}: {what} declares {declared} bytes and holds {stored}; the file '
       'is damaged, copy it again'
@@ -246,8 +247,11 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """`write_text` of sorted JSON."""
-  write_text(path, json.dumps(value, indent=1, sort_keys=True) + '\n')
+  """Writes sorted JSON, a part at a time; names and errors as `write_text`."""
+  with writing(path) as partial:
+    with partial.open('w', encoding='utf-8', errors='surrogateescape') as file:
+      json.dump(value, file, indent=1, sort_keys=True)
+      file.write('\n')
 
 
 def write_array(path: pathlib.Path, array: np.ndarray) -> None:
@@ -261,6 +265,14 @@ def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   with writing(path) as partial, open(partial, 'wb') as file:
     np.savez_compressed(file, **arrays)
+
+
+def read_arrays(path: pathlib.Path, *names: str) -> dict[str, np.ndarray]:
+  """What `write_arrays` wrote, or some of it; errors as `reading`."""
+  with reading(path), np.load(regular(path)) as arrays:
+    declared = sum(entry.file_size for entry in arrays.zip.infolist())
+    holds(path, 'all of it', declared, path.stat().st_size, 1 << 30, 100)
+    return {name: arrays[name] for name in names or arrays}
 
 
 def take_place(

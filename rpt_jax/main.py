@@ -165,13 +165,17 @@ def _checked(config):
 
 def _look_after_data():
   """What needs no config: the flags on datasets and on this machine."""
-  from rpt_jax.tools import convert, doctor, inspect
-
   if options.DOCTOR.value:
+    from rpt_jax.tools import doctor
+
     doctor.run()
   if options.CONVERT.value:
+    from rpt_jax.tools import convert
+
     print(convert.run(options.CONVERT.value, options.WORKDIR.value or None))
   if options.INSPECT.value:
+    from rpt_jax.tools import inspect
+
     inspect.run(options.INSPECT.value, options.WORKDIR.value, options.RRD.value)
 
 
@@ -184,7 +188,9 @@ def _refuse(error, written=None):
   if not _is_ours(error):
     text = f'{type(error).__name__}: {text or "it gives no reason"}'
     text += f'; the traceback: {_traceback(error, written)}'
-  print(f'rpt_jax: error: {text}', file=sys.stderr)
+  from rpt_jax.training import live
+
+  print(f'rpt_jax: error: {live.plain(text)}', file=sys.stderr)
   return 3 if isinstance(error, FloatingPointError) else 2
 
 

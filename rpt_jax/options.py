@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from rpt_jax import __version__, experiments, settings
-from rpt_jax.settings import reading
+from rpt_jax.settings import datasets, reading
 
 
 def define_config(**how):
@@ -110,6 +110,8 @@ _EXAMPLES = """
 """
 # In what ml_collections says of a config file that raised something.
 _TRACEBACK = r'(?s)Error whilst parsing config file:.*\n(?=\w)'
+# In what it says of a flag that gives a section a value.
+_SECTION = r'flag (--\S+?)=.* as a ConfigDict'
 _WIDTH = 80
 
 
@@ -155,7 +157,12 @@ def parse(argv: list[str]) -> None:
     why = f'--config: a flag sets a key of what is not there: {error.args[0]}'
     raise ValueError(_not_there(argv) or why) from error
   except flags.IllegalFlagValueError as error:  # May hold a whole traceback.
-    raise ValueError(re.sub(_TRACEBACK, '', str(error))) from error
+    text = re.sub(_TRACEBACK, '', str(error))
+    if section := re.match(_SECTION, text):
+      text = f'{section[1]} is a section; set a key of it: {section[1]}.<key>='
+    raise ValueError(text) from error
+  except flags.UnrecognizedFlagError as error:
+    raise ValueError(f'{error}; --help has them all') from error
   if positional:
     raise ValueError(_positional(positional))
 
@@ -186,8 +193,8 @@ def _no_such(name, section, where):
   said += reading.closest(name, section)
   if where == 'config.domains':
     said += (
-      f'; add one in the config file, as in {where}.{name} = settings.plugin('
-      "'domains', 'recorded', path=...), which --inspect=<dataset> prints whole"
+      f'; --{where}.{name}=<dataset> adds one, as --inspect=<dataset> reads '
+      'it, or the config file, as what that prints last'
     )
   return said
 
@@ -227,7 +234,22 @@ def configured(values: flags.FlagValues):
   if kind in kinds and not os.path.exists(kind):
     _train(flag.value, kind, before, overrides)
   settings.rekind(flag.value, before, overrides)
+  for path, value in overrides.items():
+    section, _, name = path.partition('.')
+    if section == 'domains' and '.' not in name and isinstance(value, str):
+      del flag.value.domains[name]
+      flag.value.domains[name] = _recorded(name, value)
   return flag.value
+
+
+def _recorded(name, spec):
+  """The entry of a dataset that is given as --inspect takes it."""
+  path, how = datasets.parse(spec, f'--config.domains.{name}')
+  own = {k: v for k, v in how.items() if k in ('split', 'format')}
+  mapping = {k: v for k, v in how.items() if k not in own}
+  return settings.plugin(
+    'domains', 'recorded', path=path, mapping=mapping, **own
+  )
 
 
 def _train(config, kind, before, overrides):
@@ -237,11 +259,22 @@ def _train(config, kind, before, overrides):
     f'(config.encoder=trained, config.image_model.kind={kind})'
   )
   config.encoder = 'trained'
+  fitting = settings.plugin('vision/pretraining', kind)
+  size = config.frames.size if 'frames' in config else None
+  fitting.patch = _divisor(size, fitting.patch)
   if 'image_model' not in config or config.image_model is None:
-    config.image_model = settings.plugin('vision/pretraining', kind)
+    config.image_model = fitting
     return
   before['image_model.kind'] = config.image_model.kind
   overrides['image_model.kind'] = config.image_model.kind = kind
+  if 'image_model.patch' not in overrides:
+    overrides['image_model.patch'] = config.image_model.patch = fitting.patch
+
+
+def _divisor(size, most):
+  """Of pixels a side, so that there are 4 patches of it at least; or `most`."""
+  fit = (p for p in range(most, 0, -1) if size and size % p == 0)
+  return next((p for p in fit if size // p >= 4), most)
 
 
 def title() -> str:

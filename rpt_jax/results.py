@@ -57,6 +57,7 @@ class Tags(TypedDict, total=False):
   other_method: str  # Method of that run.
   monitor: str  # What watched a policy.
   world: str  # What it was watched in; WORLD as it was.
+  round: int  # Of deploying and learning; 0: nothing was deployed before.
   choice: str  # One of `Guiding.CHOICES`, how a chunk was chosen,
   samples: int  # of so many.
   goal: str  # One of `Imagine.GOALS`, what a policy was shown.
@@ -234,6 +235,32 @@ class Values:
   BOUNDED = 'bounded'  # Share of values that the bound holds, by `split`.
 
 
+class Deployed:
+  """Of every way to learn from what was deployed and domain, over seeds."""
+
+  STAGE = 'finetune'
+  SUCCESS = 'deployed_success'  # Of policies alone, after so many rounds.
+  HELPED = 'expert_share'  # Of the steps of their next deployment.
+  FINISHED = 'helped_success'  # Of its episodes.
+  SIZE = 'steps_learned_from'
+  GAIN = 'deployed_gain'  # Success after the last round - that of another way.
+  # Ways (`method`): demonstrations alone; all steps alike, or weighed by class,
+  # and that of what a memory keeps.
+  DEMOS, UNIFORM, WEIGHTED = 'demos', 'uniform', 'weighted'
+  LFI, MFI, FIFO, FILO, RANDOM = 'lfi', 'mfi', 'fifo', 'filo', 'random'
+  PAIRS = (
+    (UNIFORM, DEMOS),
+    (WEIGHTED, DEMOS),
+    (WEIGHTED, UNIFORM),
+    (LFI, WEIGHTED),
+    (RANDOM, WEIGHTED),
+    (LFI, RANDOM),
+    (MFI, LFI),
+    (FIFO, LFI),
+    (FILO, LFI),
+  )
+
+
 class Acting:
   """Of every cell, domain and group of domains with one measure.
 
@@ -279,6 +306,11 @@ class Watching:
   # those of the threshold and others.
   FALSE_MEAN = 'false_alarms_mean'
   WHEN = 'alarm_after'  # Share of the steps of a failure, where one was raised.
+
+  @staticmethod
+  def by_step(monitor: str) -> str:
+    """The name of a monitor whose threshold is one of each step."""
+    return f'{monitor}, by step'
 
 
 class Guiding:

@@ -52,7 +52,10 @@ _TABLES_OF_DECISIONS = {
   'simulator._table(decided, method)',
   'simulator.success(decided)',
 }
-_GUIDED = {'guiding.section(guided_success)'}
+_GUIDED = {
+  'guiding.section(guided_success)',
+  'deploying.section(deployed_success)',
+}
 # What the quicktest of a config has no rows for, and need not have.
 NOT_APPLICABLE = {
   'hubert_units': {

@@ -15,8 +15,17 @@ further line says what that means for the numbers, with its digest of that day:
 A digest is of what Python reads: comments, docstrings, layout and names of
 local variables do not count. `python -m tests.tables` prints what a section
 does not speak of.
+
+Tables of a run may be pasted instead of typed: in a section of theirs stand
+
+    <!-- Tables of mine -->
+    <!-- End of tables -->
+
+and `python -m tests.tables --paste=runs/mine` puts those of its page between
+them (`--report=runs/mine` writes them), with command, revision and machine.
 """
 
+import argparse
 import ast
 import datetime
 import hashlib
@@ -24,8 +33,11 @@ import io
 import pathlib
 import re
 import subprocess
+import sys
 import tarfile
 from typing import NamedTuple
+
+from rpt_jax import experiments
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / 'configs' / 'README.md'
@@ -34,6 +46,10 @@ ABSENT = 'absent'  # The digest of a path that there is, or was, not.
 _MADE = re.compile(r'<!-- Made at ([0-9a-f]{7,40}) of\s(.*?)-->', re.S)
 _SINCE = re.compile(r'> Since, (\d{4}-\d\d-\d\d) \(([^)]+)\):\s(?:> )?(\S.+)')
 _DIGEST = re.compile(r'([^\s`]+)@([0-9a-f]{7}|absent)')
+_SINCE_BLOCK = re.compile(r'(?m)^> Since, .*\n(?:>.*\n)*\n?')
+_ORIGIN = re.compile(r'Made at (\S+) by `.*--config[= ](\S+?)[ `]')
+_COMMIT = re.compile(r'(?:\S+-g)?([0-9a-f]{7,40})')  # As `git describe` has it.
+_BEGIN, _END = '<!-- Tables of {} -->', '<!-- End of tables -->'
 
 
 class Section(NamedTuple):
@@ -181,8 +197,67 @@ def changes(section: Section) -> dict[str, str]:
   return {p: now[p] for p in now if now[p] != section.judged[p]}
 
 
-def main() -> None:
-  """Prints what sections do not speak of, as they may say it."""
+def paste(page: str, workdir: pathlib.Path) -> str:
+  """The page with the tables of a run in the place of those before.
+
+  ValueError where the page has no place for them, where the run's code was
+  never committed, and where a file that they rest on is another by now.
+  """
+  tables = (workdir / 'report' / 'tables.md').read_text('utf-8')
+  origin = _ORIGIN.match(tables)
+  if not origin:
+    raise ValueError(f'{workdir}: its tables do not say what made them')
+  committed = _COMMIT.fullmatch(origin[1])
+  if not committed:
+    raise ValueError(
+      f'{workdir}: made at {origin[1]!r}, expected a revision without changes; '
+      'commit, and run it again'
+    )
+  begin = _BEGIN.format(experiments.title(origin[2]))
+  parts = re.split(r'(?m)^(?=#{2,} )', page)
+  index = next((i for i, part in enumerate(parts) if begin in part), None)
+  if index is None or not _MADE.search(parts[index]):
+    raise ValueError(
+      f'no section with <!-- Made at ... of <path>@... --> and {begin}, '
+      f'{_END}; write one where these tables are to stand'
+    )
+  parts[index] = _pasted(parts[index], begin, tables, committed[1])
+  return ''.join(parts)
+
+
+def _pasted(section, begin, tables, revision):
+  """A section with other tables, and the digests of the files they rest on."""
+  paths = [path for path, _ in _DIGEST.findall(_MADE.search(section)[2])]
+  then = at_revision(revision, paths)
+  if then is None:
+    raise ValueError(f'this clone has no revision {revision}; fetch it')
+  if changed := [path for path in paths if today(path) != then[path]]:
+    raise ValueError(
+      f'the run was made at {revision}, and since then {changed} changed; '
+      'commit, and run it again'
+    )
+  listed = '\n'.join(f'{path}@{digest}' for path, digest in then.items())
+  made = f'<!-- Made at {revision} of\n{listed} -->'
+  section = _SINCE_BLOCK.sub('', section)  # Of the run before.
+  before, _, rest = section.partition(begin)
+  _, end, after = rest.partition(_END)
+  if not end:
+    raise ValueError(f'no {_END} beneath {begin}')
+  before = _MADE.sub(lambda _: made, before)
+  return f'{before}{begin}\n{tables.strip()}\n{end}{after}'
+
+
+def main() -> int:
+  """Pastes the tables of a run, or prints what sections do not speak of."""
+  parser = argparse.ArgumentParser(description=main.__doc__)
+  parser.add_argument('--paste', type=pathlib.Path, help='a workdir')
+  if workdir := parser.parse_args().paste:
+    try:
+      PAGE.write_text(paste(PAGE.read_text('utf-8'), workdir), 'utf-8')
+    except (ValueError, OSError) as error:
+      print(f'{PAGE}: {error}', file=sys.stderr)
+      return 2
+    return 0
   for section in sections(PAGE.read_text()):
     changed = ' '.join(f'`{p}@{d}`' for p, d in changes(section).items())
     if not section.revision:
@@ -192,7 +267,8 @@ def main() -> None:
       print(f'{section.title}\n  > Since, {day} ({changed}): ...')
     else:
       print(f'{section.title}: all of its files are as it says')
+  return 0
 
 
 if __name__ == '__main__':
-  main()
+  sys.exit(main())

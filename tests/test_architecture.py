@@ -148,7 +148,7 @@ OWNERS = {
   'av': ('episodes/videos.py',),
   'datasets': (),
   'flax': ('models/', 'vision/'),
-  'grain': ('episodes/loader.py',),
+  'grain': ('episodes/loader.py', 'training/ahead.py'),
   'gymnax': ('envs/gymnax/',),
   'h5py': ('episodes/hdf5.py',),
   'huggingface_hub': ('vision/hub.py',),

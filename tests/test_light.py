@@ -21,6 +21,7 @@ HEAVY = (
   'optax',
   'orbax',
   'pyarrow',
+  'scipy',
   'tensorboardX',
   'tensorflow',
   'tensorflow_datasets',

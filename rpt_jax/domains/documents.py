@@ -9,8 +9,10 @@ anything: in the place of latents is how far one has read.
 """
 
 import ast
+import collections
 import dataclasses
 import hashlib
+import os
 import pathlib
 import sys
 import sysconfig
@@ -130,7 +132,7 @@ class Documents(Unacted):
     s = self.settings
     if s.path:
       root = pathlib.Path(s.path).expanduser()
-      texts = {p.stem: files.read_text(p) for p in _paths(root)}
+      texts = {name: files.read_text(p) for name, p in _named(root).items()}
     else:
       texts = _topics() if 'topics' in s.parts else {}
       texts |= _docstrings() if 'docstrings' in s.parts else {}
@@ -171,6 +173,22 @@ def _paths(root):
   """The text files below a folder; none where there are fewer than two."""
   paths = sorted(p for p in root.rglob('*') if p.suffix in _ENDINGS)
   return paths if len(paths) > 1 else []
+
+
+def _named(root):
+  """{document: path} of a folder; ValueError for a link that leads out of it.
+
+  Of two that would be called alike each has its ending, too.
+  """
+  places = [path.relative_to(root) for path in _paths(root)]
+  short = collections.Counter(place.with_suffix('') for place in places)
+  named = {}
+  for place in places:
+    alone = place.with_suffix('')
+    name = os.fsencode(alone if short[alone] == 1 else place)
+    name = name.decode('utf-8', 'replace')
+    named[name] = files.inside(root, place.as_posix())
+  return named
 
 
 def _topics():

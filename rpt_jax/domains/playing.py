@@ -73,8 +73,15 @@ class Played(NamedTuple):
 
   @classmethod
   def load(cls, path: Path) -> 'Played':
-    """What `save` wrote."""
-    with np.load(path) as arrays:
+    """What `save` wrote; ValueError for another file."""
+    arrays = files.read_arrays(path)
+    film = arrays.get('film', np.zeros((1, 1, 1, 3), np.uint8))
+    if film.dtype != np.uint8 or film.ndim != 4 or not film.size:
+      raise ValueError(
+        f'{path}: film: found {film.dtype}{list(film.shape)}, expected frames '
+        'uint8 [T, H, W, 3]'
+      )
+    with files.reading(path):
       return cls(**arrays)
 
 

@@ -10,12 +10,15 @@ _TAIL = 4.0  # Range over that between quantiles .01 and .99.
 _NAMED = 8  # Dimensions in a line.
 
 
-def lines(action: Statistics | None, stride: int | None) -> list[str]:
+def lines(
+  action: Statistics | None, stride: int | None, names: Sequence[str] = ()
+) -> list[str]:
   """On units and on how actions are scaled.
 
   Args:
     action: None where there are none.
     stride: as `stride.propose` gives it.
+    names: what the numbers of the action are called.
   """
   said = []
   if stride:
@@ -24,20 +27,22 @@ def lines(action: Statistics | None, stride: int | None) -> list[str]:
       f'half after {stride} steps'
     )
   if action is not None and len(action.mean):
-    mode, why = normalisation(action)
+    mode, why = normalisation(action, names)
     said.append(f'actions: normalise={mode!r}: {why}')
   return said
 
 
-def normalisation(one: Statistics) -> tuple[str, str]:
+def normalisation(
+  one: Statistics, names: Sequence[str] = ()
+) -> tuple[str, str]:
   """(how actions of these statistics should be scaled, why)."""
   middle = one.q99 - one.q01
   tails = np.flatnonzero((middle > 0) & (one.max - one.min > _TAIL * middle))
   if not len(tails):
     return 'mean_std', 'no value is far beyond the others'
   return 'quantiles', (
-    f'dimensions {few(tails)} reach far beyond 98 % of their steps (where runs '
-    "read actions it must be 'mean_std')"
+    f'dimensions {few(tails, names)} reach far beyond 98 % of their steps '
+    "(where runs read actions it must be 'mean_std')"
   )
 
 

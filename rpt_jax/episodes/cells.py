@@ -61,7 +61,7 @@ def frames(rows, read=decode.image) -> np.ndarray:
   Raises ValueError, naming the step, for what is no whole image.
   """
   # A decoder would take the zeros after half a JPEG for grey pixels.
-  return decode.stack(rows, lambda x: read(_bytes(x).rstrip(b'\0')))
+  return decode.stack(rows, read, lambda x: _bytes(x).rstrip(b'\0'))
 
 
 def _column(group, name) -> Column | None:

@@ -13,6 +13,7 @@ from rpt_jax import files
 
 # No other format of Pillow's: some run programs (EPS), or read other files.
 _IMAGES = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
+_MOST = 1 << 30  # Bytes of the frames of an episode that are of few bytes.
 
 
 def image(data: bytes) -> np.ndarray:
@@ -68,17 +69,25 @@ def opened(data: bytes):
 
 
 def stack(
-  values: Iterable[Any], read: Callable[[Any], np.ndarray]
+  values: Iterable[Any],
+  read: Callable[[bytes], np.ndarray],
+  bytes_of: Callable[[Any], bytes] = bytes,
 ) -> np.ndarray:
   """[T, H, W, C]: the frames that `read` makes of T values, of one size.
 
-  Raises ValueError, naming the step, for one that cannot be read, and for one
-  of another size than the first.
+  `bytes_of` are those of a value. Raises ValueError, naming the step, for one
+  that cannot be read, for one of another size than the first, and where a few
+  bytes stand for so many frames that these are far more than they can hold.
   """
-  frames = []
+  frames, stored, taken = [], {}, 0
   for step, value in enumerate(values):
     try:
-      frames.append(read(value))
+      data = bytes_of(value)
+      frames.append(read(data))
+      stored[hash(data)] = len(data)
+      taken += frames[-1].nbytes
+      if taken > _MOST:
+        files.holds('frames', 'all', taken, sum(stored.values()), _MOST)
     except (OSError, ValueError) as error:
       raise ValueError(f'step {step}: {error}') from error
     if frames[-1].shape != frames[0].shape:

@@ -86,7 +86,7 @@ def load(folders: Sequence[pathlib.Path]) -> Frames:
     split = store.load(folder, names)
     parts.append(stack.end_to_end([split.arrays[name] for name in names]))
     lengths.append(np.tile(split.lengths, len(names)))
-    clips.append(dict(np.load(folder / CLIPS)))
+    clips.append(files.read_arrays(folder / CLIPS, 'rates', 'texts'))
   about = (np.concatenate([c[k] for c in clips]) for k in ('rates', 'texts'))
   return Frames(tuple(parts), np.concatenate(lengths), *about)
 

@@ -15,6 +15,7 @@ from rpt_jax.episodes.columns import Column, column, text
 from rpt_jax.episodes.errors import needs
 
 SUFFIXES = ('.hdf5', '.h5', '.hdf')
+_AT_ONCE = 16  # Rows of values of any length.
 
 
 @contextlib.contextmanager
@@ -28,7 +29,10 @@ def opened(path: str | os.PathLike) -> Iterator:
       f'{path}: not a readable HDF5 file ({error}); copy it again'
     ) from error
   with file:
-    yield file
+    try:
+      yield file
+    except RuntimeError as error:  # What HDF5 says of a damaged inside.
+      raise ValueError(f'{path}: {error}; copy it again') from error
 
 
 def files_below(path: pathlib.Path) -> list[pathlib.Path]:
@@ -86,7 +90,25 @@ def values(group, name: str, rows: slice | None = None) -> np.ndarray:
   chunk = math.prod(data.chunks or ()) * data.dtype.itemsize
   declared, stored = max(data.nbytes, chunk), data.id.get_storage_size()
   files.holds(data.file.filename, data.name, declared, stored)
+  if data.dtype.hasobject and data.shape:
+    return _of_any_length(data, rows or slice(None))
   return data[()] if rows is None else data[rows]
+
+
+def _of_any_length(data, rows: slice) -> np.ndarray:
+  """Rows of texts, or of frames that are encoded; all are less than the file.
+
+  They are never packed there, but many may be one that lies there once. Raises
+  ValueError where they are more.
+  """
+  first, stop, _ = rows.indices(len(data))
+  parts, taken = [data[first:first]], 0
+  stored = os.path.getsize(data.file.filename)
+  for begin in range(first, stop, _AT_ONCE):
+    parts.append(data[begin : min(begin + _AT_ONCE, stop)])
+    taken += sum(map(len, parts[-1].reshape(-1)))
+    files.holds(data.file.filename, data.name, taken, stored, stored, 1)
+  return np.concatenate(parts)
 
 
 def attribute(group, name: str) -> dict:

@@ -5,7 +5,6 @@ last, splits as text or lists. What one of them means is taken; what nobody can
 mean is refused by file and field.
 """
 
-import collections
 import json
 import math
 import pathlib
@@ -99,28 +98,6 @@ def _axes(names):
   return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def labels(feature: Mapping[str, Any]) -> tuple[str, ...]:
-  """What each number of a feature is called; () where that is not said.
-
-  Names are a list, a list in a list, {group: list} or {name: its place}.
-  """
-  names = feature.get('names')
-  if isinstance(names, dict):
-    places = names.values()
-    if all(type(place) is int for place in places):
-      names = sorted(names, key=names.get)
-    else:
-      names = [*places]
-  if not isinstance(names, list):
-    return ()
-  flat = []
-  for each in names:
-    flat += each if isinstance(each, list) else [each]
-  count = math.prod(feature.get('shape') or ())
-  is_text = all(isinstance(name, str) for name in flat)
-  return tuple(flat) if is_text and len(flat) == count else ()
-
-
 def left_out(features: Mapping[str, Any]) -> dict[str, str]:
   """{column: why it cannot be read}."""
   reasons = {}
@@ -154,7 +131,10 @@ def _shows_depth(feature):
 
 
 class Episodes:
-  """What meta says of every episode, by columns: there may be 10^6 of them."""
+  """What meta says of every episode, by columns: there may be 10^6 of them.
+
+  A column is an array, a list, or an Arrow array of what is no number.
+  """
 
   def __init__(self, columns):
     self.columns, self.total = columns, len(columns['length'])
@@ -165,6 +145,8 @@ class Episodes:
 
 
 def _plain(x):
+  if hasattr(x, 'as_py'):
+    return x.as_py()
   x = x.item() if isinstance(x, np.generic) else x
   return None if x != x else x
 
@@ -204,10 +186,9 @@ def _episodes_v3(root):
   for path in sorted(listing.visible(folder, '.parquet')):
     files.regular(files.inside(root, path.relative_to(root).as_posix()))
     try:
-      with path.open('rb') as file:
-        names = read.parquet.read_schema(file).names
-        columns = [c for c in names if not c.startswith('stats/')]
-        tables.append(read.parquet.read_table(file, columns=columns))
+      names = parquet.Tables().about(path)[0].names
+      columns = [c for c in names if not c.startswith('stats/')]
+      tables.append(parquet.whole(path, columns))
     except (OSError, ValueError) as error:
       raise ValueError(f'{path}: cannot be read ({error}); {_MEND}') from error
   if not tables:
@@ -216,28 +197,38 @@ def _episodes_v3(root):
   for name in ('length', 'episode_index'):
     if name not in table.column_names:
       raise ValueError(f'{folder}: no column {name!r}; copy the dataset again')
-  table = table.sort_by('episode_index')
+  if not _ascends(table['episode_index']):
+    table = table.sort_by('episode_index')
+  # Texts and lists stay where Arrow has them: of each a Python object would
+  # take ten times the memory.
   columns = {
-    name: values.to_pylist()
-    if read.pa.types.is_nested(values.type)
-    else values.to_numpy(zero_copy_only=False)
+    name: values.to_numpy(zero_copy_only=False)
+    if read.pa.types.is_primitive(values.type)
+    else values.combine_chunks()
     for name, values in zip(table.column_names, table.columns, strict=True)
   }
   return columns, folder
 
 
+def _ascends(number):
+  """Whether a column is in order, so that nothing need be moved."""
+  number_E = number.to_numpy(zero_copy_only=False)
+  return number_E.dtype.kind in 'iu' and (number_E[1:] > number_E[:-1]).all()
+
+
 def _first_rows(columns):
   """Where in its file each episode begins: they follow each other there."""
   length = columns['length']
-  first, stop = np.zeros_like(length), {}
-  chunk, file = (
+  places = [
     columns.get(f'data/{name}_index', np.zeros_like(length))
     for name in ('chunk', 'file')
-  )
-  for i, place in enumerate(zip(chunk.tolist(), file.tolist(), strict=True)):
-    first[i] = stop.get(place, 0)
-    stop[place] = first[i] + length[i]
-  return first
+  ]
+  order = np.lexsort((np.arange(len(length)), *places))
+  first = np.cumsum(length[order]) - length[order]
+  new = np.any([np.diff(x[order], prepend=np.nan) != 0 for x in places], 0)
+  begins = np.flatnonzero(new)
+  first -= np.repeat(first[begins], np.diff(begins, append=len(order)))
+  return first[np.argsort(order)]
 
 
 def _counted(columns, path, info):
@@ -258,10 +249,11 @@ def _counted(columns, path, info):
       f'{path}: {len(length)} episodes, meta/info.json counts {expected}; copy '
       'the dataset again'
     )
-  if len(twice := [n for n, c in collections.Counter(number).items() if c > 1]):
+  each, count = np.unique(np.array(number, np.int64), return_counts=True)
+  if (count > 1).any():
     raise ValueError(
-      f'{path}: episode {twice[0]} is there twice, expected each once; copy '
-      'the dataset again'
+      f'{path}: episode {each[count.argmax()]} is there twice, expected each '
+      'once; copy the dataset again'
     )
   numbers = {
     'length': np.array(length, np.int64),
@@ -285,8 +277,7 @@ def tasks(root: pathlib.Path) -> dict[int, str]:
     return {}
   files.regular(files.inside(root, 'meta/tasks.parquet'))
   try:
-    with path.open('rb') as file:
-      table = parquet.library().parquet.read_table(file)
+    table = parquet.whole(path)
     names = sorted({*table.column_names} - {'task_index'})
     names = ['task'] if 'task' in names else names
     if len(names) != 1:

@@ -1,16 +1,18 @@
 """Batches as pure functions of (seed, step): no state, resume anywhere.
 
-Indices are shuffled, not samples, and a batch is gathered whole; grain reads
-ahead of the training loop.
+Indices are shuffled, not samples, and a batch is gathered whole;
+`training/ahead.py` reads ahead of the training loop.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from rpt_jax.episodes.windows import Table, Windows, gather, rows
-from rpt_jax.types import PyTree
+
+# Samples whose permutation is listed, in 8 bytes each; of more it is computed.
+LISTED = 1 << 24
 
 
 class Order:
@@ -47,11 +49,19 @@ class Order:
     picks = np.empty_like(places)
     for epoch in np.unique(epochs):
       in_epoch = epochs == epoch
-      picks[in_epoch] = self._epoch(int(epoch))[places[in_epoch]]
+      picks[in_epoch] = self._epoch(int(epoch))(places[in_epoch])
     return picks
 
   def _permutation(self, epoch):
-    return np.random.default_rng([self.seed, epoch]).permutation(self.size)
+    """places -> samples, each once."""
+    seed = np.random.SeedSequence([self.seed, epoch])
+    if self.size <= LISTED:
+      return np.random.default_rng(seed).permutation(self.size).__getitem__
+    import grain  # With it come orbax and array_record, which a typo need not.
+
+    (seed,) = seed.generate_state(1).tolist()
+    shuffled = grain.MapDataset.range(self.size).shuffle(seed=seed)
+    return lambda places: np.array([shuffled[i] for i in places.tolist()])
 
 
 class Balanced:
@@ -106,18 +116,3 @@ def window_batches(
     return {**gather(arrays, rows_BT), 'valid': valid_BT}
 
   return batch_at
-
-
-def prefetch(
-  batch_at: Callable[[int], PyTree], start: int, stop: int, ahead: int = 2
-) -> Iterator[PyTree]:
-  """Yields `batch_at(start)`, ..., `batch_at(stop - 1)`, read ahead of use.
-
-  One thread of grain computes up to `ahead` batches in advance; as
-  `batch_at` is pure, the result is that of a plain loop.
-  """
-  import grain  # With it come orbax and array_record, which a typo need not.
-
-  steps = grain.MapDataset.range(start, stop).map(batch_at)
-  options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)
-  yield from steps.to_iter_dataset(options)

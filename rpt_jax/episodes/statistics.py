@@ -192,22 +192,23 @@ class Reservoir:
   """All rows while they are few, then every second, fourth, ... of them."""
 
   def __init__(self):
-    self._parts, self._every, self._seen, self._kept = [], 1, 0, 0
+    self._rows, self._every, self._seen, self._kept = None, 1, 0, 0
 
   def add(self, x_NA: np.ndarray) -> None:
     """Takes its share of rows that follow those before."""
     part = x_NA[-self._seen % self._every :: self._every]
     self._seen += len(x_NA)
-    self._parts.append(part)
+    if self._rows is None:
+      self._rows = np.empty((_SAMPLE, *x_NA.shape[1:]), x_NA.dtype)
+    while self._kept + len(part) > _SAMPLE:
+      part = np.concatenate([self.rows(), part])[::2]
+      self._kept, self._every = 0, 2 * self._every
+    self._rows[self._kept : self._kept + len(part)] = part
     self._kept += len(part)
-    while self._kept > _SAMPLE:
-      rows = self.rows()[::2]
-      self._parts, self._kept = [rows], len(rows)
-      self._every *= 2
 
   def rows(self) -> np.ndarray:
     """The rows kept, in order: [n, A]."""
-    return np.concatenate(self._parts)
+    return self._rows[: self._kept]
 
 
 def _rows(x, field, source):

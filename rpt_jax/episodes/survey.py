@@ -86,7 +86,8 @@ def survey(source, image_episodes: int = 8) -> Survey:
   warnings += [f'{c} is left out: {why}' for c, why in source.left_out.items()]
   warnings += source.warnings + numbers.warnings() + pictures.warnings()
   kinds, steps = numbers.kinds(), _stride(numbers, pictures)
-  warnings += action_kinds.warnings(kinds)
+  names = source.labels.get('action', ())
+  warnings += action_kinds.warnings(kinds, names)
   action = streams.get('action')
   return Survey(
     name=source.name,
@@ -99,8 +100,8 @@ def survey(source, image_episodes: int = 8) -> Survey:
     corrupt=corrupt,
     warnings=warnings,
     black=pictures.black,
-    actions=action_kinds.lines(kinds),
-    advice=advice.lines(action.statistics if action else None, steps),
+    actions=action_kinds.lines(kinds, names),
+    advice=advice.lines(action.statistics if action else None, steps, names),
     stride=steps,
     labels=source.labels,
   )

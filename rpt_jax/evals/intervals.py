@@ -44,7 +44,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 
 class Interval(NamedTuple):
@@ -118,7 +117,7 @@ def t_bounds(x_P, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
   """(low, high) of `t_interval`, [...] of many quantities at once [P, ...]."""
   _check_confidence(confidence)
   mean, error = _moments(x_P)
-  half = special.stdtrit(len(x_P) - 1, 0.5 + confidence / 2) * error
+  half = _student().stdtrit(len(x_P) - 1, 0.5 + confidence / 2) * error
   return mean - half, mean + half
 
 
@@ -137,7 +136,14 @@ def t_test(x) -> float:
   mean, error = _moments(x_P)
   if error == 0:
     return float(mean == 0)
-  return float(2 * special.stdtr(len(x_P) - 1, -abs(mean) / error))
+  return float(2 * _student().stdtr(len(x_P) - 1, -abs(mean) / error))
+
+
+def _student():
+  """Functions of Student's t, a fifth of a second that a typo need not wait."""
+  from scipy import special
+
+  return special
 
 
 def holm(p_values) -> np.ndarray:

@@ -11,6 +11,7 @@ from rpt_jax.domains import Domain
 from rpt_jax.learning import (
   cells,
   checks_pretrain,
+  deploying,
   encoders,
   offline_to_online,
   policies,
@@ -69,6 +70,8 @@ def check(
     _check_guide(config.encoder, acting, played)
   if c.critic:
     offline_to_online.check(c.critic, 'config.finetune.critic')
+  if c.deploy:
+    deploying.check(c.deploy, 'config.finetune.deploy')
 
 
 def _check_freeze(c, runs, places):
@@ -131,6 +134,14 @@ def _check_comparisons(config, runs):
 def _check_watch(c, acting, runs, played, chunk):
   """Successes enough for the rate, worlds that there are, a run."""
   where = 'config.evaluate.watch'
+  if c.run and c.run not in runs.all():
+    refuse(f'{where}.run', c.run, f'one of {sorted(runs.all())}')
+  able = {name for domain in acting for name in watch.worlds(domain)}
+  unknown = [w for w in c.worlds if w not in able and not watch.delay(w)]
+  if unknown:
+    refuse(
+      f'{where}.worlds', unknown, f"some of {sorted(able)}, or 'late:<steps>'"
+    )
   if not c.monitors:
     return
   # Where several watch, each has its part of the rate.
@@ -141,24 +152,28 @@ def _check_watch(c, acting, runs, played, chunk):
       'with fewer no threshold keeps that rate'
     )
     refuse(f'{where}.calibration', c.calibration, expected)
-  if c.run and c.run not in runs.all():
-    refuse(f'{where}.run', c.run, f'one of {sorted(runs.all())}')
-  able = {name for domain in acting for name in watch.worlds(domain)}
   if not able:
     names = [domain.name for domain in acting]
     refuse(
       f'{where}.monitors', list(c.monitors), f'none, as none can watch {names}'
     )
-  unknown = [w for w in c.worlds if w not in able and not watch.delay(w)]
-  if unknown:
-    refuse(
-      f'{where}.worlds', unknown, f"some of {sorted(able)}, or 'late:<steps>'"
-    )
+  _check_foreseen(c, runs, f'{where}.monitors')
   for late in filter(None, map(watch.delay, c.worlds)):
     try:
       dataclasses.replace(played, delay=late).check(chunk)
     except ValueError as error:
       raise ValueError(f'{where}.worlds: {error}') from error
+
+
+def _check_foreseen(c, runs, where):
+  """A run reads and predicts what monitors are to be surprised by."""
+  every = runs.all()
+  chosen = [every[c.run]] if c.run else every.values()
+  seen = {s for run in chosen for s in run.targets if s in run.streams}
+  for name, monitor in c.monitors.items():
+    streams = getattr(monitor, 'streams', ())
+    if missing := [s for s in streams if s not in seen]:
+      refuse(f'{where}.{name}.streams', missing, f'some of {sorted(seen)}')
 
 
 def _check_guide(encoder, acting, played):

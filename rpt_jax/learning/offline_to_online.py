@@ -57,8 +57,7 @@ def rows(c: settings.Critic, seed: int, directory: Path) -> list[results.Row]:
     if not path.exists():
       key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
       files.write_arrays(path, learn(c, envs.make(name), key)._asdict())
-    with np.load(path) as arrays:
-      curves = Curves(**arrays)
+    curves = Curves(**files.read_arrays(path, *Curves._fields))
     measured += _of(c, name, curves)
   return measured
 

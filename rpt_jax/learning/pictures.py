@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rpt_jax import files
 from rpt_jax.episodes import store, windows
 from rpt_jax.learning import streams
 from rpt_jax.reporting import frames
@@ -68,8 +69,8 @@ def futures(domains, name, recipe, path, inputs) -> list[frames.Timeline]:
   """
   units_NL, of_level = units(domains, name, recipe, inputs)
   unit_N, nearest = units_NL[:, 0], of_level(0)
-  with np.load(path) as drawn:
-    row_BS, unit_SBK = drawn['row_BS'], drawn['unit_SBKL'][..., 0]
+  drawn = files.read_arrays(path, 'row_BS', 'unit_SBKL')
+  row_BS, unit_SBK = drawn['row_BS'], drawn['unit_SBKL'][..., 0]
   strips, steps = [], unit_SBK.shape[-1]
   for b, domain in enumerate(domains):
     prompt, came = row_BS[b, :-steps], row_BS[b, -steps:]

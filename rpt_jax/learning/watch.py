@@ -148,13 +148,21 @@ def _too_few(domain, successes, count):
   return successes < count
 
 
-def thresholds(successes: Seen, delta: float) -> dict[str, dict[str, float]]:
-  """{what raises an alarm: {monitor: its threshold}}; ANY is of all."""
+def thresholds(successes: Seen, delta: float) -> dict[str, dict]:
+  """{what raises an alarm: {monitor: its threshold, or one a step}}.
+
+  ANY is of all. Thresholds by step take half of the successes to say how sums
+  go, so that there are none of few.
+  """
   ends = {name: x_NT[:, -1] for name, x_NT in successes.sums.items()}
   limits = {
     name: {name: monitors.calibrate(score_N, delta)}
     for name, score_N in ends.items()
   }
+  if len(successes.steps_N) >= monitors.least_paced(delta):
+    for name, x_NT in successes.sums.items():
+      limit_T = monitors.paced(x_NT, successes.steps_N, delta)
+      limits[results.Watching.by_step(name)] = {name: limit_T}
   if len(ends) > 1:
     part = delta / len(ends)
     limits[ANY] = {
@@ -164,8 +172,10 @@ def thresholds(successes: Seen, delta: float) -> dict[str, dict[str, float]]:
 
 
 def alarms(seen: Seen, limits: Mapping[str, float]) -> np.ndarray:
-  """bool [N, T]: whether any of these monitors has raised one by a step."""
-  return np.any([seen.sums[n] > most for n, most in limits.items()], axis=0)
+  """bool [N, T]: whether any of these monitors raises one at a step."""
+  over = [seen.sums[name] > most for name, most in limits.items()]
+  going_NT = np.arange(over[0].shape[1]) < seen.steps_N[:, None]
+  return np.any(over, axis=0) & going_NT
 
 
 def _judged(env, seen, limits, world):
@@ -203,7 +213,7 @@ def _over_splits(env, successes, watch):
     limits = thresholds(successes.only(parts[0]), watch.delta)
     others = successes.only(parts[1])
     for name, own in limits.items():
-      rates.setdefault(name, []).append(alarms(others, own)[:, -1].mean())
+      rates.setdefault(name, []).append(alarms(others, own).any(1).mean())
   tags = {'env': env, 'world': results.Watching.WORLD, 'episodes': count}
   return [
     _row(

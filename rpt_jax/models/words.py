@@ -27,7 +27,6 @@ from rpt_jax import files
 
 FILE = 'tokenizer.json'
 BYTES = 256  # The smallest vocabulary.
-_KIND = ('model', 'BPE'), ('pre_tokenizer', 'ByteLevel')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +75,20 @@ class Words:
         )
     return self.tokens(texts, length)[0]
 
+  @property
+  def form(self) -> dict:
+    """All that makes tokens of a text, but for which tokens there are.
+
+    A form of others might make of a text one that no memory holds.
+    """
+    parts = json.loads(self._tokenizer.to_str())
+    return parts | {'model': parts['model'] | {'vocab': {}, 'merges': []}}
+
+  @property
+  def numbers(self) -> dict[str, int]:
+    """{token: its number}."""
+    return self._tokenizer.get_vocab()
+
   def save(self, folder: str | os.PathLike) -> None:
     """Writes `tokenizer.json`."""
     files.write_text(pathlib.Path(folder) / FILE, self.json)
@@ -95,6 +108,24 @@ def train(texts: Iterable[str], vocab: int, *, exact: bool = False) -> Words:
 
   Raises ValueError without the package tokenizers.
   """
+  package, tokenizer = _package(), _blank(exact)
+  trainer = package.trainers.BpeTrainer(
+    vocab_size=max(vocab, BYTES),
+    initial_alphabet=_bytes(),
+    show_progress=False,
+  )
+  texts = [text for text in texts if _check(text)]
+  tokenizer.train_from_iterator(texts, trainer)
+  return Words(tokenizer.to_str())
+
+
+def _bytes():
+  """The tokens that are a byte each."""
+  return sorted(_package().pre_tokenizers.ByteLevel.alphabet())
+
+
+def _blank(exact):
+  """The tokenizer before it has any token."""
   package = _package()
   normal, level = package.normalizers, package.pre_tokenizers.ByteLevel
   tokenizer = package.Tokenizer(package.models.BPE())
@@ -105,14 +136,7 @@ def train(texts: Iterable[str], vocab: int, *, exact: bool = False) -> Words:
     )
   tokenizer.pre_tokenizer = level(add_prefix_space=not exact)
   tokenizer.decoder = package.decoders.ByteLevel()
-  trainer = package.trainers.BpeTrainer(
-    vocab_size=max(vocab, BYTES),
-    initial_alphabet=sorted(level.alphabet()),
-    show_progress=False,
-  )
-  texts = [text for text in texts if _check(text)]
-  tokenizer.train_from_iterator(texts, trainer)
-  return Words(tokenizer.to_str())
+  return tokenizer
 
 
 def check(where: str) -> None:
@@ -128,18 +152,21 @@ def load(folder: str | os.PathLike) -> Words | None:
   path = files.inside(pathlib.Path(folder), FILE)
   if not path.exists():
     return None
-  text = files.read_text(path)
+  words = Words(files.read_text(path))
   try:
-    parts = json.loads(text)
-    kinds = [(name, parts[name]['type']) for name, _ in _KIND]
-    words = Words(text)
-    sound = kinds == list(_KIND) and words.vocab >= BYTES
+    form, numbers = words.form, words.numbers
   except Exception as error:  # The package raises nothing narrower.
     raise ValueError(f'{path}: no tokenizer: {error}') from error
-  if not sound:
+  forms = [Words(_blank(exact).to_str()).form for exact in (False, True)]
+  wrong = [k for k in form if all(form[k] != own.get(k) for own in forms)]
+  if missing := set(_bytes()) - numbers.keys():
+    wrong.append(f'no token of {len(missing)} bytes')
+  if sorted(numbers.values()) != [*range(len(numbers))]:
+    wrong.append('numbers of tokens that are not 0, 1, 2, ...')
+  if wrong or form not in forms:
     raise ValueError(
-      f'{path}: found {kinds}, expected {list(_KIND)} of {BYTES} tokens or '
-      'more; save the model again'
+      f'{path}: found {", ".join(wrong) or "parts"} of another tokenizer, '
+      f'expected the byte-level BPE that is written here; save the model again'
     )
   return words
 

@@ -92,7 +92,8 @@ def vector(
       f'{name!r}: found dtype {x_BP.dtype}, expected float32 in the units of '
       'training'
     )
-  x_BP = x_BP.astype(np.float32)
+  with np.errstate(over='ignore'):  # What is beyond float32 is infinite.
+    x_BP = x_BP.astype(np.float32)
   bad = np.argwhere(~np.isfinite(x_BP))
   if len(bad):
     lane, index = bad[0]

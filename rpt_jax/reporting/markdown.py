@@ -2,6 +2,7 @@
 
 import html
 import html.parser
+import re
 from collections.abc import Sequence
 
 
@@ -14,6 +15,10 @@ def tables(page_html: str, origin: str) -> str:
   reader = _Reader()
   reader.feed(page_html)
   return '\n\n'.join([_plain(origin), *reader.tables]) + '\n'
+
+
+# As numbers of a page begin, or stand where there is none.
+_NUMBER = re.compile(r'(\*\*)?(&[lg]t; |[≤≥] )?[+−-]?\d|–?$')
 
 
 class _Reader(html.parser.HTMLParser):
@@ -39,7 +44,9 @@ class _Reader(html.parser.HTMLParser):
       self._text.append(' ')  # An interval, beneath its number.
 
   def handle_endtag(self, tag):
-    if tag == 'thead':
+    if tag == 'span' and self._text is not None:
+      self._text.append(' ')
+    elif tag == 'thead':
       self._heads = len(self._rows)
     elif tag in ('th', 'td'):
       text = self._words().replace('|', '\\|')
@@ -72,10 +79,17 @@ def _table(rows: Sequence[Sequence[str]], heads: int) -> str:
     names = _spread(group)
     head = [f'{a} {b}'.strip() for a, b in zip(names, head, strict=True)]
   width = max(map(len, (head, *rows[heads:])))
-  lines = [head, ['---'] * width, *rows[heads:]]
+  sides = ['---', *(_side(i, rows[heads:]) for i in range(1, width))]
+  lines = [head, sides, *rows[heads:]]
   return '\n'.join(
     f'| {" | ".join([*line, *[""] * (width - len(line))])} |' for line in lines
   )
+
+
+def _side(column, rows):
+  """Numbers stand to the right."""
+  cells = [row[column] for row in rows if column < len(row)]
+  return '--:' if all(map(_NUMBER.match, cells)) else '---'
 
 
 def _spread(group):

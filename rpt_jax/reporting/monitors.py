@@ -12,10 +12,14 @@ def section(doc: html.Document, rows) -> list[str]:
   if not rates:
     return []
   names = results.unique(rates, 'monitor')
+  by_step = {Watching.by_step(name) for name in names}
+  single = [name for name in names if name not in by_step]
+  by_step = [name for name in names if name in by_step]
   parts = []
   for env in results.unique(rates, 'env'):
     own = [row for row in rows if results.tag(row, 'env') == env]
-    parts += [_detected(doc, own, env, names), _false(doc, own, env, names)]
+    parts += [_detected(doc, own, env, x) for x in (single, by_step) if x]
+    parts.append(_false(doc, own, env, names))
   return parts
 
 
@@ -34,8 +38,9 @@ def _detected(doc, rows, env, names):
     html.table(head, body),
     f'Failures with an alarm, {env}. The share of failed episodes in which a '
     'monitor raised an alarm before they ended. “any” is an alarm of any of '
-    'them, each with its part of the rate. Success is the share of all '
-    'episodes in that world.',
+    'them, each with its part of the rate; “by step” are thresholds that grow '
+    'as sums of successes do. Success is the share of all episodes in that '
+    'world.',
   )
 
 

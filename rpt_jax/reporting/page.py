@@ -12,6 +12,7 @@ from rpt_jax.reporting import (
   choices,
   controls,
   costs,
+  deploying,
   explorer,
   findings,
   foretelling,
@@ -152,6 +153,9 @@ def compose(content: Content) -> str:
   )
   worth_more = [*guiding.section(doc, rows), *values.section(doc, rest)]
   doc.section('values', 'What actions are worth', worth_more)
+  doc.section(
+    'deployed', 'What being deployed taught', deploying.section(doc, rest)
+  )
   _pictures(doc, content, rest, run)
   doc.section('training', 'Training', [measures.training(doc, content.losses)])
   doc.section('cost', 'Cost', [costs.costs(doc, rows)])

@@ -3,7 +3,8 @@
 An array is a map of `__ndarray__`, `dtype`, `shape` and `data`, a number of
 NumPy's one of `__npgeneric__`, `dtype` and `data`, keys being bytes. What is
 read runs no code: dtypes are of a list, sizes are compared with the bytes that
-came before anything is allocated, and extension types are refused.
+came before anything is allocated, and extension types are refused, but for
+msgpack's own of a time, which is a number.
 """
 
 import math
@@ -39,6 +40,7 @@ def unpack(data: bytes) -> Any:
       data,
       object_hook=_read,
       ext_hook=_refuse,
+      timestamp=1,
       max_array_len=_MOST_ENTRIES,
       max_map_len=_MOST_ENTRIES,
     )

@@ -57,8 +57,9 @@ def stamp(given) -> Stamp:
     step = whole(read.step, 'stamp: step', _MOST_STEP)
     read = dataclasses.replace(read, step=step)
   for name in ('time', 'within_ms'):
-    value = getattr(read, name)
-    if value is not None and not isinstance(value, int | float | np.number):
+    value, optional = getattr(read, name), name == 'time'
+    is_number = isinstance(value, int | float | np.number)
+    if not is_number and not (optional and value is None):
       raise ValueError(f'stamp: {name} is {_shown(value)}, expected a number')
   if not read.within_ms >= 0:
     raise ValueError(
@@ -96,4 +97,4 @@ def whole(value, what: str, most: int = 2**31 - 1) -> int:
 
 
 def _shown(value):
-  return repr(value)[:100]
+  return ' '.join(repr(value).split())[:100]

@@ -20,6 +20,7 @@ from rpt_jax.settings.data import (
   Saving,
 )
 from rpt_jax.settings.declare import Named, divides, key, ordered, refuse
+from rpt_jax.settings.deploying import Deploy
 from rpt_jax.settings.essence import essence, floats, leaves, plain, plugged
 from rpt_jax.settings.experiment import Experiment
 from rpt_jax.settings.imagining import Imagine, Reach
@@ -52,6 +53,7 @@ from rpt_jax.settings.reading import read, saved, unplugged
 __all__ = [
   'Augment',
   'Critic',
+  'Deploy',
   'Encode',
   'Evaluate',
   'Experiment',

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rpt_jax.settings.declare import key, ordered, refuse
+from rpt_jax.settings.deploying import Deploy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,6 +276,9 @@ class Finetune:
   )
   tuned: Tuned = key(Tuned(), 'through the image model')
   critic: Critic | None = key(None, 'values, beside policies', absent=None)
+  deploy: Deploy | None = key(
+    None, 'policies that learn from being deployed, beside others', absent=None
+  )
 
   def check(self, where: str) -> None:
     """Raises ValueError for methods and numbers that do not go together."""

@@ -111,6 +111,8 @@ def unplugged(room: str, value: Mapping, where: str):
     refuse(where, value, f'a section whose kind is in {plugins.kinds(room)}')
   chosen = dict(value.items())
   name = chosen.pop('kind', '')
+  if not isinstance(name, str):
+    refuse(f'{where}.kind', name, f'one of {plugins.kinds(room)}')
   try:
     cls = plugins.settings_of(room, name)
   except (ValueError, TypeError) as error:

@@ -46,7 +46,8 @@ def run(config, inputs, directory):
   runs = Runs(config.pretrain, config.quantize, config.iterations)
   judged = domains.acting(domains.of(config))
   score = {}
-  loaded = [np.load(own[Acting.STAGE] / Acting.SCORES) for own in pipelines]
+  places = [own[Acting.STAGE] / Acting.SCORES for own in pipelines]
+  loaded = [files.read_arrays(place) for place in places]
   for domain in judged:
     for cell in cells.cells(config.finetune, runs):
       each = [x[f'{domain.name}/{cell.name}'] for x in loaded]

@@ -9,7 +9,8 @@ initialised, and in the order of windows; cells share them, so that differences
 between methods are paired.
 
 Beside them, where a config asks for it, values are learned from recorded
-episodes and go on online (`learning/offline_to_online.py`).
+episodes and go on online (`learning/offline_to_online.py`), and policies are
+deployed and learn from that (`learning/deploying.py`).
 """
 
 import functools
@@ -20,6 +21,7 @@ import numpy as np
 from rpt_jax import domains, files, results
 from rpt_jax.learning import (
   cells,
+  deploying,
   encoders,
   looks,
   offline_to_online,
@@ -57,6 +59,8 @@ def run(config, inputs, directory):
       rows.append(_loss_row(domain, cell, losses))
   if c.critic and distributed.is_first():
     rows += offline_to_online.rows(c.critic, config.seed, directory)
+  if c.deploy and distributed.is_first():
+    rows += deploying.rows(c.deploy, config.seed, directory)
   return rows
 
 

@@ -2,13 +2,11 @@
 
 import itertools
 
-import numpy as np
-
 from rpt_jax import artifacts, domains, files, results, settings
 from rpt_jax.domains.playing import Played
 from rpt_jax.learning import cells, exploring, pictures, seeing
 from rpt_jax.learning.runs import FUTURES, Runs
-from rpt_jax.provenance import provenance
+from rpt_jax.provenance import provenance, typed
 from rpt_jax.reporting import frames, markdown, page, words
 from rpt_jax.results import Acting, Imagine, See
 
@@ -50,7 +48,11 @@ def run(config, inputs, directory, pipeline):
     command=origin['command'],
   )
   size = page.write(directory / 'report.html', content)
-  line = f'Made at {origin["revision"]} by `{content.command}`.'
+  line = (
+    f'Made at {origin["revision"]} by `{typed(content.command)}` on '
+    f'{origin["machine"]}: Python {origin["python"]}, jax '
+    f'{origin["versions"]["jax"]}.'
+  )
   text = (directory / 'report.html').read_text('utf-8')
   files.write_text(directory / 'tables.md', markdown.tables(text, line))
   findings = [
@@ -164,16 +166,15 @@ def _samples(image_model, inputs, rows):
   ]
   if measured:
     caption += f' On held-out frames: {", ".join(measured)}.'
-  with np.load(inputs[See.STAGE] / 'pictures.npz') as shown:
-    return frames.Samples(dict(shown), caption)
+  shown = files.read_arrays(inputs[See.STAGE] / 'pictures.npz')
+  return frames.Samples(shown, caption)
 
 
 def _imagined(inputs):
   """Pictures of goals, where they were imagined."""
   if Imagine.STAGE not in inputs:
     return {}
-  with np.load(inputs[Imagine.STAGE] / Imagine.PICTURES) as shown:
-    return dict(shown)
+  return files.read_arrays(inputs[Imagine.STAGE] / Imagine.PICTURES)
 
 
 def _rollouts(judged, filmed, inputs, rows):

@@ -20,6 +20,7 @@ from rpt_jax.reporting import comparison
 from rpt_jax.reporting.comparison import Comparison, Difference, Line, Table
 from rpt_jax.results import ALL, COST, UNSEEN, Acting, Costs
 from rpt_jax.tools import workdirs
+from rpt_jax.training import live, owned
 
 _LEVEL = 0.05
 # Tags that say of how much a value is, and not of what.
@@ -43,8 +44,9 @@ def run(paths: Sequence[str], folder: str | os.PathLike = '') -> pathlib.Path:
   folder = pathlib.Path(folder or f'runs/compare-{named}'[:200])
   folder.mkdir(parents=True, exist_ok=True)
   page, command = folder / 'compare.html', f'--compare={",".join(paths)}'
+  owned.check_page(page)
   files.write_text(page, comparison.render(between, command))
-  print('\n'.join(comparison.lines(between)))
+  print(live.plain('\n'.join(comparison.lines(between))))
   print(f'page: {page}')
   return page
 

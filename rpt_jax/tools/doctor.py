@@ -26,6 +26,9 @@ _EXTRAS = {
   'msgpack': 'serve',
   'websockets': 'serve',
   'dm_control': 'dm_control',
+  'huggingface_hub': 'hub',
+  'tokenizers': 'hub',
+  'rerun-sdk': 'rerun',
 }
 _ROOTS = (
   'data',

@@ -6,13 +6,9 @@ import pathlib
 from rpt_jax import episodes, files
 from rpt_jax.episodes import survey as survey_lib
 from rpt_jax.reporting import dataset, section
+from rpt_jax.settings import datasets
+from rpt_jax.training import live, owned
 
-_NUMBERS = {'fps': float, 'clip_steps': int}
-_EXPECTED = {
-  'fps': 'a number',
-  'clip_steps': 'a whole number',
-  'size': 'height x width, as in 96x128',
-}
 _MAX_PRINTED = 20
 
 
@@ -26,46 +22,24 @@ def run(
   `workdir`, by default `runs/inspect-<name>`; with `recording` episodes go to a
   file for rerun.
   """
-  path, settings = parse(spec)
+  path, settings = datasets.parse(spec)
   source = episodes.open(path, **settings)
-  survey = survey_lib.survey(source)
-  folder = pathlib.Path(workdir or pathlib.Path('runs') / _slug(survey.name))
-  folder.mkdir(parents=True, exist_ok=True)
+  folder = pathlib.Path(workdir or pathlib.Path('runs') / _slug(source.name))
   page = folder / 'dataset.html'
+  owned.check_page(page)
+  survey = survey_lib.survey(source)
+  folder.mkdir(parents=True, exist_ok=True)
   command = f'python -m rpt_jax.main --inspect={spec}'
   pasted = section.write(source, settings, survey)
   files.write_text(page, dataset.render(survey, pasted, f'Made by {command}'))
-  print('\n'.join(summary(survey)))
-  print(f'for a config:\n{pasted}')
+  print(live.plain('\n'.join(summary(survey))))
+  print(live.plain(f'for a config:\n{pasted}'))
   print(f'page: {page}')
   if recording:
     from rpt_jax.tools import rrd
 
     print(f'rerun {rrd.of_dataset(source, recording)}')
   return page
-
-
-def parse(spec: str) -> tuple[str, dict]:
-  """`path,key=value,...` as (path, arguments of `episodes.open`).
-
-  A path may hold commas: the longest one that exists is taken.
-  """
-  parts = spec.split(',')
-  paths = [','.join(parts[:count]) for count in range(len(parts), 0, -1)]
-  path = next(filter(_exists, paths), parts[0])
-  pairs = parts[path.count(',') + 1 :]
-  settings = {}
-  for pair in pairs:
-    key, equals, value = pair.partition('=')
-    if not equals or not value:
-      raise ValueError(f'--inspect: found {pair!r}, expected key=value')
-    try:
-      settings[key] = _value(key, value)
-    except ValueError as error:
-      raise ValueError(
-        f'--inspect: {key}: found {value!r}, expected {_EXPECTED[key]}'
-      ) from error
-  return path, settings
 
 
 def summary(survey: survey_lib.Survey) -> list[str]:
@@ -85,19 +59,6 @@ def summary(survey: survey_lib.Survey) -> list[str]:
   lines.append(f'suspicious: {len(survey.warnings)}')
   lines += [f'  {text}' for text in survey.warnings[:_MAX_PRINTED]]
   return lines
-
-
-def _exists(path):
-  return pathlib.Path(path).expanduser().exists()
-
-
-def _value(key, value):
-  if key == 'size':
-    height, width = map(int, value.split('x'))
-    if min(height, width) < 1:
-      raise ValueError(value)
-    return height, width
-  return _NUMBERS.get(key, str)(value)
 
 
 def _slug(name):

@@ -26,6 +26,7 @@ from rpt_jax.types import ACTION
 _MOST_EPISODES = 20  # Of a dataset, spread evenly.
 _QUALITY = 80  # Of JPEG.
 _TIMELINE = 'step'
+_MAGIC = b'RRF'  # Of a recording.
 
 
 def of_dataset(source, path: str | os.PathLike) -> pathlib.Path:
@@ -151,12 +152,21 @@ class _Log:
 
 @contextlib.contextmanager
 def _recording(path, name) -> Iterator[_Log]:
-  """Written whole or not at all."""
+  """Written whole or not at all; ValueError for what it would replace."""
+  place = pathlib.Path(path).absolute()
+  if place.exists():
+    with open(files.regular(place), 'rb') as file:
+      is_recording = file.read(len(_MAGIC)) == _MAGIC
+    if not is_recording:
+      raise ValueError(
+        f'--rrd: {path}: found another file, expected none or a recording of '
+        'rerun, which is replaced; give another name'
+      )
   try:
     import rerun
   except ImportError as error:
     raise ValueError("--rrd needs rerun: pip install -e '.[rerun]'") from error
-  pathlib.Path(path).absolute().parent.mkdir(parents=True, exist_ok=True)
+  place.parent.mkdir(parents=True, exist_ok=True)
   with files.writing(path) as partial:
     with rerun.RecordingStream('rpt_jax') as stream:
       stream.save(partial)

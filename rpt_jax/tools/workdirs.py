@@ -56,7 +56,10 @@ def _read(path, name):
   if not (path / 'results.jsonl').exists():
     raise ValueError(f'{path}: not finished; {mend}')
   acts = experiment.finetune and not experiment.tune
-  places = domains.acting(domains.of(experiment)) if acts else ()
+  try:
+    places = domains.acting(domains.of(experiment)) if acts else ()
+  except ValueError as error:  # Of what is not on this machine.
+    raise ValueError(f'{path / "config.json"}: {error}') from error
   seeds = plan.seeds(experiment)
   scores = _scores(path, experiment, seeds, places, mend) if places else {}
   whole, essence = (
@@ -92,6 +95,17 @@ def _rows(path):
   return rows
 
 
+def _numbers(file, key, scores):
+  """Scores as f64; ValueError for what is none of [seeds, episodes]."""
+  is_table = scores.ndim == 2 and scores.size and scores.dtype.kind in 'biuf'
+  if not is_table:
+    raise ValueError(
+      f'{file}: {key}: found {scores.dtype}{list(scores.shape)}, expected '
+      'numbers [seeds, episodes]'
+    )
+  return scores.astype(np.float64)
+
+
 def _scores(path, experiment, seeds, places, mend):
   """Of every cell, by domain and by the seed of a pipeline."""
   runs = Runs(experiment.pretrain, experiment.quantize, experiment.iterations)
@@ -104,17 +118,12 @@ def _scores(path, experiment, seeds, places, mend):
       raise ValueError(
         f'{path}: not finished (no {file.relative_to(path)}); {mend}'
       )
-    with files.reading(file), np.load(file) as arrays:
-      for domain in places:
-        for cell in entries:
-          key = f'{domain.name}/{cell.name}'
-          if key in arrays:
-            own = scores.setdefault((domain.name, cell), {})
-            own[seed] = np.asarray(arrays[key], np.float64)
-            if own[seed].ndim != 2 or not own[seed].size:
-              raise ValueError(
-                f'{file}: {key}: found shape {own[seed].shape}, expected '
-                '[seeds, episodes]'
-              )
+    arrays = files.read_arrays(file)
+    for domain in places:
+      for cell in entries:
+        key = f'{domain.name}/{cell.name}'
+        if key in arrays:
+          own = scores.setdefault((domain.name, cell), {})
+          own[seed] = _numbers(file, key, arrays[key])
   # What not all pipelines have is no result.
   return {k: own for k, own in scores.items() if len(own) == len(seeds)}

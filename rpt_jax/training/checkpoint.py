@@ -3,20 +3,23 @@
 Orbax neither notices a flipped bit nor a changed dtype. So every saved step
 carries `manifest.json`, written last and atomically: shape and dtype of each
 array, sha256 of each file. A step without it does not count; one that
-disagrees with it is dropped, with a warning, for the step before. Saving is
-synchronous: when it returns, the step is whole on disk.
+disagrees with it is dropped, with a warning, for the step before. A state is
+copied when it is to be saved, and written and hashed while training goes on.
 
 In a job of several processes the directory is one that all of them see. Each
 writes its part of the arrays; the first one writes manifests, verifies, removes
 and says which step all restore.
 """
 
+import concurrent.futures
+import contextlib
 import logging
 import os
 import pathlib
 import shutil
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 from safetensors import SafetensorError
@@ -38,39 +41,72 @@ class Checkpoints:
     self._directory.mkdir(parents=True, exist_ok=True)
     self._drop_unfinished()
     distributed.wait(f'{self._directory} has whole steps alone')
+    self._manager = self._open()
+    self._thread = concurrent.futures.ThreadPoolExecutor(1)
+    self._begun = None  # The folder that is written, and a future of it.
+
+  def _open(self):
+    """Orbax's manager of what is there."""
     atomic = ocp.options.AtomicityOptions(
       mode=ocp.options.AtomicityMode.COMMIT_FILE
     )
-    self._manager = ocp.CheckpointManager(
+    return ocp.CheckpointManager(
       self._directory,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.LatestN(2),
         atomicity_options=atomic,
         cleanup_tmp_directories=True,
-        enable_async_checkpointing=False,
+        enable_async_checkpointing=True,
       ),
     )
 
   def save(self, step: int, state: PyTree) -> None:
-    """Writes `state` as `step`; returns when it is whole on disk.
+    """Begins to write `state` as `step`, which is whole when `settle` returns.
 
-    Raises OSError where it cannot be written; nothing of it is left then, and
-    it may be tried again. Processes that are not alone cannot agree on that:
-    the error ends the job.
+    The state may be changed or deleted meanwhile. Raises OSError where this
+    cannot be begun, or as `settle`, which is called first.
     """
+    self.settle()
     folder = self._directory / str(step)
+    args = ocp.args.StandardSave(jax.tree.map(_apart, state))
+    with self._undone(folder):
+      self._manager.save(step, args=args, force=True)
+    arrays = _arrays(state)
+    future = self._thread.submit(self._finish, folder, arrays)
+    self._begun = folder, future
+
+  def settle(self) -> None:
+    """Returns when what was begun is whole on disk.
+
+    Raises OSError where it could not be written; nothing of it is left then,
+    and it may be tried again. Processes that are not alone cannot agree on
+    that: the error ends the job.
+    """
+    if self._begun is None:
+      return
+    (folder, future), self._begun = self._begun, None
+    with self._undone(folder):
+      future.result()
+    distributed.wait(f'{folder} is whole')
+
+  def _finish(self, folder, arrays):
+    """What is left to do when a state has been copied, in a thread."""
+    self._manager.wait_until_finished()
+    if distributed.is_first():
+      manifest = {'arrays': arrays, 'files': _hashes(folder)}
+      files.write_json(folder / MANIFEST, manifest)  # Makes the step count.
+
+  @contextlib.contextmanager
+  def _undone(self, folder):
+    """Removes a step that cannot be written, and raises OSError."""
     try:
-      self._manager.save(step, args=ocp.args.StandardSave(state), force=True)
-      self._manager.wait_until_finished()
-      if distributed.is_first():
-        _seal(folder, state)
+      yield
     except Exception as error:  # Orbax and TensorStore have their own kinds.
       if jax.process_count() > 1:
         raise
       shutil.rmtree(folder, ignore_errors=True)
-      self._manager.reload()  # Else Orbax believes the step is there.
+      self._manager = self._open()  # The one before fails again and again.
       raise OSError(f'{folder} cannot be written: {error}') from error
-    distributed.wait(f'{folder} is whole')
 
   def restore(self, state: PyTree) -> tuple[int, PyTree] | None:
     """The latest intact (step, state), or None where there is none.
@@ -104,7 +140,10 @@ class Checkpoints:
     return sorted(int(path.parent.name) for path in manifests)
 
   def close(self) -> None:
-    """Ends Orbax's manager."""
+    """Waits for what was begun, and ends Orbax's manager."""
+    with contextlib.suppress(OSError):  # Whoever asks is told by `settle`.
+      self.settle()
+    self._thread.shutdown()
     self._manager.close()
 
   def _latest_intact(self):
@@ -141,10 +180,13 @@ class Checkpoints:
         shutil.rmtree(folder)
 
 
-def _seal(folder, state):
-  """Writes the manifest, which makes a step count."""
-  manifest = {'arrays': _arrays(state), 'files': _hashes(folder)}
-  files.write_json(folder / MANIFEST, manifest)
+def _apart(x):
+  """An array that the next step does not write over, which is given this one.
+
+  Orbax copies from other devices to the host; of a CPU it reads as it is.
+  """
+  on_cpu = next(iter(x.devices())).platform == 'cpu'
+  return jnp.copy(x) if on_cpu else x
 
 
 def _damage(folder):

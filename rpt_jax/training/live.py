@@ -5,6 +5,7 @@ Whoever prints a line while a training is under way removes it first.
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import time
@@ -19,6 +20,12 @@ def possible() -> bool:
   """Whether there is a terminal that can do it."""
   terminal = os.environ.get('TERM', 'dumb') != 'dumb'
   return terminal and sys.stdout.isatty()
+
+
+def plain(text: str) -> str:
+  """A text without what a terminal obeys: names come from files of others."""
+  obeyed = r'[\0-\x09\x0b-\x1f\x7f-\x9f]'
+  return re.sub(obeyed, '\N{REPLACEMENT CHARACTER}', text)
 
 
 def draw(label: str, step: int, total: int, text: str) -> None:

@@ -1,5 +1,6 @@
 """The training loop: resume, then per step save -> batch -> step -> log."""
 
+import contextlib
 import functools
 import itertools
 import pathlib
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from rpt_jax.settings import Saving
-from rpt_jax.training import distributed, live, stopping
+from rpt_jax.training import ahead, distributed, live, stopping
 from rpt_jax.training.checkpoint import Checkpoints
 from rpt_jax.training.progress import Cost, Progress
 from rpt_jax.training.step import TrainState
@@ -42,7 +43,7 @@ def fit(
     shapes: that state, as arrays or shapes with shardings: the form and the
       place of what is restored.
     train_step: (state, batch) -> (state, metrics), of `training/step.py`.
-    batch_at: step -> batch, a pure function.
+    batch_at: step -> batch, a pure function; a thread of its own calls it.
     directory: for `checkpoints/`, `metrics.jsonl` and event files.
     saving: how often it is saved and tells how it goes.
     cost: of a step, for the log to tell tokens a second and MFU.
@@ -61,7 +62,9 @@ def fit(
   state = init() if state is None else state
   log = Progress(directory, label, start, num_steps, saving.log_steps, cost)
   saver = _Saver(checkpoints, label, start, saving)
-  with stopping.Training() as signals, live.cleared():
+  batches = ahead.batches(batch_at, start, num_steps)
+  closing = contextlib.closing(checkpoints)
+  with stopping.Training() as signals, live.cleared(), closing:
     for step in itertools.count(start):
       stop = signals.reached()
       last = stop or step >= num_steps
@@ -69,14 +72,14 @@ def fit(
         log.flush()
         saver.save(step, state)
       if last:
+        saver.settle()
         break
       began = time.perf_counter()
-      batch = batch_at(step)
+      batch = next(batches)
       log.waited += time.perf_counter() - began
       state, metrics = train_step(state, batch)
       log(step + 1, metrics)
   log.close()
-  checkpoints.close()
   saver.check()
   if stop:
     if distributed.is_first():
@@ -96,6 +99,7 @@ class _Saver:
     self._checkpoints, self._label, self._saved = checkpoints, label, saved
     self._saving, self._since = saving, time.monotonic()
     self._failed, self._error = 0, None
+    self._begun = None  # The step that is being written.
 
   def due(self, step):
     """Whether to save, by steps or by seconds; to be asked by all processes.
@@ -111,6 +115,8 @@ class _Saver:
     return bool(distributed.agree(int(late)))
 
   def save(self, step, state):
+    """Begins to save, once what was begun before is settled."""
+    self.settle()
     if step == self._saved:
       return
     if not jax.device_get(_is_finite(state)):
@@ -118,19 +124,33 @@ class _Saver:
         f'{self._label}: the state of step {step} is not finite and not saved; '
         f'step {self._saved} is kept; lower the learning rate'
       )
-    try:
+    self._begun, self._since = step, time.monotonic()
+    with self._tolerated():
       self._checkpoints.save(step, state)
-      self._saved, self._error = step, None
-      self._since = time.monotonic()
+
+  def settle(self):
+    """Waits until what was begun is whole, if anything was."""
+    if self._begun is not None:
+      with self._tolerated():
+        self._checkpoints.settle()
+        self._saved, self._error = self._begun, None
+    self._begun = None
+
+  @contextlib.contextmanager
+  def _tolerated(self):
+    """Tells of a step that cannot be saved, and keeps the error."""
+    try:
+      yield
     except OSError as error:
       self._failed += 1
       self._error = error
       live.clear()
       print(
-        f'{self._label}: step {step} not saved, {self._failed} failed so far; '
-        f'step {self._saved} is kept: {error}',
+        f'{self._label}: step {self._begun} not saved, {self._failed} failed '
+        f'so far; step {self._saved} is kept: {error}',
         flush=True,
       )
+      self._begun = None
 
   def check(self):
     """Raises what the last save failed with, if it did."""

@@ -69,15 +69,19 @@ def check(
         f'{strange!r} and nothing that says which stage made it',
         'an empty folder or one of an earlier run',
       )
-  page = workdir / 'report.html'
-  if page.exists() and not (page.is_file() and _PAGE in page.read_bytes()):
-    _refuse(page, 'something else', 'no such file or the report of a run')
+  check_page(workdir / 'report.html')
   for name in ('run.json', 'config.json', 'results.jsonl'):
     path = workdir / name
     if path.exists() and not _has(workdir / 'run.json', _RUN):
       _refuse(
         path, 'it with no run.json of a run beside it', 'no such file or both'
       )
+
+
+def check_page(page: pathlib.Path) -> None:
+  """Raises ValueError where a page would take the place of what is none."""
+  if page.exists() and not (page.is_file() and _PAGE in page.read_bytes()):
+    _refuse(page, 'something else', 'no such file or a page of rpt_jax')
 
 
 def _command(workdir):

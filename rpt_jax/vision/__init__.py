@@ -12,6 +12,7 @@ from rpt_jax.vision.text import TextModel
 
 __all__ = ['TextModel', 'VisionModel', 'load', 'load_text']
 
+_SETTINGS = 'output', 'layer', 'image_size', 'dtype'
 CONTROLS = ('random', 'pixels', 'edges')
 # What config.json calls a model: (the file that reads it, its Family there).
 FAMILIES = {
@@ -120,7 +121,10 @@ def _naming(folder):
   except ValueError as error:
     if str(error).startswith(weights.CONFIG):
       raise ValueError(f'{folder}/{error}') from error
-    raise
+    of_settings = str(error).partition(':')[0] in _SETTINGS
+    if of_settings or str(folder) in str(error):
+      raise
+    raise ValueError(f'{folder}: {error}') from error
   except Exception as error:  # What is made of wrong sizes.
     raise ValueError(
       f'{folder}: no model that can be read ({type(error).__name__}: '

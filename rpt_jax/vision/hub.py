@@ -40,7 +40,7 @@ def download(repository: str, files: Sequence[str] = FILES) -> pathlib.Path:
   """The folder of 'organisation/name' in the cache, fetched where absent.
 
   `files` are patterns of what is fetched. Raises ValueError without the extra,
-  the network, or the repository.
+  the network, the repository, or weights in it that are safe to open.
   """
   try:
     import huggingface_hub
@@ -58,4 +58,11 @@ def download(repository: str, files: Sequence[str] = FILES) -> pathlib.Path:
       f'{repository}: no such folder, and Hugging Face did not give it: '
       f'{type(error).__name__}: {str(error).splitlines()[0]}'
     ) from error
+  has_weights = any(pathlib.Path(folder).rglob('*.safetensors'))
+  if not has_weights and any('safetensors' in pattern for pattern in files):
+    raise ValueError(
+      f'{repository}: it holds no *.safetensors, and no other weights are '
+      'opened; give the folder that save_pretrained of transformers writes of '
+      'it, or another id'
+    )
   return pathlib.Path(folder)

@@ -4,6 +4,7 @@ The work is done by the `tokenizers` package (extra 'hub'); here is only which
 files a saved model has, and to what length its sentences are padded.
 """
 
+import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -21,6 +22,7 @@ _CLIP_WORDS = (
   r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|"
   r'[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+'
 )
+_MOST_GROWTH = 16  # Letters that a normalizer may make of one.
 _START, _END = '<|startoftext|>', '<|endoftext|>'
 
 
@@ -76,15 +78,34 @@ def load(
 
 
 def _from_file(tokenizers, path):
+  """A tokenizer; ValueError for one that makes far more of a text than it is.
+
+  What it puts in the place of letters may be as long as the file, and be
+  replaced in turn: then no memory holds what becomes of a word.
+  """
+  path = files.regular(files.inside(path.parent, path.name))
   try:
-    return tokenizers.Tokenizer.from_file(str(path))
+    tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    steps = [json.loads(tokenizer.to_str())['normalizer'] or {}]
   except Exception as error:  # The package raises nothing narrower.
     raise ValueError(f'{path}: no tokenizer: {error}') from error
+  growth = 1
+  while steps:
+    step = steps.pop()
+    steps += step.get('normalizers', [])
+    growth *= max(len(step.get('content') or step.get('prepend') or ''), 1)
+  if growth > _MOST_GROWTH:
+    raise ValueError(
+      f'{path}: found a normalizer that makes {growth} letters of one, '
+      f'expected {_MOST_GROWTH} at most; fetch the tokenizer again'
+    )
+  return tokenizer
 
 
 def _clip(tokenizers, folder):
   """CLIP's byte-pair encoding from its two older files."""
-  paths = [str(folder / name) for name in ('vocab.json', 'merges.txt')]
+  names = 'vocab.json', 'merges.txt'
+  paths = [str(files.regular(files.inside(folder, name))) for name in names]
   try:
     model = tokenizers.models.BPE.from_file(
       *paths, end_of_word_suffix='</w>', unk_token=_END

@@ -255,8 +255,6 @@ def read(features: Features, encoder: Encoder, output: str) -> Array:
   special = {'pooled': features.pooled, 'projected': features.projected}
   if special.get(output) is not None:
     return special[output]
-  if output in special:
-    raise ValueError(f'output: {output!r} is not something this model has')
   return readout(features.tokens, output, encoder.num_prefix)
 
 

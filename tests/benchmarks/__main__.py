@@ -24,6 +24,8 @@ NAMES = (
   'kmeans',
   'policy',
   'rollouts',
+  'saving',
+  'start',
   'trunk',
   'video',
   'windows',

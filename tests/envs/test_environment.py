@@ -42,6 +42,7 @@ VISIBLE = {
   },
   'Detour-v0': {'x': 0.15, 'y': 0.15},
   'OneWay-v0': {'x': 0.15, 'y': 0.15},
+  'Gate-v0': {'x': 0.15, 'y': 0.15},
 }
 
 
@@ -102,6 +103,7 @@ UNSEEN = {
   'SpaceInvaders-MinAtar': ('shot_timer',),
   'Detour-v0': ('side',),
   'OneWay-v0': ('side',),
+  'Gate-v0': (),
 }
 
 

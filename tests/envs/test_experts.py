@@ -10,6 +10,7 @@ import pytest
 
 from rpt_jax import envs
 from rpt_jax.envs import behaviours, rollout
+from rpt_jax.envs.gymnax import gate
 
 # name: (expert, random, tolerance)
 TABLE = {
@@ -23,6 +24,7 @@ TABLE = {
   'SpaceInvaders-MinAtar': (22.61, 3.19, 0.5),
   'Detour-v0': (1.0, 0.0, 0.01),
   'OneWay-v0': (1.0, 0.0, 0.01),
+  'Gate-v0': (1.0, 0.0, 0.02),
 }
 
 
@@ -58,3 +60,23 @@ def test_experts_of_a_detour_go_both_ways_or_one(name, left):
   assert np.abs(x_NT).max(1).min() > 0.4
   if left < 1:
     assert abs(np.corrcoef(passed_N, x_NT[:, 0])[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize(
+  'x, action, moved',
+  [
+    (0.0, (0.0, 1.0), (0.0, 0.1)),  # Through the gap,
+    (0.3, (0.0, 1.0), (0.0, 0.0)),  # into the wall,
+    (0.3, (1.0, 0.1), (0.1, 0.01)),  # along it,
+    (0.15, (-1.0, 1.0), (0.0, 0.0)),  # and where the way meets it counts.
+    (0.1, (-1.0, 1.0), (-0.1, 0.1)),
+  ],
+)
+def test_a_wall_is_passed_at_its_gap_alone(x, action, moved, monkeypatch):
+  monkeypatch.setattr(gate, 'NOISE', 0.0)
+  state = gate.State(np.float32(x), np.float32(-0.05))
+  step = gate.Gate().step_env(jax.random.key(0), state, np.array(action), None)
+  _, after, reward, ended, _ = step
+  went = after.x - state.x, after.y - state.y
+  np.testing.assert_allclose(went, moved, atol=1e-6)
+  assert not (reward or ended)

@@ -60,8 +60,23 @@ def test_every_kind_is_told_with_its_lag(kind, lag):
   assert all(0.9 < k.correlation < 1 for k in kinds)
   warned = action_kinds.warnings(kinds)
   assert bool(warned) == (kind in (TWICE, LESS_STATE))
-  (line,) = action_kinds.lines(kinds)
-  assert line.startswith(f'action [0-2]: {kind}, as the state is {lag} steps')
+  (line,) = action_kinds.lines(kinds, ('x', 'y', 'z'))
+  assert line.startswith(f'action [0-2] (x to z): {kind}, like the ')
+  assert (' one step later (' if lag else ' at once (') in line
+
+
+def test_a_robot_that_is_slow_to_follow_is_told_deltas_alone():
+  sums = action_kinds.Correlations()
+  for seed in range(4):
+    asked_TA = trajectory(seed, width=2) - 5.0
+    speed_P, moved = np.zeros(3), [np.zeros(3)]
+    for asked_A in asked_TA[:-1]:
+      speed_P = speed_P + 0.3 * (asked_A - speed_P)
+      moved.append(moved[-1] + speed_P)
+    sums.add(np.stack(moved), asked_TA)
+  twice = sums.result()[action_kinds.KINDS.index(TWICE)]
+  assert 0.7 < twice.max()
+  assert {k.name for k in action_kinds.kinds(sums.result())} == {DELTA}
 
 
 def test_dimensions_differ_and_find_theirs_where_widths_do():

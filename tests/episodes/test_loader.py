@@ -1,5 +1,7 @@
 """Batches are functions of (seed, step) and nothing else."""
 
+import resource
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,29 @@ def test_every_index_once_an_epoch():
   for epoch in epochs:
     assert sorted(epoch) == list(range(size))
   assert (epochs[0] != epochs[1]).any()
+
+
+def test_an_order_that_is_not_listed_is_one_too(monkeypatch):
+  """Of more samples than memory should hold the places of."""
+  monkeypatch.setattr(loader, 'LISTED', 10)
+  size, batch = 30, 7
+  order = loader.Order(size, batch, seed=0)
+  stream = np.concatenate([order(step) for step in range(30)])
+  epochs = stream[: len(stream) // size * size].reshape(-1, size)
+  assert (np.sort(epochs) == np.arange(size)).all()
+  assert len(np.unique(epochs, axis=0)) == len(epochs)
+  other = loader.Order(size, batch, seed=1)
+  assert (other(0) != order(0)).any()
+
+
+def test_an_order_of_a_billion_samples_takes_no_memory():
+  order = loader.Order(10**9, 512, seed=0)
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  picks = np.concatenate([order(step) for step in (0, 10**5, 10**6)])
+  after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  assert len(np.unique(picks)) == 3 * 512
+  assert abs(picks.mean() / 10**9 - 0.5) < 0.05  # 3.4 standard errors.
+  assert after - before < 100 * 1024  # KiB; a list of them were 8 GB.
 
 
 def test_batches_larger_than_the_data():
@@ -97,22 +122,3 @@ def test_window_batches_gather_the_picked_windows():
         assert batch['valid'][i, t] == (row < table.high[pick])
         if batch['valid'][i, t]:
           assert batch['u'][i, t] == batch['x'][i, t, 0] == row
-
-
-def test_prefetch_equals_a_loop_from_any_step():
-  batch_at, _, _ = make_batch_at()
-  found = list(loader.prefetch(batch_at, 3, 9))
-  assert len(found) == 6
-  for batch, step in zip(found, range(3, 9), strict=True):
-    for name, expected in batch_at(step).items():
-      np.testing.assert_array_equal(batch[name], expected)
-
-
-def test_prefetch_passes_errors_on():
-  def batch_at(step):
-    if step == 2:
-      raise ValueError('step two')
-    return {'x': np.zeros(1)}
-
-  with pytest.raises(ValueError, match='step two'):
-    list(loader.prefetch(batch_at, 0, 4))

@@ -9,7 +9,6 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import jax
@@ -52,12 +51,14 @@ def train(
   stop=None,
   seed=0,
 ):
-  """(state, rows) at step `stop` (None: at the end); `before(step)` is called
-  when its batch is asked for."""
+  """(state, rows) at step `stop` (None: at the end), `before(step)` called."""
   trained = make(mesh, steps)
 
+  def step(state, batch):
+    before(int(state.step))
+    return trained.step(state, batch)
+
   def batch_at(index):
-    before(index)
     whole = tiny.batch_at(index)
     size = len(whole['x'])
     rows = sharding.local_rows(size, mesh)
@@ -67,7 +68,7 @@ def train(
   return loop.fit(
     lambda: trained.init(jax.random.key(seed)),
     trained.shapes,
-    trained.step,
+    step,
     batch_at,
     stop or steps,
     directory=directory,
@@ -80,15 +81,11 @@ def kill(*_, name='SIGKILL'):
   os.kill(os.getpid(), getattr(signal, name))
 
 
-def kill_when_there(folder):
-  """Kills this process in the middle of the save that makes `folder`."""
-
-  def watch():
-    while not folder.exists():
-      pass
-    kill()
-
-  threading.Thread(target=watch, daemon=True).start()
+def kill_when_there(path):
+  """Kills this process as soon as a save has made `path`."""
+  while not path.exists():
+    pass
+  kill()
 
 
 def limit_files(size):
@@ -104,7 +101,10 @@ FAULTS = {
     directory / 'checkpoints' / '8'
   ),
   'killed before the manifest': lambda directory: setattr(
-    checkpoint, '_seal', kill
+    checkpoint.files, 'write_json', kill
+  ),
+  'killed once 8 is whole': lambda directory: kill_when_there(
+    directory / 'checkpoints' / '8' / checkpoint.MANIFEST
   ),
   'disk full': lambda directory: limit_files(100),
   'disk freed': lambda directory: limit_files(resource.RLIM_INFINITY),

@@ -43,6 +43,7 @@ def goes_back(directory, caplog):
     assert_is(checkpoints.restore(state_of(0)), 4)
   assert str(directory / '6') in caplog.text
   checkpoints.save(6, state_of(6))
+  checkpoints.settle()
   assert_is(checkpoints.restore(state_of(0)), 6)
 
 

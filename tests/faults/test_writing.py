@@ -149,6 +149,7 @@ def test_a_save_that_fails_ends_with_its_one_line(
     del argv
     with full_disk(1 << 15), pytest.raises(OSError) as error:
       saves.save(1, arrays)
+      saves.settle()
     code = main._refuse(error.value)
     time.sleep(0.2)
     gc.collect()  # What comes late comes now.

@@ -46,12 +46,13 @@ def run(config: str, kills: int, seed: int, folder) -> Outcome:
   per_kill = max(len(lines) // (kills + 1), 1)
   for index in range(kills):
     process = commands.start(config, work)
-    left, stage = rng.randrange(1, 2 * per_kill), ''
+    left, stage, over = rng.randrange(1, 2 * per_kill), '', False
     for line in process.stdout:
       if line.startswith('[') and ': start' in line:
         stage = line.strip()
       done_before = 'skipped' in line
       left -= line.startswith(('  ', '[')) and not done_before
+      over = over or 'rpt_jax: done' in line  # Before there was a moment.
       if left <= 0:
         break
     time.sleep(rng.random() * 0.5)
@@ -61,7 +62,8 @@ def run(config: str, kills: int, seed: int, folder) -> Outcome:
     output = process.stdout.read()
     code, seconds = process.wait(), time.monotonic() - began
     outcome.moments.append(f'{stage} {number.name}')
-    soft = number is not signal.SIGKILL and 'rpt_jax: done' not in output
+    over = over or 'rpt_jax: done' in output
+    soft = number is not signal.SIGKILL and not over
     if soft and (code or seconds > 10 or 'goes on' not in output):
       outcome.wrong.append(
         f'{stage} {number.name}: code {code} after {seconds:.0f} s: '

@@ -8,6 +8,7 @@ import ast
 import os
 import pathlib
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -21,7 +22,8 @@ nbclient = pytest.importorskip('nbclient')
 nbformat = pytest.importorskip('nbformat')
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / 'launch' / 'colab'
-REPOSITORY = 'rpt-jax/rpt_jax'
+_URL = re.compile(r"  url='https://github.com/(\S+)'")
+REPOSITORY = _URL.search((ROOT / 'setup.py').read_text())[1]
 NAMES = ('hubert_units', 'rpt_robot', 'tpu', 'your_data')
 TAGS = {'network', 'parameters'}
 # What a notebook may import of the package, and of nothing else in it.
@@ -81,6 +83,34 @@ def test_it_begins_with_a_badge_and_installs_from_git(name):
   assert link == f'https://colab.research.google.com/{address}'
   (requirement,) = re.findall(r'"(rpt_jax\S* @ .*)"', second.source)
   assert requirement.endswith(f' @ git+https://github.com/{REPOSITORY}')
+
+
+def test_one_command_writes_another_address_of_the_repository(tmp_path):
+  readme = ROOT / 'launch/README.md'
+  for path in (ROOT / 'setup.py', readme, *FOLDER.iterdir()):
+    copy = tmp_path / path.relative_to(ROOT)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text(path.read_text())
+  command = re.search(r'(?m)^    (sed -i .*)$', readme.read_text())[1]
+  assert f'#{REPOSITORY}#me/my_fork#' in command
+  subprocess.run(['bash', '-c', command], cwd=tmp_path, check=True)
+  copies = [path for path in tmp_path.rglob('*') if path.is_file()]
+  assert len(copies) == 2 + len(NAMES)
+  for copy in copies:
+    assert REPOSITORY not in copy.read_text()
+    assert 'me/my_fork' in copy.read_text()
+
+
+def test_nothing_else_names_the_address_of_the_repository():
+  listed = subprocess.run(
+    ['git', '-C', ROOT, 'grep', '-lE', f'github(.com)?/{REPOSITORY}'],
+    capture_output=True,
+    text=True,
+  )
+  if listed.returncode:
+    pytest.skip('no clone')
+  notebooks = {f'launch/colab/{name}.ipynb' for name in NAMES}
+  assert set(listed.stdout.split()) == {'setup.py'} | notebooks
 
 
 @every_notebook

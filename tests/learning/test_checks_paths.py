@@ -65,6 +65,9 @@ def test_a_kind_of_image_objective_is_no_image_model(spec):
     ('hubert_units', ['encoder=foreground'], {'patch': 4}),
     ('robot_video', ['encoder=mae'], {'kind': 'mae'}),
     ('rpt:g1_blind', ['encoder=mae'], {'kind': 'mae'}),
+    ('r3m', ['encoder=mae'], {'patch': 14}),  # Of 84 pixels.
+    ('r3m', ['encoder=mae', 'image_model.patch=7'], {'patch': 7}),
+    ('clip:quicktest', ['encoder=mae'], {'patch': 4}),  # Of 16.
   ],
 )
 def test_the_flag_encoder_takes_a_kind_to_train(spec, flags, trained):

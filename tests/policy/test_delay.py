@@ -88,7 +88,9 @@ def test_a_chunk_is_played_from_the_step_at_which_it_comes(execution):
   policy = Policy(**parts(), execution=execution)
   given = acted(policy)
   np.testing.assert_allclose(given, expected(execution), atol=2e-3)
-  assert np.abs(given - acted(Policy(**parts()))).max() > 0.05
+  prompt = Policy(**parts())
+  assert np.abs(given - acted(prompt)).max() > 0.05
+  assert (prompt.late, prompt.slowest) == (0, 0)  # Nothing is ahead there.
   # What is handed on ahead is what the program says at every step.
   memory, keys = program.start(policy.program, 2), program.episode_keys(0, 2)
   for t, now in enumerate(episode()):
@@ -175,3 +177,9 @@ def test_a_chunk_goes_on_from_the_one_before():
 def test_what_cannot_be_is_refused(execution, words):
   with pytest.raises(ValueError, match=words):
     Policy(**parts(), execution=execution)
+
+
+def test_an_ensemble_may_be_as_steep_as_float32_is_wide():
+  Execution(ensemble=10.0).check(8)
+  with pytest.raises(ValueError, match='within 10 of 0'):
+    Execution(ensemble=10.01).check(8)

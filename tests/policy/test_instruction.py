@@ -11,8 +11,10 @@ from rpt_jax.models import sequence, words
 from rpt_jax.models.heads import linear
 from rpt_jax.models.trunks import transformer
 from rpt_jax.objectives import behaviour_cloning
-from rpt_jax.policy import Policy
-from rpt_jax.types import StreamSpec
+from rpt_jax.policy import Policy, checks
+from rpt_jax.policy.observed import Field
+from rpt_jax.types import TEXT, StreamSpec
+from rpt_jax.vision.sentences import Tower
 from tests.policy import test_prefix_acting as prefix
 
 B, L = prefix.B, 6
@@ -115,3 +117,19 @@ def test_a_vocabulary_that_the_stem_lacks_is_refused(acting, tmp_path):
   larger.save(tmp_path / 'small')
   with pytest.raises(ValueError, match='but the model reads 256'):
     rpt_jax.from_pretrained(tmp_path / 'small')
+
+
+class Sized(Tower):
+  """A text tower of three numbers, which nobody runs."""
+
+  dim = 3
+
+
+@pytest.mark.parametrize(
+  'field', (None, Field((1, 4)), Field((2, 3)), Field((3,)))
+)
+def test_a_tower_gives_what_the_policy_reads(field):
+  tower = Sized('nowhere')
+  assert checks.words(tower, {TEXT: Field((1, 3))}) is tower
+  with pytest.raises(ValueError, match='words: a text tower of 3 numbers'):
+    checks.words(tower, {TEXT: field} if field else {})

@@ -86,6 +86,43 @@ def test_false_alarms_stay_at_their_rate():
   assert delta - 0.04 < np.mean(alarms) <= delta
 
 
+def walks(rng, count, drift=1.0):
+  """(sums [N, T], steps [N]) that grow, of episodes that end early."""
+  sums = rng.exponential(drift, size=(count, 24)).cumsum(1)
+  steps = rng.integers(8, 18, count)
+  ended = np.arange(24) >= steps[:, None]
+  return np.where(
+    ended, sums[np.arange(count), steps - 1][:, None], sums
+  ), steps
+
+
+def test_thresholds_by_step_keep_the_rate_of_whole_episodes():
+  rng, delta, alarms = np.random.default_rng(6), 0.1, []
+  for _ in range(300):
+    limit = monitors.paced(*walks(rng, 60), delta)
+    sums, steps = walks(rng, 60)
+    going = np.arange(24) < steps[:, None]
+    alarms.append(((sums > limit) & going).any(1).mean())
+    assert (limit[18:] == np.inf).all() and np.isfinite(limit[:8]).all()
+  assert delta - 0.03 < np.mean(alarms) <= delta + 0.005
+
+
+def test_a_threshold_by_step_is_no_clock():
+  """What goes on longer at the same rate alarms by one threshold alone."""
+  rng = np.random.default_rng(7)
+  sums, steps = walks(rng, 400)
+  slow = rng.exponential(size=(100, 24)).cumsum(1)
+  fast = rng.exponential(2.5, size=(100, 24)).cumsum(1)
+  one, limit = (
+    monitors.calibrate(sums[:, -1], 0.05),
+    monitors.paced(sums, steps, 0.05),
+  )
+  assert (slow > one).any(1).mean() > 0.6 > 0.2 > (slow > limit).any(1).mean()
+  assert (fast > limit).any(1).mean() > 0.9
+  with pytest.raises(ValueError, match='found 37 .* at least 38'):
+    monitors.paced(sums[:37], steps[:37], 0.05)
+
+
 def test_the_discrepancy_is_that_of_kernels():
   x, y = np.random.default_rng(2).normal(size=(2, 12, 3)) + [[[0]], [[1]]]
   both = np.concatenate([x, y])

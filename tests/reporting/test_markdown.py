@@ -13,9 +13,8 @@ EVIL = '<b>reach</b> | & "grasp"'
 def test_heads_intervals_groups_and_what_is_best():
   doc = html.Document()
   groups = '<th colspan="1"></th><th colspan="2">2 demonstrations</th>'
-  body = [
-    f'<td>{html.escape(EVIL)}</td>' + html.cell('0.5', '[0.4, 0.6]', True)
-  ]
+  name = f'<td><span class="chip">1</span>{html.escape(EVIL)}</td>'
+  body = [name + html.cell('0.5', '[0.4, 0.6]', True) + '<td>x</td>']
   whole = doc.table(
     html.table(['Task', 'Score', 'Gain'], body, groups), 'A. B.'
   )
@@ -26,8 +25,8 @@ def test_heads_intervals_groups_and_what_is_best():
     'Table 1. A. B.',
     '',
     '| Task | 2 demonstrations Score | 2 demonstrations Gain |',
-    '| --- | --- | --- |',
-    '| &lt;b&gt;reach&lt;/b&gt; \\| &amp; "grasp" | **0.5 [0.4, 0.6]** |  |',
+    '| --- | --: | --- |',
+    '| 1 &lt;b&gt;reach&lt;/b&gt; \\| &amp; "grasp" | **0.5 [0.4, 0.6]** | x |',
   ]
 
 

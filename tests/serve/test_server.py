@@ -125,6 +125,7 @@ def test_an_observation_that_is_none_is_said_and_the_session_goes_on(running):
       ({'endpoint': 'reset', 'seed': -1}, 'seed'),
       (shown()[1] | {'stamp': {'steps': 1}}, 'stamp'),
       (shown()[1] | {'stamp': {'step': True}}, 'step'),
+      (shown()[1] | {'stamp': {'within_ms': None}}, 'within_ms is None'),
       (shown()[1] | {'stamp': {'step': 0}}, 'late: step 0 came after step 0'),
       (shown()[1] | {'stamp': {'within_ms': 1e-9}}, 'late: waited'),
       (shown()[1] | {'stamp': {'executed': np.zeros((1, 9))}}, 'shape'),

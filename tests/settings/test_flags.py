@@ -6,6 +6,7 @@ import ml_collections
 import pytest
 
 from rpt_jax import settings
+from rpt_jax.domains import recorded
 from tests.settings import variants
 from tests.test_main import CONFIG, command
 
@@ -128,13 +129,29 @@ def _leaves(config, prefix=''):
       yield f'{prefix}{name}', value
 
 
+def test_a_dataset_is_added_as_inspect_reads_it():
+  spec = 'a,image=top,fps=8,split=train'
+  flag = f'--config.domains.lab={spec}'
+  config = variants.parsed(H, flag, '--config.domains.other=x')
+  assert [*config.domains] == ['gymnax', 'lab', 'other']
+  lab = settings.read(settings.Experiment, config).domains['lab']
+  assert lab == recorded.Settings(
+    'a', mapping={'image': 'top', 'fps': 8.0}, split='train'
+  )
+
+
 @pytest.mark.parametrize(
   ('arguments', 'words'),
   [
     (['--config.finetune.sedes=3'], "finetune.sedes: no such key, expected "),
     (['--config.finetune.seeds=a'], '--config.finetune.seeds=a'),
     (['--config.domains.lab.path=x'], "config.domains.lab: no such key; have "
-     "['gymnax']; add one in the config file, as in config.domains.lab = "),
+     "['gymnax']; --config.domains.lab=<dataset> adds one, as --inspect="),
+    (['--config.domains.gymnax=x'], '--config.domains.gymnax is a section; set '
+     'a key of it: --config.domains.gymnax.<key>='),
+    (['--config.domains.lab=x,fps=y'],
+     "--config.domains.lab: fps: found 'y', expected a number"),
+    (['--cnfig=x'], "flag 'cnfig'. Did you mean: config ?; --help has them"),
     (['--config.finetunes.seeds=3'], "perhaps 'finetune'"),
     ([f'{_RUN}.streams[9]=3'], 'a flag sets a key of what is not there'),
     ([f'{_RUN}.objective.kind=masked_units', f'{_RUN}.objective.horizon=2'],

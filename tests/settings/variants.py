@@ -38,7 +38,7 @@ ARGUMENTS = {
   'study': ('', 'small', 'horizon', 'codes', 'encoders', 'quicktest'),
   'scale': ('', 'S', 'L,16', 'XL,256', 'quicktest'),
   'text': ('', 'quicktest'),
-  'values': ('', 'study', 'critics', 'quicktest'),
+  'values': ('', 'study', 'critics', 'deployment', 'quicktest'),
 }
 SPECS = [f'{name}:{a}' for name, each in ARGUMENTS.items() for a in each]
 RECORDED = ('robot_video', 'mae', 'rpt:g1')

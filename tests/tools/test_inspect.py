@@ -8,6 +8,7 @@ import pytest
 from rpt_jax import domains, episodes, settings
 from rpt_jax.episodes import survey
 from rpt_jax.reporting import dataset, section
+from rpt_jax.settings import datasets
 from rpt_jax.tools import doctor, inspect
 from tests.episodes.rlds.test_tfrecord import BRIDGE, needs_bridge
 from tests.episodes.test_survey import clean
@@ -65,7 +66,7 @@ def test_a_section_has_a_name_that_python_takes(tmp_path, name):
 
 
 def test_settings_of_a_spec():
-  path, settings = inspect.parse('a/b,card=droid,fps=10,clip_steps=5,size=2x3')
+  path, settings = datasets.parse('a/b,card=droid,fps=10,clip_steps=5,size=2x3')
   assert path == 'a/b'
   assert settings == {
     'card': 'droid',
@@ -82,14 +83,14 @@ def test_settings_of_a_spec():
     ('a,size=-1x5', "size: found '-1x5', expected height x width"),
   ):
     with pytest.raises(ValueError, match=f'^--inspect: {words}'):
-      inspect.parse(spec)
+      datasets.parse(spec)
 
 
 def test_a_path_with_commas_is_taken_where_it_exists(tmp_path):
   folder = tmp_path / 'comma, dir'
   folder.mkdir()
-  assert inspect.parse(f'{folder}') == (f'{folder}', {})
-  assert inspect.parse(f'{folder},fps=5') == (f'{folder}', {'fps': 5.0})
+  assert datasets.parse(f'{folder}') == (f'{folder}', {})
+  assert datasets.parse(f'{folder},fps=5') == (f'{folder}', {'fps': 5.0})
 
 
 def test_the_doctor_names_packages_devices_and_datasets(tmp_path):

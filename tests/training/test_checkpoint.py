@@ -1,5 +1,7 @@
 """Checkpoints: kept, restored, refused; damaged ones: tests/faults."""
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,14 +111,38 @@ def test_params_that_do_not_fit(tmp_path, like, message):
 
 
 def test_a_save_that_failed_can_be_done_again(tmp_path, monkeypatch):
-  def full(folder, state):
+  def full(path, content):
     raise OSError('no room')
 
   checkpoints = Checkpoints(save_three(tmp_path))
   with monkeypatch.context() as patch:
-    patch.setattr(checkpoint, '_seal', full)
+    patch.setattr(checkpoint.files, 'write_json', full)
+    checkpoints.save(8, state_of(8))
     with pytest.raises(OSError, match='/8 cannot be written: no room'):
-      checkpoints.save(8, state_of(8))
+      checkpoints.settle()
   assert not (tmp_path / '8').exists()
   checkpoints.save(8, state_of(8))
+  checkpoints.settle()
   assert_is(checkpoints.restore(state_of(0)), 8)
+
+
+def test_training_goes_on_while_a_state_is_written(tmp_path, monkeypatch):
+  """Writing waits here until steps have taken the arrays that are written."""
+  resume, save = threading.Event(), Checkpoints._finish
+
+  def finish(checkpoints, *about):
+    assert resume.wait(timeout=60)
+    save(checkpoints, *about)
+
+  monkeypatch.setattr(Checkpoints, '_finish', finish)
+  step = jax.jit(lambda x: x + 1, donate_argnums=0)
+  checkpoints, x = Checkpoints(tmp_path), jnp.zeros(1 << 22)
+  checkpoints.save(1, {'x': x})
+  for _ in range(5):
+    x = step(x)
+  assert float(x[0]) == 5 and checkpoints.steps() == []
+  resume.set()
+  checkpoints.settle()
+  assert checkpoints.steps() == [1]
+  _, restored = checkpoints.restore({'x': jnp.ones(1 << 22)})
+  assert not np.asarray(restored['x']).any()

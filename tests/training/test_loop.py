@@ -1,5 +1,7 @@
 """The loop: what it returns and says; its faults: tests/faults."""
 
+import itertools
+
 import numpy as np
 import tiny
 
@@ -32,12 +34,18 @@ def test_progress_line(tmp_path, capsys):
 
 def test_a_step_that_comes_late_is_saved_before_its_turn(tmp_path, monkeypatch):
   """By the clock, which is moved by hand: 61 seconds between two steps."""
-  now = [0.0]
+  now, make = [0.0], tiny.step.make_train_step
 
-  def batches(index):
-    now[0] += 61.0 if index == 5 else 0.0
-    return tiny.batch_at(index)
+  def slow(*arguments):
+    train_step, index = make(*arguments), itertools.count()
 
+    def run(state, batch):
+      now[0] += 61.0 if next(index) == 5 else 0.0
+      return train_step(state, batch)
+
+    return run
+
+  monkeypatch.setattr(tiny.step, 'make_train_step', slow)
   monkeypatch.setattr(tiny.loop.time, 'monotonic', lambda: now[0])
   saved, save = [], Checkpoints.save
 
@@ -47,5 +55,5 @@ def test_a_step_that_comes_late_is_saved_before_its_turn(tmp_path, monkeypatch):
 
   monkeypatch.setattr(Checkpoints, 'save', saving)
   often = Saving(log_steps=2, save_steps=4, save_seconds=60.0)
-  tiny.train(tmp_path, batches=batches, saving=often)
+  tiny.train(tmp_path, saving=often)
   assert saved == [4, 6, 8, 12]

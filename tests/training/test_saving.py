@@ -33,10 +33,6 @@ def train(tmp_path, monkeypatch):
 
   monkeypatch.setattr(checkpoint.Checkpoints, 'save', recorded)
 
-  def batch_at(index):
-    clock[0] += 10.0
-    return jnp.float32(index)
-
   def train(saving, steps=7):
     tx = optimizer.adamw(0.1, steps)
 
@@ -47,11 +43,17 @@ def train(tmp_path, monkeypatch):
     def loss(params, batch, key):
       return jnp.square(params['kernel'] - batch).sum(), {}
 
+    take = jax.jit(step.step_fn(loss, tx))
+
+    def train_step(state, batch):
+      clock[0] += 10.0
+      return take(state, batch)
+
     loop.fit(
       init,
       jax.eval_shape(init),
-      jax.jit(step.step_fn(loss, tx)),
-      batch_at,
+      train_step,
+      jnp.float32,
       steps,
       directory=tmp_path,
       saving=saving,

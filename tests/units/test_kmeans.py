@@ -341,6 +341,13 @@ def test_examples_are_the_nearest_rows_of_a_unit():
   assert kmeans.examples(codebook, x_ND, 1).tolist() == [[2], [5], [-1]]
 
 
+def test_what_a_process_has_whole_stays_where_it_is():
+  mesh = jax.make_mesh((8,), ('data',), axis_types=(AxisType.Auto,))
+  x_N = rows_lib.replicate(jnp.arange(8.0), mesh)
+  assert rows_lib.local([x_N])[0] is x_N
+  np.testing.assert_array_equal(jax.jit(rows_lib.local)(x_N), x_N)
+
+
 def test_bad_input_says_what_to_do():
   x_ND, key = blobs()[:50], jax.random.key(0)
   codebook = small_codebook()

@@ -166,6 +166,9 @@ def test_only_safe_files_are_fetched(folder, monkeypatch):
   assert vision.load('facebook/vit-mae-base').dim == 16
   (patterns,) = asked.values()
   assert all('json' in x or x.endswith('.safetensors') for x in patterns)
+  (folder / 'model.safetensors').unlink()  # As where there is a pickle alone.
+  with pytest.raises(ValueError, match=r'vit-mae-base: it holds no \*\.safe'):
+    vision.load('facebook/vit-mae-base')
 
 
 @pytest.mark.parametrize(

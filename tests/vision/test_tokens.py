@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import os
 
 import numpy as np
 import pytest
@@ -59,6 +60,26 @@ def test_clip_is_that_of_transformers(tmp_path):
     tokens.load(tmp_path, length=30)(SENTENCES), theirs(tokenizer, 30)
   )
   assert tokens.load(tmp_path)([]).shape == (0, 12)
+
+
+def test_a_tokenizer_that_makes_a_text_longer_is_refused(tmp_path):
+  """What replaces letters is replaced again: no memory holds what comes out."""
+  clip().save_pretrained(tmp_path)
+  path = tmp_path / tokens.FILE
+  parts = json.loads(path.read_text())
+  longer = {'type': 'Replace', 'pattern': {'String': 'a'}, 'content': 'a' * 5}
+  own = {'type': 'Sequence', 'normalizers': [parts['normalizer'], longer]}
+  for many in own, own | {'normalizers': [longer] * 9}:
+    path.write_text(json.dumps(parts | {'normalizer': many}))
+    if many is own:
+      tokens.load(tmp_path)
+      continue
+    with pytest.raises(ValueError, match=rf'{path.name}: .*1953125 letters'):
+      tokens.load(tmp_path)
+  path.unlink()
+  os.mkfifo(path)
+  with pytest.raises(ValueError, match=f'{path.name}: found a .*pipe'):
+    tokens.load(tmp_path)
 
 
 def test_older_files_of_clip(tmp_path):

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rpt_jax import files
+
 FOLDER = pathlib.Path(__file__).parent / 'weights'
 _LAYERS = tuple(f'{kind}{i}' for i in range(3) for kind in 'wb')
 _EPSILON = 1e-8  # Of the variance, as CleanRL's.
@@ -63,12 +65,31 @@ def _weights(task, folder):
       f'{", ".join(tasks(folder)) or "some"}; launch/experts_to_safetensors.py '
       'makes them of published policies'
     )
-  try:
-    weights = load_file(path)
-  except Exception as error:  # Of the format, of which there are many kinds.
-    raise ValueError(f'{path}: no safetensors file: {error}') from error
+  with files.reading(path):
+    weights = load_file(files.regular(path))
   if missing := sorted(set(_LAYERS) - set(weights)):
     raise ValueError(
       f'{path}: found {sorted(weights)}, expected also {", ".join(missing)}'
     )
+  _check(path, weights)
   return weights
+
+
+def _check(path, weights):
+  """Raises ValueError unless layers fit each other and all is finite."""
+  out = [weights[f'w{i}'].shape[:1] for i in range(3)]
+  into = [weights['w0'].shape[1:2], *out[:2]]
+  expected = {f'w{i}': (*out[i], *into[i]) for i in range(3)}
+  expected |= {f'b{i}': out[i] for i in range(3)}
+  if {'obs_mean', 'obs_var'} & set(weights):
+    expected |= dict.fromkeys(('obs_mean', 'obs_var'), into[0])
+  wrong = [k for k, x in weights.items() if not np.isfinite(x).all()]
+  for name, shape in expected.items():
+    own = weights[name].shape if name in weights else None
+    if own != shape or len(shape) != 1 + (name[0] == 'w'):
+      wrong.append(f'{name} of shape {own}')
+  if wrong:
+    raise ValueError(
+      f'{path}: found {", ".join(wrong)}, expected finite numbers of layers '
+      'that fit each other'
+    )

@@ -3,7 +3,7 @@
 import functools
 
 from rpt_jax.envs.environment import Env
-from rpt_jax.envs.gymnax import classic, detour, minatar
+from rpt_jax.envs.gymnax import classic, detour, gate, minatar
 
 __all__ = ['NAMES', 'Env', 'make']
 
@@ -107,11 +107,30 @@ _CATALOGUE = {
   ),
   'Detour-v0': _DETOUR | dict(simulator=detour.Detour()),
   'OneWay-v0': _DETOUR | dict(simulator=detour.Detour(both=False)),
+  'Gate-v0': dict(
+    simulator=gate.Gate(),
+    action_dim=2,
+    action_limit=1.0,
+    action_repeat=1,
+    horizon=48,
+    noisy=True,
+    state_names=gate.NAMES,
+    visible=gate.NAMES,
+    measure=gate.physical,
+    backdrop=gate.backdrop,
+    draw=gate.draw,
+    decide=gate.expert,
+  ),
 }
 
 NAMES = tuple(_CATALOGUE)
 # Whose rewards are above 0 at the goal alone: an episode succeeds or fails.
-WITH_GOAL = ('MountainCarContinuous-v0', 'Detour-v0', 'OneWay-v0')
+WITH_GOAL = (
+  'MountainCarContinuous-v0',
+  'Detour-v0',
+  'OneWay-v0',
+  'Gate-v0',
+)
 
 
 @functools.cache

@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from rpt_jax import files
-from rpt_jax.episodes import decode, lerobot_meta, parquet, videos
+from rpt_jax.episodes import (
+  decode,
+  lerobot_meta,
+  lerobot_names,
+  parquet,
+  videos,
+)
 from rpt_jax.episodes.columns import (
   FIELDS,
   LANGUAGE,
@@ -75,7 +81,7 @@ class LeRobotStore:
       if name not in self.left_out
     }
     self.labels = {
-      name: lerobot_meta.labels(self._features[name])
+      name: lerobot_names.labels(self._features[name])
       for name, column in self.columns.items()
       if column.kind == 'values'
     }
@@ -172,7 +178,7 @@ class LeRobotStore:
     if self._features[name]['dtype'] == 'image':
       read = decode.image if column.kind == 'image' else decode.depth
       return decode.stack(
-        values.to_pylist(), lambda x: read(decode.encoded(x, self._root))
+        values.to_pylist(), read, lambda x: decode.encoded(x, self._root)
       )
     values = values.combine_chunks()
     shape = tuple(self._features[name].get('shape') or ())

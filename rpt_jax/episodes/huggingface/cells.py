@@ -114,7 +114,7 @@ def values(items, cell: Cell, folder: pathlib.Path) -> np.ndarray:
     return parquet.dense(items, cell.shape)
   read = {'image': decode.image, 'depth': decode.depth}[cell.kind]
   return decode.stack(
-    items.to_pylist(), lambda x: read(decode.encoded(x, folder))
+    items.to_pylist(), read, lambda x: decode.encoded(x, folder)
   )
 
 

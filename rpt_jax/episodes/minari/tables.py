@@ -68,15 +68,18 @@ class Tables:
 
   def attributes(self, number: int) -> dict[str, Any]:
     """What is said of one episode; ValueError where that is no JSON."""
-    return files.read_json(self.place / str(number) / ABOUT, mend=_MEND)
+    return files.read_json(self._inside(number, ABOUT), mend=_MEND)
 
   def _steps(self, number):
     try:
-      about = files.read_json(self.place / str(number) / ABOUT, 'total_steps')
+      about = files.read_json(self._inside(number, ABOUT), 'total_steps')
     except ValueError:
       return 0
     steps = about['total_steps']
     return steps if type(steps) is int and 0 < steps < _MOST_STEPS else 0
+
+  def _inside(self, number, name):
+    return files.inside(self.place, f'{number}/{name}')
 
   def _table(self, number, fields):
     """The rows of an episode: some of its columns, or (None) all."""
@@ -87,15 +90,16 @@ class Tables:
         f'{folder}: found {len(places)} .{self._kind} files, expected one; '
         f'{_MEND}'
       )
-    place, read = files.regular(places[0]), parquet.library()
+    place = files.regular(self._inside(number, places[0].name))
+    read = parquet.library()
     if self._kind == 'parquet':
       fields = fields or read.parquet.read_schema(place).names
       return self._tables.rows(place, fields, 0, _MOST_STEPS)
-    with read.pa.OSFile(str(place)) as file:
-      names = read.pa.ipc.open_file(file).schema.names
-      asked = [i for i, n in enumerate(names) if fields is None or n in fields]
-      options = read.pa.ipc.IpcReadOptions(included_fields=asked)
-      table = read.pa.ipc.open_file(file, options=options).read_all()
+    data = parquet.stream(place)
+    names = read.pa.ipc.open_stream(data).schema.names
+    asked = [i for i, n in enumerate(names) if fields is None or n in fields]
+    options = read.pa.ipc.IpcReadOptions(included_fields=asked)
+    table = read.pa.ipc.open_stream(data, options=options).read_all()
     table.validate(full=True)  # What lies beyond would be read as it is.
     return table
 

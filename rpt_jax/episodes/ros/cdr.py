@@ -23,9 +23,11 @@ _NUMBERS = {
   **{f'uint{8 * n}': f'u{n}' for n in (1, 2, 4, 8)},
 }
 _FIELD = re.compile(
-  r'(?P<kind>[\w/]+)(<=\d+)?(?P<many>\[(?P<bound><=)?(?P<count>\d*)\])?'
+  r'(?P<kind>[\w/]+)(<=\d+)?(?P<many>\[(?P<bound><=)?(?P<count>\d{0,12})\])?'
   r'\s+(?P<name>[A-Za-z]\w*)\s*(?P<constant>=?)'
 )
+# Each takes a byte of the message at least, and 200 of memory.
+_MOST_PARTS = 1 << 20
 # What bags keep no definitions of (those before ROS 2 Iron) or keep as IDL.
 _COMMON = """
 builtin_interfaces/Time: int32 sec, uint32 nanosec
@@ -118,6 +120,7 @@ class _Cursor:
 
   def __init__(self, data, order):
     self._data, self._at, self._order = memoryview(data)[4:], 0, order
+    self._parts = 0  # Messages and texts in it so far.
 
   @property
   def left(self) -> int:
@@ -145,6 +148,11 @@ class _Cursor:
     return [self._other(types, field.kind) for _ in range(count)]
 
   def _other(self, types, kind):
+    self._parts += 1
+    if self._parts > _MOST_PARTS:
+      raise ValueError(
+        f'found more than {_MOST_PARTS} messages and texts in one message'
+      )
     if kind == 'string':
       text = self._numbers('u1', self._length()).tobytes()
       if text[-1:] not in (b'', b'\0'):
@@ -196,6 +204,8 @@ def _line(line, package) -> Field | None:
   count = None
   if match['many']:
     count = -1 if match['bound'] or not match['count'] else int(match['count'])
+  if count == 0:  # Messages of nothing else would take no bytes.
+    raise ValueError(f'found the line {line[:80]!r}, expected a length above 0')
   return Field(match['name'], _kind(match['kind'], package), count)
 
 

@@ -26,6 +26,7 @@ from rpt_jax import settings as keys
 from rpt_jax.types import Array, PyTree
 
 ROOM = 'policy/monitors'
+_STILL_GOING = 10  # Episodes that say how sums stand at a step.
 
 
 class Watched(NamedTuple):
@@ -110,3 +111,46 @@ def calibrate(score_M: PyTree, delta: float) -> float:
     )
   rank = math.ceil(round((count + 1) * (1.0 - delta), 9))
   return float(np.sort(score_M)[rank - 1])
+
+
+def least_paced(delta: float) -> int:
+  """The same for thresholds by step (`paced`)."""
+  return 2 * max(least(delta), _STILL_GOING)
+
+
+def paced(sum_MT: np.ndarray, steps_M: np.ndarray, delta: float) -> np.ndarray:
+  """Thresholds [T], one a step, that a success passes with that chance at most.
+
+  Sums grow while an episode goes on, so that one threshold says of a slow
+  episode what a clock would say. Here half of M successful episodes tell how
+  sums stand at every step, their mean and deviation over those that still go
+  on; of the others the threshold is that of the largest excess, in deviations,
+  so that the rate is that of whole episodes (a conformal band, Lei et al. 2018,
+  arXiv 1604.04173, section 3.2, here one-sided). Where too few still go on
+  there is none (inf).
+
+  Args:
+    sum_MT: sums at every step, finite.
+    steps_M: how many steps of each episode there were; later ones do not count.
+
+  Raises ValueError as `calibrate` does, of the second half of the episodes, and
+  for fewer than `least_paced`.
+  """
+  if len(sum_MT) < least_paced(delta):
+    raise ValueError(
+      f'paced: found {len(sum_MT)} successful episodes for delta={delta}, '
+      f'expected at least {least_paced(delta)}; play more, or raise delta'
+    )
+  going_MT = np.arange(sum_MT.shape[1]) < np.asarray(steps_M)[:, None]
+  half = len(sum_MT) // 2
+  first_MT = np.where(going_MT, sum_MT, np.nan)[:half]
+  count_T = going_MT[:half].sum(0)
+  enough_T = count_T >= _STILL_GOING
+  # Sums of no step are looked at where there is no threshold.
+  first_MT = np.where(enough_T, first_MT, 0.0)
+  mean_T, std_T = np.nanmean(first_MT, axis=0), np.nanstd(first_MT, axis=0)
+  std_T = np.maximum(std_T, 1e-3 * std_T.max(initial=1e-9))
+  counted_MT = going_MT[half:] & enough_T
+  excess_MT = np.where(counted_MT, (sum_MT[half:] - mean_T) / std_T, -np.inf)
+  most = calibrate(excess_MT.max(1), delta)
+  return np.where(enough_T, mean_T + most * std_T, np.inf)

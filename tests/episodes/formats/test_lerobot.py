@@ -1,5 +1,6 @@
 """LeRobot folders: real v2.1 episodes, and both versions as documented."""
 
+import functools
 import json
 import pathlib
 import pickle
@@ -9,7 +10,7 @@ import pytest
 
 from rpt_jax import domains, episodes
 from rpt_jax.domains import recorded
-from rpt_jax.episodes import lerobot_meta
+from rpt_jax.episodes import lerobot_names, parquet
 from rpt_jax.episodes.rlds import png
 from tests.episodes.formats.test_video import SIZE, counted, write_video
 
@@ -268,16 +269,34 @@ def test_numbers_have_the_names_that_the_dataset_gives(folder):
   'names, expected',
   [
     (['a', 'b'], ('a', 'b')),
+    ([['a'], ['b']], ('a', 'b')),
+    ({'motors': ['a', 'b']}, ('a', 'b')),
     ({'b': 1, 'a': 0}, ('a', 'b')),
+    ({'0': 'a', '1': 'b'}, ('a', 'b')),
     ({'arm': ['a'], 'hand': ['b']}, ('a', 'b')),
-    (['a'], ()),
-    (['a', 2], ()),
+    ({'left': {'motors': ['a']}, 'right': {'motors': ['b']}}, ('a', 'b')),
+    (
+      {'left': {'motors': ['a']}, 'right': {'motors': ['a']}},
+      ('left.a', 'right.a'),
+    ),
+    ({'motors': ['hand', 'hand']}, ('hand', 'hand')),  # As LIBERO's fingers.
+    ({'arm': {'a': 0}, 'hand': {'b': 0}}, ('a', 'b')),
+    ([11, 12], ('11', '12')),
+    (['a', 2], ('a', '2')),
+    (['a \n', ' b'], ('a', 'b')),
+    ([0, 1], ()),  # Which one it is, is known.
+    (['a'], ()),  # Of the whole column.
+    (['a', ''], ()),
+    (['a', None], ()),
+    (['a', True], ()),
+    ({}, ()),
     (None, ()),
     ('ab', ()),
+    (functools.reduce(lambda x, _: [x], range(900), ['a', 'b']), ()),
   ],
 )
 def test_dialects_of_names(names, expected):
-  assert lerobot_meta.labels({'names': names, 'shape': [2]}) == expected
+  assert lerobot_names.labels({'names': names, 'shape': [2]}) == expected
 
 
 def test_cameras_kept_as_images_in_the_table(tmp_path):
@@ -338,10 +357,14 @@ def write_many(root, episodes, steps=10, group=None):
 
 @pytest.mark.parametrize('group', [None, 33, 7])
 def test_a_file_of_many_episodes_is_opened_once(tmp_path, monkeypatch, group):
-  """And each of its row groups decoded once, read in order or by threads."""
+  """Read in order each row is decoded once, and whole groups for who goes back.
+
+  In pieces of 16 rows, of which one that reads in order holds two at most.
+  """
   write_many(tmp_path, 50, group=group)
+  monkeypatch.setattr(parquet, '_PIECE', 16)
   source = episodes.open(tmp_path)
-  opened, decoded = [], []
+  opened, decoded, rows = [], [], []
 
   class Counted(pq.ParquetFile):
     def __init__(self, path):
@@ -352,19 +375,38 @@ def test_a_file_of_many_episodes_is_opened_once(tmp_path, monkeypatch, group):
       decoded.append(i)
       return super().read_row_group(i, columns=columns)
 
+    def iter_batches(self, size, row_groups, columns):
+      for piece in super().iter_batches(size, row_groups, columns):
+        rows.append(piece.num_rows)
+        yield piece
+
   monkeypatch.setattr(pq, 'ParquetFile', Counted)
   for i in range(50):
     values = source.read(i, ('state', 'action'))
     expected = np.arange(10 * i, 10 * i + 10)
     np.testing.assert_array_equal(values['state'][:, 0], expected)
     np.testing.assert_array_equal(values['action'][:, 1], np.arange(10))
-  groups = -(-500 // group) if group else 1
-  assert len(opened) == 1 and sorted(decoded) == list(range(groups))
+    groups = source.store._tables._groups.values()
+    held = [each._table.num_rows for each in groups]
+    assert max(held) <= 16 + 10
+  assert len(opened) == 1 and not decoded
+  assert sum(rows) == 500 and max(rows) <= 16
   clips = source.read_all(('state',), [*range(49, -1, -7)])
   np.testing.assert_array_equal(
     clips.arrays['state'][::10, 0], np.arange(49, -1, -7) * 10.0
   )
+  assert decoded == ([0] if group is None else sorted({*decoded})[::-1])
   assert source.metadata(7)['instruction'] == 'pull'
+
+
+def test_a_row_group_that_ends_early_is_named(tmp_path, monkeypatch):
+  write_many(tmp_path, 50)
+  source = episodes.open(tmp_path)
+  monkeypatch.setattr(
+    pq.ParquetFile, 'iter_batches', lambda *args, **kwargs: iter(())
+  )
+  with pytest.raises(episodes.CorruptEpisode, match='ends before its last row'):
+    source.read(3, ['state'])
 
 
 def test_rows_in_another_order_are_found(tmp_path):

@@ -168,3 +168,11 @@ def test_too_few_or_too_short_clips_are_refused():
     labelled.rows(clips, CLIPS + 1, 1)
   with pytest.raises(ValueError, match='found clips of 40 steps at most'):
     labelled.rows(clips, 2, STEPS)
+
+
+def test_laom_looks_one_step_ahead_to_as_many_as_it_is_told():
+  settings_3 = small(horizon=3, labelled=2)
+  keys_S = jax.random.split(KEY, 20)
+  *_, pair_SB, labelled_SL = laom._draws(settings_3, keys_S, 50, 10)
+  for ahead in (pair_SB, labelled_SL):
+    assert np.unique(ahead).tolist() == [1, 2, 3]
