@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import sys
 
 import setuptools
 
@@ -93,6 +94,15 @@ EXTRAS = {
   ],
 }
 
+# Configs lie beside the package in a checkout, in it where it is installed. For
+# `pip install -e` they are left out: then a plain path leads to the package,
+# and scripts beside a clone that is called rpt_jax import it, not the clone.
+PACKAGES = setuptools.find_packages(include=['rpt_jax', 'rpt_jax.*'])
+FOLDERS = {'': '.'}
+if 'editable_wheel' not in sys.argv:
+  PACKAGES.append('rpt_jax.configs')  # Found by name there.
+  FOLDERS['rpt_jax.configs'] = 'configs'
+
 setuptools.setup(
   name='rpt_jax',
   version=VERSION,
@@ -112,11 +122,8 @@ setuptools.setup(
     'Topic :: Scientific/Engineering :: Artificial Intelligence',
   ],
   python_requires='>=3.11',
-  packages=[
-    *setuptools.find_packages(include=['rpt_jax', 'rpt_jax.*']),
-    'rpt_jax.configs',  # Found by name where there is no checkout.
-  ],
-  package_dir={'rpt_jax.configs': 'configs'},
+  packages=PACKAGES,
+  package_dir=FOLDERS,
   entry_points={'console_scripts': ['rpt-jax = rpt_jax.main:command']},
   package_data={
     'rpt_jax.envs.dm_control': ['weights/*'],  # Experts and their licence.

@@ -70,6 +70,7 @@ def get_config(arg=''):
     ),
   }
   config.finetune.update(demos=(10,), run_demos=(10,), chunk=16)
+  config.finetune.heldout = 0.2  # Two of the ten choose which policy is kept.
   settings.all_methods(config.finetune, steps=300)
   config.evaluate.comparisons = {
     'pretraining on both over none': ('next', 'none:scratch')
@@ -95,5 +96,5 @@ def _quicktest(config):
   config.pretrain.update(width=32, steps=4, batch_size=8)
   config.pretrain.trunk.depth = 1
   config.finetune.update(seeds=2, demos=(2,), run_demos=(2,), chunk=4)
-  config.finetune.update(methods=('finetune',), batch_size=8)
+  config.finetune.update(methods=('finetune',), batch_size=8, heldout=0.5)
   settings.all_methods(config.finetune, steps=4)

@@ -90,7 +90,7 @@ def values(group, name: str, rows: slice | None = None) -> np.ndarray:
   chunk = math.prod(data.chunks or ()) * data.dtype.itemsize
   declared, stored = max(data.nbytes, chunk), data.id.get_storage_size()
   files.holds(data.file.filename, data.name, declared, stored)
-  if data.dtype.hasobject and data.shape:
+  if data.shape and (data.dtype.metadata or {}).get('vlen'):
     return _of_any_length(data, rows or slice(None))
   return data[()] if rows is None else data[rows]
 

@@ -76,11 +76,11 @@ class Tables:
   def of_episode(self, path: pathlib.Path, columns, number: int):
     """The rows whose episode_index it is, wherever in the file they are."""
     equal = library().compute.equal
-    parts = [
-      table.filter(equal(table['episode_index'], number))
-      for table in self.groups(path, columns)
-    ]
-    return library().pa.concat_tables(parts)
+    parts = [self.about(path)[0].empty_table().select([*columns])]
+    with blaming(path):
+      for table in self.groups(path, columns):
+        parts.append(table.filter(equal(table['episode_index'], number)))
+      return library().pa.concat_tables(parts)
 
   def _count(self, path):
     with self._lock, blaming(path):

@@ -21,6 +21,7 @@ from rpt_jax.learning import (
 from rpt_jax.learning.runs import Runs
 from rpt_jax.models import heads
 from rpt_jax.policy import Execution, monitors
+from rpt_jax.policy.monitors import surprise
 from rpt_jax.results import FINETUNE, SCRATCH
 from rpt_jax.settings import Experiment, refuse
 from rpt_jax.types import ACTION, StreamSpec
@@ -171,7 +172,8 @@ def _check_foreseen(c, runs, where):
   chosen = [every[c.run]] if c.run else every.values()
   seen = {s for run in chosen for s in run.targets if s in run.streams}
   for name, monitor in c.monitors.items():
-    streams = getattr(monitor, 'streams', ())
+    is_surprised = isinstance(monitor, surprise.Settings)
+    streams = monitor.streams if is_surprised else ()
     if missing := [s for s in streams if s not in seen]:
       refuse(f'{where}.{name}.streams', missing, f'some of {sorted(seen)}')
 

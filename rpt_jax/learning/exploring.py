@@ -150,6 +150,7 @@ def _actions(heldout, felt, unit_N):
     if ACTION not in arrays:
       continue
     name, own_n = heldout.domains[d].name, unit_N[heldout.rows(d)]
+    names = rooms.number_names(heldout.domains[d]).get(ACTION, ())
     x_nA, discrete = arrays[ACTION], heldout.domains[d].discrete
     if discrete:
       x_nA = np.eye(int(x_nA.max()) + 1)[x_nA.reshape(-1)]
@@ -160,7 +161,7 @@ def _actions(heldout, felt, unit_N):
     for k, rows in enumerate(_groups(unit_m, len(numbers))):
       x_kA = x_mA[rows]
       spread = None if discrete else x_kA.std(0)
-      action = Action(name, len(x_kA), x_kA.mean(0), spread)
+      action = Action(name, len(x_kA), x_kA.mean(0), spread, names)
       by_unit.setdefault(int(numbers[k]), []).append(action)
   return {
     unit: sorted(each, key=lambda a: -a.count)[:_DOMAINS]

@@ -63,12 +63,13 @@ def demo_curves(
     of_env = results.select(scores, env=env)
     rows_of = {m: results.select(of_env, method=m) for m in methods}
     rows_of = {m: curve for m, curve in rows_of.items() if curve}
-    size = (4.5, 3.6) if env in words.GROUPS else (2.25, 1.8)
+    is_large = env in words.GROUPS or len(envs) == 1
+    size = (4.5, 3.6) if is_large else (2.25, 1.8)
     others = controls.curves(rows, env)
     label = plots.env_label(env)
     drawn = curves.demo_curves(rows_of, others, label, limits, size)
     alt = f'{say.score.capitalize()} against demonstrations, {env}'
-    kind = 'first' if env in words.GROUPS else ''
+    kind = 'first' if is_large else ''
     panels.append(html.plot(drawn, alt, kind))
   entries = [plots.METHODS[method] for method in methods]
   entries += map(plots.control, controls.eyes(rows))
@@ -95,9 +96,7 @@ def paired_differences(doc: html.Document, rows, run, say: Measure) -> str:
   methods = [m for m in plots.METHODS if results.select(rows, method=m)]
   if not methods:
     return ''
-  envs = sorted(
-    results.unique(rows, 'env'), key=lambda env: env in words.GROUPS
-  )
+  envs = sorted(_envs(rows), key=lambda env: env in words.GROUPS)
   limits = plots.span_of(rows, include=(0.0,))
   panels = []
   for demos in sorted(results.unique(rows, 'demos')):
@@ -182,9 +181,14 @@ def _scores(rows, run) -> list[results.Row]:
 
 def _groups_first(scores) -> list[str]:
   """All environments, those taken together before the single ones."""
-  return sorted(
-    results.unique(scores, 'env'), key=lambda env: env not in words.GROUPS
-  )
+  return sorted(_envs(scores), key=lambda env: env not in words.GROUPS)
+
+
+def _envs(rows) -> list[str]:
+  """All environments; of one alone the mean would be the same once more."""
+  envs = results.unique(rows, 'env')
+  single = [env for env in envs if env not in words.GROUPS]
+  return single if len(single) == 1 else list(envs)
 
 
 def _every_cell(scores, envs, methods, say) -> str:

@@ -58,6 +58,7 @@ class Action(NamedTuple):
   count: int
   mean_A: np.ndarray
   spread_A: np.ndarray | None  # Standard deviation.
+  names: Sequence[str] = ()  # Of its numbers, where the dataset has some.
 
 
 class Unit(NamedTuple):
@@ -167,6 +168,7 @@ def _unit(unit):
         'spread': (
           None if action.spread_A is None else _rounded(action.spread_A)
         ),
+        'names': [*action.names],
       }
       for action in unit.actions
     ],

@@ -142,7 +142,8 @@ const unitPanels = (data, now, has, move) => {
   function actionTable(action) {
     const head = action.spread ? ['', 'mean', 'spread'] : ['', 'share'];
     const rows = action.mean.map((mean, i) => el('tr', {},
-      el('td', {}, action.spread ? `action ${i}` : `action ${i} is chosen`),
+      el('td', {}, action.names[i] ||
+        (action.spread ? `action ${i}` : `action ${i} is chosen`)),
       el('td', {}, action.spread ? number(mean) : percent(mean)),
       ...(action.spread ? [el('td', {}, `± ${number(action.spread[i])}`)] :
         [])));

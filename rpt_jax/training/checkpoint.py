@@ -46,7 +46,10 @@ class Checkpoints:
     self._begun = None  # The folder that is written, and a future of it.
 
   def _open(self):
-    """Orbax's manager of what is there."""
+    """Orbax's manager of what is there.
+
+    It is not to clean up: it would, in a thread, what is removed here.
+    """
     atomic = ocp.options.AtomicityOptions(
       mode=ocp.options.AtomicityMode.COMMIT_FILE
     )
@@ -55,7 +58,6 @@ class Checkpoints:
       options=ocp.CheckpointManagerOptions(
         preservation_policy=preservation_policy.LatestN(2),
         atomicity_options=atomic,
-        cleanup_tmp_directories=True,
         enable_async_checkpointing=True,
       ),
     )

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from rpt_jax import vision
+from rpt_jax import files, vision
 from rpt_jax.vision import hub, tokens
 
 FOLDER = 'text_encoder'  # Of a saved model.
@@ -99,8 +99,11 @@ class Tower:
 
 
 def load(folder: str | os.PathLike) -> Tower | None:
-  """The tower that `save` put beside a model; None where there is none."""
-  path = pathlib.Path(folder) / FOLDER
+  """The tower that `save` put beside a model; None where there is none.
+
+  Raises ValueError for a link that leads out of the model's folder.
+  """
+  path = files.inside(folder, FOLDER)
   return Tower(str(path)) if path.is_dir() else None
 
 

@@ -15,6 +15,7 @@ from rpt_jax.envs.dm_control import experts
 from rpt_jax.models import words
 from rpt_jax.tools import compare, inspect, rrd
 from rpt_jax.training import live
+from rpt_jax.vision import sentences
 from tests.episodes.test_survey import clean
 from tests.faults.test_hostile_files import refused
 from tests.tools.test_compare import finished
@@ -121,6 +122,12 @@ def test_documents_lie_in_their_folder(tmp_path):
   assert set(domain.texts()) == {'a.md', 'a.txt', 'b/a', 'c'}
   (root / 'd.txt').symlink_to('/etc/hostname')
   refused(domain.texts, 'leads out', 'd.txt')
+
+
+def test_a_text_tower_lies_in_its_model(tmp_path):
+  (tmp_path / 'model').mkdir()
+  (tmp_path / 'model/text_encoder').symlink_to(dataset(tmp_path / 'away'))
+  refused(lambda: sentences.load(tmp_path / 'model'), 'leads out')
 
 
 @pytest.mark.parametrize(

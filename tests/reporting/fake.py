@@ -261,7 +261,11 @@ def uses(clips, lane):
     at = np.flatnonzero(unit_N == number)[[0, -1]]
     nearest = [(int(clip_N[n]), int(n % len(clips[0].steps_S))) for n in at]
     action = explorer.Action(
-      clips[0].domain, int(count), np.array([0.5, -1.0]), np.array([0.1, 0.2])
+      clips[0].domain,
+      int(count),
+      np.array([0.5, -1.0]),
+      np.array([0.1, 0.2]),
+      ('<i>x</i>', ''),
     )
     used.append(
       explorer.Unit(int(number), int(count), nearest, [action], share, 0.3)

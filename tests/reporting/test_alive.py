@@ -101,6 +101,7 @@ def test_clicking_a_unit_shows_its_frames_and_what_comes_next(opened):
   )
   assert min(colours) > 20  # Pictures, not one colour.
   assert '30 % would be' in texts(opened, f'{panel} .facts')[0]
+  assert {'<i>x</i>', 'action 1'} <= {*texts(opened, f'{panel} td')}
 
 
 def test_recipes_stand_side_by_side(opened):

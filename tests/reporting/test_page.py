@@ -270,6 +270,17 @@ def test_one_seed_and_one_demo_still_make_a_page():
   assert found.sections == ['findings', 'return', 'training', 'cost']
 
 
+def test_of_one_environment_no_mean_stands_beside_it():
+  rows = fake.score_rows(np.random.default_rng(0))
+  for envs in (fake.ENVS[:1], fake.ENVS):
+    of = [r for r in rows if results.tag(r, 'env') in (results.ALL, *envs)]
+    content = dataclasses.replace(fake.content(), rows=of)
+    text = page.compose(content)
+    drawn = re.findall(r'alt="[^"]*? against demonstrations, (\S+?)"', text)
+    group = () if len(envs) == 1 else (results.ALL,)
+    assert drawn == [*group, *envs]
+
+
 def test_best_in_each_column_is_marked(content):
   rows = [
     results.row('quantize', name, value, recipe=recipe, env='mean')

@@ -156,6 +156,14 @@ def test_fewer_distinct_rows_than_clusters_leaves_the_rest_empty():
   assert np.isfinite(fitted.c_KD).all()
 
 
+def test_a_row_that_has_a_cluster_of_its_own_gets_no_second_one():
+  x_ND = np.float32([[0, 0], [0, 0], [100, 100]])
+  init_KD = np.float32([[0, 0], [100, 100], [1000, -1000]])
+  fitted = kmeans.fit(x_ND, 3, jax.random.key(0), init_KD=init_KD)
+  assert np.asarray(fitted.count_K).tolist() == [2, 1, 0]
+  np.testing.assert_allclose(fitted.c_KD, init_KD, atol=1e-3)
+
+
 @pytest.mark.parametrize('batch_size', [0, 512])
 def test_same_key_same_bits(batch_size):
   x_ND = blobs()

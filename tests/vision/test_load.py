@@ -288,7 +288,7 @@ def test_configs_that_do_not_fit_are_named(folder, change, message):
   [
     ({'dtype': 'float16'}, 'dtype'),
     ({'image_size': 30}, 'multiple of the patch, 8'),
-    ({'output': 'projected'}, "'projected' is not something"),
+    ({'output': 'projected'}, "found 'projected', expected 'mean_patch'"),
     ({'output': 'grid3'}, 'grid3'),
   ],
 )
