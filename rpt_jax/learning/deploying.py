@@ -102,8 +102,7 @@ def rows(c: settings.Deploy, seed: int, directory: Path) -> list[results.Row]:
     if not path.exists():
       key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
       files.write_arrays(path, learn(c, envs.make(name), key)._asdict())
-    with np.load(path) as arrays:
-      measured += _of(name, Curves(**arrays))
+    measured += _of(name, Curves(**files.read_arrays(path, *Curves._fields)))
   return measured
 
 

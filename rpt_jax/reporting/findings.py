@@ -244,16 +244,20 @@ def levers(rows, base: str | None) -> list[Finding]:
     of = ' of those not collapsed' if collapsed else ''
     change = (
       f'PNMI(unit; {target}) is highest{of} for “{best}”: '
-      f'{tidy.number(said[best])} against {tidy.number(said[base])} for '
-      f'“{base}”, with NMI(unit; clip) {tidy.number(clip.get(best))} against '
-      f'{tidy.number(clip[base])}.'
+      f'{tidy.number(said[best])}, with NMI(unit; clip) '
+      f'{tidy.number(clip.get(best))}'
     )
+    if best != base:
+      change += (
+        f'; “{base}” has {tidy.number(said[base])} and '
+        f'{tidy.number(clip[base])}'
+      )
     count = (
       f'Other recipes that say less of the clip and more of the {target} than '
       f'“{base}”: {len(both)} of {len(said) - 1}.'
     )
     verdict = 'fact' if both else 'no-effect'
-    findings.append(Finding(verdict, f'{change} {count}'))
+    findings.append(Finding(verdict, f'{change}. {count}'))
   return findings
 
 
