@@ -13,11 +13,12 @@ import numpy as np
 
 from rpt_jax import domains
 from rpt_jax.domains import Domain
-from rpt_jax.episodes import store
+from rpt_jax.episodes import stack, store, windows
 from rpt_jax.results import Quantize
 from rpt_jax.units import quality
 
 ACTIONS = 50  # Clusters of a dataset's actions.
+_CLUSTERED = 200_000  # Frames at most, of many, that clusters are of.
 
 
 def heldout(domain: Domain, inputs: Mapping[str, Path]):
@@ -43,19 +44,34 @@ def _without_state(domain, inputs):
     domains.labels(domain, inputs, split, fields)
     for split in ('pretrain', 'heldout')
   ]
-  clips = store.concatenate(parts)
-  labels = {Quantize.PHASE: phase(clips.lengths)}
+  labels = {Quantize.PHASE: phase(parts[1].lengths)}
   if fields:
-    action_NA = quality.standardise(np.asarray(clips.arrays['action']))
-    velocity_NA = quality.velocity(action_NA, clips.lengths)
-    labels[Quantize.ACTION] = quality.kmeans_bins(action_NA, ACTIONS)
-    labels[Quantize.VELOCITY] = quality.kmeans_bins(velocity_NA)
-  heldout = slice(parts[0].lengths.sum(), None)
-  labels = {k: x[heldout] for k, x in labels.items()}
+    labels |= _of_actions(store.concatenate(parts), len(parts[1].clip_N))
   instruction_N = domains.instructions(domain, inputs, 'heldout')
   if instruction_N.any():
     labels[Quantize.INSTRUCTION] = instruction_N
   return parts[1].clip_N, labels
+
+
+def _of_actions(clips, heldout):
+  """Clusters of actions and of their rates, for the last `heldout` frames."""
+  action_NA, count = clips.arrays['action'], int(clips.lengths.sum())
+  shown_M = windows.spread(count, _CLUSTERED)
+  rows = {'own': np.arange(count - heldout, count), 'of': shown_M}
+  of_MA = action_NA[shown_M]
+  scaled_NA = stack.mapped(action_NA, lambda x: quality.standardise(x, of_MA))
+  action = {k: scaled_NA[row] for k, row in rows.items()}
+  velocity = {
+    k: quality.velocity(scaled_NA, clips.lengths, row)
+    for k, row in rows.items()
+  }
+  return {
+    name: quality.kmeans_bins(value['own'], bins, of_MP=value['of'])
+    for name, value, bins in (
+      (Quantize.ACTION, action, ACTIONS),
+      (Quantize.VELOCITY, velocity, quality.BINS),
+    )
+  }
 
 
 def phase(lengths) -> np.ndarray:

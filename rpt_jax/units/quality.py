@@ -190,20 +190,33 @@ def quantile_bins(value_N: Array, bins: int = BINS) -> np.ndarray:
   return np.searchsorted(np.unique(edges), value_N, side='right')
 
 
-def standardise(value_NP: Array) -> np.ndarray:
-  """Returns values of mean 0 and deviation 1, constant ones 0, float32."""
+def standardise(value_NP: Array, of_MP: Array | None = None) -> np.ndarray:
+  """Returns values of mean 0 and deviation 1, constant ones 0, float32.
+
+  Mean and deviation are of `of_MP`, where they are given, or their own.
+  """
   value_NP = np.asarray(value_NP, np.float64)
-  spread_P = value_NP.std(0)
+  of_MP = value_NP if of_MP is None else np.asarray(of_MP, np.float64)
+  spread_P = of_MP.std(0)
   spread_P[spread_P < 1e-12] = 1
-  return ((value_NP - value_NP.mean(0)) / spread_P).astype(np.float32)
+  return ((value_NP - of_MP.mean(0)) / spread_P).astype(np.float32)
 
 
-def kmeans_bins(value_NP: Array, bins: int = BINS, seed: int = 0) -> np.ndarray:
-  """Returns k-means clusters of the values as they are."""
+def kmeans_bins(
+  value_NP: Array,
+  bins: int = BINS,
+  seed: int = 0,
+  of_MP: Array | None = None,
+) -> np.ndarray:
+  """Returns k-means clusters of the values as they are.
+
+  Clusters are of `of_MP`, where they are given, or of the values themselves.
+  """
   value_NP = np.asarray(value_NP, np.float32)
-  bins = min(bins, len(np.unique(value_NP, axis=0)))
+  of_MP = value_NP if of_MP is None else np.asarray(of_MP, np.float32)
+  bins = min(bins, len(np.unique(of_MP, axis=0)))
   key = jax.random.key(seed)
-  fitted = kmeans.fit(value_NP, bins, key, precision='float32')
+  fitted = kmeans.fit(of_MP, bins, key, precision='float32')
   return np.asarray(kmeans.assign(fitted, value_NP, precision='float32'))
 
 
