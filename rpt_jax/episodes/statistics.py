@@ -51,9 +51,9 @@ def compute(
   Episodes that cannot be read are left out and named in the provenance.
   Raises ValueError where none can be read, or a stream has no numbers.
   """
-  indices = range(len(source)) if episodes is None else [*map(int, episodes)]
+  indices = _chosen(source, episodes)
   parts, skipped = {field: Moments() for field in fields}, {}
-  for index in indices:
+  for index in map(int, indices):
     try:
       arrays = source.read(index, fields)
     except CorruptEpisode as error:
@@ -72,7 +72,7 @@ def compute(
     'dataset_hash': content_hash(source.path),
     'fields': list(fields),
     'episodes': len(indices) - len(skipped),
-    'episodes_hash': _digest(json.dumps(list(indices))),
+    'episodes_hash': _digest(json.dumps(indices.tolist())),
     'skipped': skipped,
   }
   return Table({k: p.result() for k, p in parts.items()}, provenance)
@@ -89,15 +89,22 @@ def cached(
   The hash is of the dataset's content, the columns the streams are made of,
   the episodes and this version: a change of any computes anew.
   """
-  indices = range(len(source)) if episodes is None else [*map(int, episodes)]
+  indices = _chosen(source, episodes)
   key = [VERSION, content_hash(source.path), source.columns_of(fields)]
-  key = _digest(json.dumps([*key, list(fields), list(indices)]))
+  key = _digest(json.dumps([*key, list(fields), indices.tolist()]))
   path = pathlib.Path(directory) / f'{key}.json'
   if path.exists():
     return load(path)
   table = compute(source, fields, episodes)
   save(path, table)
   return table
+
+
+def _chosen(source, episodes):
+  """Indices of episodes, None: all; a list of as many takes five times this."""
+  if episodes is None:
+    return np.arange(len(source))
+  return np.asarray(episodes, np.int64)
 
 
 def save(path: str | os.PathLike, table: Table) -> None:
