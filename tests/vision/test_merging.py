@@ -77,7 +77,7 @@ def test_all_that_does_not_fit_is_named(folder):
     ({'image_size': 32}, 'image_size: found 32, expected 16'),
     ({'dtype': 'float16'}, 'dtype'),
     ({'output': 'cls'}, "output: found 'cls'"),
-    ({'output': 'projected'}, "output: 'projected'"),
+    ({'output': 'projected'}, "output: found 'projected'"),
   ):
     with pytest.raises(ValueError, match=words):
       vision.load(folder, **settings)
