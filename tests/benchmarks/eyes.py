@@ -5,7 +5,7 @@
 Frames are those of `hubert_units` with CartPole beside, of seed 0, as the code
 makes them today: for the table "Which image model holds the state?" of
 configs/README.md. Each row is trained and probed in `<workdir>/<row>_<seed>`;
-what is there already is told again. Of `mae_scaled` no seed was made.
+what is there already is told again. Of `mae_scaled` one seed was made.
 """
 
 import pathlib
