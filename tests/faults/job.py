@@ -88,6 +88,19 @@ def kill_when_there(path):
   kill()
 
 
+def seal_nothing_after(path):
+  """Saves are not sealed once `path` is: they wait for ever."""
+  while not path.exists():
+    pass
+  checkpoint.files.write_json = lambda *_: time.sleep(3600)
+
+
+def free_disk():
+  """Files may be written again, once those of a save have failed."""
+  time.sleep(2.0)
+  limit_files(resource.RLIM_INFINITY)
+
+
 def limit_files(size):
   """What is written beyond `size` bytes fails, as on a full disk."""
   hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
@@ -107,7 +120,10 @@ FAULTS = {
     directory / 'checkpoints' / '8' / checkpoint.MANIFEST
   ),
   'disk full': lambda directory: limit_files(100),
-  'disk freed': lambda directory: limit_files(resource.RLIM_INFINITY),
+  'disk freed': lambda directory: free_disk(),
+  'nothing sealed after 4': lambda directory: seal_nothing_after(
+    directory / 'checkpoints' / '4' / checkpoint.MANIFEST
+  ),
 }
 
 
