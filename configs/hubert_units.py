@@ -11,7 +11,7 @@ method were chosen by `tune`, on other seeds.
     python -m rpt_jax.main --config=configs/hubert_units.py:tune
     python -m rpt_jax.main --config=configs/hubert_units.py:quicktest
 
-Expected on 2 CPU cores without AMX: 13 minutes, 3.0 GiB. R2 of the visible
+Expected on 2 CPU cores without AMX: 13 minutes, 3.3 GiB. R2 of the visible
 state 0.86, 0.98, 0.99. One demonstration, all environments: scratch 0.28,
 frozen probe 0.46, difference 0.17 [0.07, 0.28]; 64: 0.86, 0.64, fine-tuned
 0.86. `tune` takes 20 minutes, `quicktest` a minute or two.
