@@ -186,9 +186,7 @@ def _episodes_v3(root):
   for path in sorted(listing.visible(folder, '.parquet')):
     files.regular(files.inside(root, path.relative_to(root).as_posix()))
     try:
-      names = parquet.Tables().about(path)[0].names
-      columns = [c for c in names if not c.startswith('stats/')]
-      tables.append(parquet.whole(path, columns))
+      tables.append(parquet.whole(path, but=('stats/',)))
     except (OSError, ValueError) as error:
       raise ValueError(f'{path}: cannot be read ({error}); {_MEND}') from error
   if not tables:

@@ -144,11 +144,12 @@ class _Group:
     return self._table.slice(low - self._first, high - low)
 
 
-def whole(path: pathlib.Path, columns=None):
-  """All rows of a file, of some columns or of all; errors as `Tables.rows`."""
+def whole(path: pathlib.Path, but: tuple[str, ...] = ()):
+  """All rows of a file, without columns that begin so; errors as `rows`."""
   tables = Tables()
   schema, count = tables.about(path)
-  return tables.rows(path, columns or schema.names, 0, max(count, 1))
+  columns = [name for name in schema.names if not name.startswith(but)]
+  return tables.rows(path, columns, 0, max(count, 1))
 
 
 def _sharing(path, file, group, columns):

@@ -13,7 +13,6 @@ which all ways share, so that differences are paired.
 """
 
 import functools
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rpt_jax import envs, files, results, settings
+from rpt_jax import envs, results, settings
 from rpt_jax.envs import behaviours, oversight, rollout
 from rpt_jax.envs.gymnax import catalogue
 from rpt_jax.evals import intervals
 from rpt_jax.learning import interventions as classed
-from rpt_jax.learning import state_policy
+from rpt_jax.learning import kept_curves, state_policy
 from rpt_jax.models import heads, trunks
 from rpt_jax.results import Deployed
 from rpt_jax.types import Array
@@ -96,14 +95,14 @@ def check(c: settings.Deploy, where: str) -> None:
 
 def rows(c: settings.Deploy, seed: int, directory: Path) -> list[results.Row]:
   """Curves of all ways in all environments, kept as they are made."""
-  measured = []
-  for name in c.envs:
-    path = directory / f'deployed-{name}.npz'
-    if not path.exists():
-      key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
-      files.write_arrays(path, learn(c, envs.make(name), key)._asdict())
-    measured += _of(name, Curves(**files.read_arrays(path, *Curves._fields)))
-  return measured
+  every = kept_curves.by_env(
+    c.envs,
+    seed,
+    lambda name: directory / f'deployed-{name}.npz',
+    functools.partial(learn, c),
+    Curves,
+  )
+  return [row for name, curves in every for row in _of(name, curves)]
 
 
 def _of(env, curves):

@@ -7,7 +7,6 @@ compiled function, rollouts included; methods and seeds are its lanes.
 """
 
 import functools
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rpt_jax import envs, files, results, settings
+from rpt_jax import envs, results, settings
 from rpt_jax.envs import behaviours, rollout
 from rpt_jax.episodes import returns
 from rpt_jax.evals import intervals
+from rpt_jax.learning import kept_curves
 from rpt_jax.models import critic
 from rpt_jax.objectives import cal_ql
 from rpt_jax.training import optimizer, step
@@ -51,15 +51,14 @@ def check(c: settings.Critic, where: str) -> None:
 
 def rows(c: settings.Critic, seed: int, directory: Path) -> list[results.Row]:
   """Curves of both methods on all environments, kept as they are made."""
-  measured = []
-  for name in c.envs:
-    path = directory / f'values-{name}.npz'
-    if not path.exists():
-      key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
-      files.write_arrays(path, learn(c, envs.make(name), key)._asdict())
-    curves = Curves(**files.read_arrays(path, *Curves._fields))
-    measured += _of(c, name, curves)
-  return measured
+  every = kept_curves.by_env(
+    c.envs,
+    seed,
+    lambda name: directory / f'values-{name}.npz',
+    functools.partial(learn, c),
+    Curves,
+  )
+  return [row for name, curves in every for row in _of(c, name, curves)]
 
 
 def _of(c, env, curves):
